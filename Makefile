@@ -1,0 +1,100 @@
+# Two commands: `make run` serves a code base, `make test` proves the tree. Both set everything up first.
+PYTHON ?= python3
+ROOT ?= .
+PORT ?= 8000
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+V := .venv
+S := $(V)/.stamps
+BIN := $(V)/bin
+PAGE := src/reconvene/static/index.html
+# The list of web files is part of what the page is made from, so that deleting one rebuilds it too.
+WEB := $(shell find web/src web/public -type f 2>/dev/null | LC_ALL=C sort) $(wildcard web/index.html web/package.json web/vite.config.ts web/tsconfig.json web/svelte.config.js)
+WEBLIST := $(S)/web-files
+export UV_SYSTEM_CERTS ?= 1
+export NODE_USE_SYSTEM_CA ?= 1
+unexport PYTHONPATH VIRTUAL_ENV
+
+.PHONY: help setup run test check test-py test-web test-browser faults security soak bench screenshots lock clean FORCE
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+setup: $(S)/project $(PAGE)  ## the set-up alone; leaves .venv/bin/reconvene
+
+run: setup       ## serve ROOT (default: this folder) on PORT (default: 8000) and print one URL
+	@exec $(BIN)/reconvene serve "$(ROOT)" --port $(PORT)
+
+test: setup $(S)/chromium check test-py test-web test-browser  ## every test, the real browser included
+
+check: setup     ## style, types and import rules
+	@echo "· ruff, mypy, import-linter"
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo >/tmp/reconvene-lint-imports.$$$$ || { cat /tmp/reconvene-lint-imports.$$$$; exit 1; }; rm -f /tmp/reconvene-lint-imports.$$$$
+
+test-py: setup
+	@echo "· Python tests"
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not browser and not long" $(PYTEST)
+
+test-web: setup
+	@echo "· page and client tests"
+	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run -s test
+
+test-browser: setup $(S)/chromium
+	@echo "· browser tests"
+	@$(BIN)/pytest -q -m "browser and not long" $(PYTEST)
+
+faults: setup    ## the long crash proofs (minutes)
+	@$(BIN)/pytest -q -s --timeout 3600 -m long tests/faults $(PYTEST)
+
+security soak:
+	@echo "make $@ is not built yet: see CHANGELOG.md" >&2; exit 1
+
+bench: setup     ## one table of measured costs, beside a floor measured in the same run
+	@$(BIN)/python -m bench $(BENCH)
+
+screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots
+	@$(BIN)/pytest -q -m browser tests/e2e/test_screenshots.py $(PYTEST)
+
+lock:            ## renew the lock files from pyproject.toml
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements/dev.txt
+	@echo 'uv==$(shell $(BIN)/uv --version | cut -d" " -f2)' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/boot.txt
+
+clean:           ## remove what the set-up made
+	@rm -rf $(V) web/node_modules src/reconvene/static build
+
+$(S)/venv: requirements/boot.txt
+	@echo "· creating $(V)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reconvene needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make $(MAKECMDGOALS) PYTHON=python3.12")'
+	@rm -rf $(V) && $(PYTHON) -m venv $(V)
+	@$(BIN)/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@mkdir -p $(S) && touch $@
+
+$(S)/deps: requirements/dev.txt $(S)/venv
+	@echo "· installing pinned packages"
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes --only-binary :all: $<
+	@touch $@
+
+$(S)/project: pyproject.toml hatch_build.py $(S)/deps
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(S)/npm: web/package-lock.json web/package.json web/.npmrc | $(S)/deps
+	@echo "· installing the page's packages"
+	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+$(WEBLIST): FORCE | $(S)/venv
+	@printf '%s\n' $(WEB) | cmp -s - $@ || printf '%s\n' $(WEB) > $@
+
+$(PAGE): $(WEB) $(WEBLIST) $(S)/npm
+	@echo "· building the page"
+	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run -s build -- --logLevel warn
+	@touch $@
+
+$(S)/chromium: $(S)/deps
+	@$(BIN)/python tests/e2e/chromium.py
+	@touch $@

@@ -1,0 +1,185 @@
+"""Every setting, once. Order: flag, environment (`RECONVENE_*`), `config.toml` in the data folder, default.
+
+Nothing is ever read from a workspace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from reconvene.errors import ReconveneError
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+
+
+def seconds(value: object) -> object:
+    """`90`, `"90"`, `"10m"`, `"1h"`, `"30d"` to seconds.
+
+    >>> seconds("1h"), seconds("90"), seconds(5)
+    (3600.0, 90.0, 5)
+    """
+    if isinstance(value, str) and (m := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)):
+        return float(m[1]) * _UNITS[m[2] or "s"]
+    return value
+
+
+def size(value: object) -> object:
+    """`"2GiB"`, `"500M"`, `1024` to bytes.
+
+    >>> size("2 GiB"), size("500M"), size(7)
+    (2147483648, 500000000, 7)
+    """
+    if isinstance(value, str) and (m := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?(?:ib)?)b?\s*", value, re.I)):
+        unit = m[2].lower()
+        if unit in _SIZES:
+            return int(float(m[1]) * _SIZES[unit])
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+Bytes = Annotated[int, BeforeValidator(size)]
+
+
+class Limits(BaseModel):
+    """The one table of limits (`docs/reference/limits.md`). Over a limit is a typed error, never a skipped check."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frame: Bytes = 1024**2
+    """Bytes of one WebSocket frame or HTTP body."""
+    prompt: Bytes = 200_000
+    """UTF-8 bytes of one prompt."""
+    json_depth: int = 32
+    """Nesting of a frame's JSON."""
+    messages_per_second: float = 30.0
+    """Sustained client frames a second on one connection."""
+    message_burst: int = 60
+    """Client frames that may come at once."""
+    connections_per_user: int = 32
+    connections: int = 256
+    handshakes_per_second: float = 50.0
+    """More are answered 503 with Retry-After."""
+    header: Bytes = 16 * 1024
+    header_time: Seconds = 5.0
+    first_frame_time: Seconds = 10.0
+    send_time: Seconds = 20.0
+    """A send without progress for so long ends the connection; it resumes later."""
+    heartbeat: Seconds = 15.0
+    file_read: Bytes = 1024**2
+    indexed_file: Bytes = 1024**2
+    line: Bytes = 20_000
+    """A longer line is cut, and says so."""
+    files: int = 1_000_000
+    search_hits: int = 200
+    pattern: Bytes = 1024
+    search_time: Seconds = 5.0
+    diff: Bytes = 1024**2
+    diff_files: int = 200
+    question_time: Seconds = 7 * 86400.0
+    """Uptime, not wall clock, that a question waits for its answer."""
+    batch_events: int = 64
+    batch_bytes: Bytes = 64 * 1024
+    lag_events: int = 2000
+    """A client further behind gets a snapshot instead of what it missed."""
+    lag_bytes: Bytes = 1024**2
+    model_requests: int = 50
+    """Of one run."""
+    tool_calls: int = 200
+    """Of one run."""
+    parallel_tool_calls: int = 16
+    """Of one model response; the rest are answered "limit"."""
+    attempts_without_progress: int = 5
+    """A run that is started again so often without getting further is failed, so that no crash loops for ever."""
+    provider_retries: int = 3
+    model_idle: Seconds = 120.0
+    """A model's stream that is silent for so long is cut and asked again."""
+
+
+class Settings(BaseModel):
+    """What a person can set. `Settings.load` reads it; `origins` tells where each value came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path
+    """Holds `reconvene.db`, `owner.token`, `indexes/`, `logs/`; only its owner can read it."""
+    host: str = "localhost"
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0 takes a free one."""
+    model: str = "offline"
+    """A pydantic-ai model name, or `offline`."""
+    public_url: str | None = None
+    """A further Host and Origin (tunnel, proxy, dev container)."""
+    allowed_origins: tuple[str, ...] = ()
+    """Other origins whose pages may speak to the server, exactly as a browser writes them."""
+    recovery: Literal["auto", "ask", "never"] = "auto"
+    """What happens to a run that a crash interrupted, unless its session says otherwise."""
+    idle_unload: Seconds = 3600.0
+    sweep_interval: Seconds = 600.0
+    retention: Seconds = 30 * 86400.0
+    disk_budget: Bytes = 2 * 1024**3
+    idle_exit: Seconds | None = None
+    """A server started in the background stops after so long without a connection or a run."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: Limits = Limits()
+    origins: dict[str, str] = {}
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "reconvene.db"
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """Settings from flags (None values are left out), environment, file and defaults.
+
+        Raises:
+            ReconveneError: `invalid_field`, naming the setting, its origin and what is accepted.
+        """
+        environ = os.environ if environ is None else environ
+        flags = {k: v for k, v in (flags or {}).items() if v is not None}
+        data_dir = Path(flags.get("data_dir") or environ.get("RECONVENE_DATA_DIR") or default_data_dir()).expanduser().absolute()
+        values: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        file = data_dir / "config.toml"
+        if file.is_file():
+            try:
+                read = tomllib.loads(file.read_text("utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+                raise ReconveneError("invalid_field", f"{file} is not valid TOML: {e}. Mend or remove it.") from e
+            limits |= read.pop("limits", {})
+            values |= read
+            origins |= dict.fromkeys(read, str(file)) | {f"limits.{k}": str(file) for k in limits}
+        for name in cls.model_fields:
+            if name in ("origins", "limits", "data_dir"):
+                continue
+            if (raw := environ.get(f"RECONVENE_{name.upper()}")) not in (None, ""):
+                values[name] = raw.split(",") if name == "allowed_origins" and raw else raw
+                origins[name] = f"RECONVENE_{name.upper()}"
+        for name in Limits.model_fields:
+            if (raw := environ.get(f"RECONVENE_LIMIT_{name.upper()}")) not in (None, ""):
+                limits[name] = raw
+                origins[f"limits.{name}"] = f"RECONVENE_LIMIT_{name.upper()}"
+        for name, value in flags.items():
+            values[name] = value
+            origins[name] = f"--{name.replace('_', '-')}"
+        values["data_dir"] = data_dir
+        try:
+            return cls(**values, limits=Limits(**limits), origins=origins)
+        except ValidationError as e:
+            first = e.errors()[0]
+            name = ".".join(str(p) for p in first["loc"])
+            where = origins.get(name) or origins.get(f"limits.{name}") or "settings"
+            raise ReconveneError("invalid_field", f"The setting {name} from {where} cannot be used: {first['msg']}.", field=name) from e
+
+
+def default_data_dir() -> Path:
+    return Path(platformdirs.user_data_dir("reconvene", appauthor=False))

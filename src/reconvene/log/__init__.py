@@ -1,0 +1,1 @@
+"""The durable log: one port (`port.py`), and what implements it."""
