@@ -1,7 +1,7 @@
 """The cursor: an opaque string that names one prefix of one log.
 
-It holds the log's epoch, the seq and the random tag of that row, so that a log that was rolled back, restored or written anew is
-noticed instead of silently continued.
+It holds the log's epoch, the seq and the random tag of that row, so that a log that was rolled back, restored or
+written anew is noticed instead of silently continued.
 """
 
 from __future__ import annotations
@@ -45,4 +45,8 @@ class Cursor:
                 plain = ""
             if m := _SHAPE.fullmatch(plain):
                 return cls(m[1], int(m[2]), m[3])
-        raise ReconveneError("invalid_field", "config.cursor is not a cursor of this server. Leave it out to get everything.", path="config.cursor")
+        raise ReconveneError(
+            "invalid_field",
+            "config.cursor is not a cursor of this server. Leave it out to get everything.",
+            path="config.cursor",
+        )

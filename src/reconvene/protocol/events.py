@@ -6,9 +6,13 @@ An event's JSON is made once, when it is written, and the same bytes go to every
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Literal
+import warnings
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue
+
+# Question has a field of this name on purpose; what it shadows is a deprecated method of pydantic that nobody calls.
+warnings.filterwarnings("ignore", 'Field name "schema" in "Question" shadows', UserWarning)
 
 
 class Content(BaseModel):
@@ -261,8 +265,8 @@ class Completed(Content):
 CONTENTS: dict[str, type[Content]] = {
     c.type: c
     for c in (
-        Prompt, Run, RepoMap, Plan, Text, Reasoning, Message, ItemAborted, ToolCall, ToolResult, Diff, Question, Confirmation,
-        Answered, Decided, Applied, Action, Usage, Error, Completed,
+        Prompt, Run, RepoMap, Plan, Text, Reasoning, Message, ItemAborted, ToolCall, ToolResult, Diff, Question,
+        Confirmation, Answered, Decided, Applied, Action, Usage, Error, Completed,
     )
 }  # fmt: skip
 """Every public event type."""
@@ -282,7 +286,30 @@ class Event(BaseModel):
     content: dict[str, Any]
 
 
-def wire(type: str, seq: int, run_id: str | None, item_id: str | None, parent_id: str | None, at: float, content: str) -> str:
+class EventRow(Protocol):
+    """What is read of a row of the log here. `content` is JSON text; rows that are not `public` are left out."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def run_id(self) -> str | None: ...
+    @property
+    def item_id(self) -> str | None: ...
+    @property
+    def parent_id(self) -> str | None: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def content(self) -> str: ...
+    @property
+    def public(self) -> bool: ...
+
+
+def wire(
+    type: str, seq: int, run_id: str | None, item_id: str | None, parent_id: str | None, at: float, content: str
+) -> str:
     """The JSON text of an event; `content` is JSON text already."""
     q = json.dumps
     return (

@@ -1,10 +1,20 @@
-"""The frames of the WebSocket, both ways, for resumable clients; and the one frame of plain clients that is loose on purpose."""
+"""The frames of the WebSocket, both ways, for resumable clients; and the one of plain clients, loose on purpose."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, StrictStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+)
 
 from reconvene.protocol.events import Event
 
@@ -27,11 +37,11 @@ class ClientInfo(_Strict):
 
 
 class Config(_Strict):
-    """Known config keys. `cursor` is opaque. The turn's own are model, review, max_iterations; recovery is the session's."""
+    """Known config keys. `cursor` is opaque. Of the turn: model, review, max_iterations; of the session: recovery."""
 
     session_id: SessionId | None = None
     cursor: StrictStr | None = None
-    root_directory: Annotated[str, StringConstraints(strict=True, max_length=4096)] | None = None
+    root_directory: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4096)] | None = None
     model: Name | None = None
     review: StrictBool | None = None
     max_iterations: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
@@ -111,7 +121,7 @@ class ActionFrame(_Strict):
 
 
 class PingContent(_Strict):
-    t: StrictInt | float
+    t: StrictInt | StrictFloat
 
 
 class Ping(_Strict):
@@ -122,7 +132,8 @@ class Ping(_Strict):
 
 ClientFrame = Hello | Default | Answer | Decision | Cancel | ActionFrame | Ping
 CLIENT_FRAMES: dict[str, type[BaseModel]] = {
-    "hello": Hello, "default": Default, "answer": Answer, "decision": Decision, "cancel": Cancel, "action": ActionFrame, "ping": Ping,
+    "hello": Hello, "default": Default, "answer": Answer, "decision": Decision, "cancel": Cancel, "action": ActionFrame,
+    "ping": Ping,
 }  # fmt: skip
 
 
@@ -148,7 +159,7 @@ class PlainFrame(BaseModel):
 
 
 class Retry(_Strict):
-    """How to pace reconnection, in milliseconds: first try after rand(0, max(base, spread)), then rand(0, min(cap, base·2ⁿ))."""
+    """How to pace reconnection, in ms: first try after rand(0, max(base, spread)), then rand(0, min(cap, base·2ⁿ))."""
 
     base_ms: int
     cap_ms: int
