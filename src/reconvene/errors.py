@@ -94,6 +94,7 @@ KINDS: dict[str, Kind] = {
     "store_newer": Kind(500, meaning="The database was written by a newer Reconvene."),
     "unsafe_permissions": Kind(500, meaning="Others can read or write the data folder."),
     "data_dir_unusable": Kind(500, meaning="The data folder cannot be used as it is."),
+    "not_running": Kind(409, meaning="No server uses this data folder; `reconvene serve` starts one."),
     "already_running": Kind(409, meaning="Another server uses this data folder."),
     "port_in_use": Kind(409, meaning="Something else listens on the port."),
     "fenced": Kind(409, retryable=True, close=4009, meaning="Another owner has taken over; a write of the old one was refused."),
