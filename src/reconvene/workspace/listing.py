@@ -1,0 +1,178 @@
+"""Which files a code base has: what git tracks or would track; where git cannot tell, what our own walk finds.
+
+Either way only regular files that are there now, without links, without secrets (`secret_files`), without version
+control's folders.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reconvene.config import Limits
+from reconvene.workspace.git_files import GitError, find_repository, git_files
+from reconvene.workspace.jail import Jail
+from reconvene.workspace.names import NAME_BYTES, PATH_BYTES, encode
+from reconvene.workspace.secret_files import is_secret
+from reconvene.workspace.walk import walk_files
+
+NESTED = 1000
+"""Repositories inside the code base (submodules, clones) that are asked one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """`mtime_ns`: nanoseconds since the epoch; `size`: bytes; `ino`: inode number."""
+
+    mtime_ns: int
+    size: int
+    ino: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """`paths`: sorted, relative to the root, "/" between names, surrogate escapes for bytes that are not UTF-8.
+
+    `truncated`: there are more, over `limits.files` or too deep or too slow. `skipped`: folders and files that could
+    not be looked at.
+    `source`: who told. `note`: a sentence for people when it was not simply git. `stats`: of every path, as found
+    while listing.
+    """
+
+    paths: list[str]
+    truncated: bool
+    skipped: int
+    source: Literal["git", "walk"]
+    note: str | None
+    stats: dict[str, FileStat] = field(default_factory=dict, repr=False)
+
+
+def list_files(jail: Jail, limits: Limits) -> Listing:
+    """See `Workspace.listing`."""
+    repository = find_repository(jail.root)
+    if repository is None:
+        return _walked(jail, limits, "There is no git repository here, so the folder was walked.")
+    found = _Found(jail, limits.files)
+    try:
+        _ask_git(found, repository, jail, limits)
+    except GitError as e:
+        return _walked(jail, limits, f"Git could not list the files ({e}), so the folder was walked.")
+    if not found.stats and not found.seen_secret:
+        return _walked(jail, limits, "Git lists no file here, so the folder was walked.")
+    return found.listing("git", None)
+
+
+def _ask_git(found: _Found, repository: tuple[str, str], jail: Jail, limits: Limits) -> None:
+    """The root's own repository, then those inside it: git names such a one only by its folder."""
+    todo = deque([("", *repository)])
+    asked = 0
+    while todo and not found.full:
+        prefix, git_dir, work_tree = todo.popleft()
+        asked += 1
+        try:
+            files = git_files(
+                os.path.join(jail.root, prefix), git_dir, work_tree, limit=limits.files - len(found.stats) + 1
+            )
+        except GitError:
+            if not prefix:
+                raise
+            inner = walk_files(jail, limits.files - len(found.stats), below=prefix, ignore=True)
+            found.add(inner.paths)
+            found.skipped += inner.skipped
+            found.truncated |= inner.truncated
+            continue
+        found.truncated |= files.truncated
+        found.skipped += files.skipped
+        for folder in found.add(f"{prefix}/{p}" if prefix else p for p in files.paths):
+            inside = os.path.join(jail.root, folder)
+            if asked + len(todo) >= NESTED:
+                found.truncated = True
+            elif os.path.lexists(os.path.join(inside, ".git")):
+                todo.append((folder, os.path.join(inside, ".git"), inside))
+
+
+def _walked(jail: Jail, limits: Limits, note: str) -> Listing:
+    walk = walk_files(jail, limits.files, ignore=True)
+    if not walk.paths and walk.ignored:
+        walk = walk_files(jail, limits.files, ignore=False)
+        note += " Its .gitignore leaves nothing, so it was left aside."
+    found = _Found(jail, limits.files)
+    found.add(walk.paths)
+    found.truncated |= walk.truncated
+    found.skipped += walk.skipped
+    if walk.late:
+        note += f" It took too long and was stopped after {len(found.stats):,} files."
+    return found.listing("walk", note)
+
+
+class _Found:
+    """Collects regular files with what lstat says of them, up to `limit`."""
+
+    def __init__(self, jail: Jail, limit: int) -> None:
+        self.stats: dict[str, FileStat] = {}
+        self.truncated = False
+        self.skipped = 0
+        self.seen_secret = False
+        self._jail, self._limit = jail, limit
+
+    @property
+    def full(self) -> bool:
+        return len(self.stats) >= self._limit and self.truncated
+
+    def add(self, paths: Iterable[str]) -> list[str]:
+        """Look at each path, folder by folder; those that are folders themselves are returned."""
+        by_folder: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            folder, _, name = path.rstrip("/").rpartition("/")
+            by_folder[folder].append(name)
+        folders: list[str] = []
+        for folder in sorted(by_folder):
+            try:
+                fd = self._jail.open_directory(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # deleted, though git still tracks what was in it; or a link now
+            except OSError:
+                self.skipped += 1
+                continue
+            try:
+                self._look(fd, folder, by_folder[folder], folders)
+            finally:
+                os.close(fd)
+            if self.full:
+                break
+        return folders
+
+    def _look(self, fd: int, folder: str, names: list[str], folders: list[str]) -> None:
+        for name in names:
+            path = f"{folder}/{name}" if folder else name
+            if is_secret(path):
+                self.seen_secret = True
+                continue
+            try:
+                raw = encode(name)
+                if len(raw) > NAME_BYTES or len(path) * 4 >= PATH_BYTES <= len(encode(path)):
+                    raise OSError
+                st = os.stat(raw, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                self.skipped += 1
+                continue
+            if stat.S_ISDIR(st.st_mode):
+                folders.append(path)
+            elif stat.S_ISREG(st.st_mode):
+                if len(self.stats) >= self._limit and path not in self.stats:
+                    self.truncated = True
+                    return
+                self.stats[path] = FileStat(st.st_mtime_ns, st.st_size, st.st_ino)
+
+    def listing(self, source: Literal["git", "walk"], note: str | None) -> Listing:
+        paths = sorted(self.stats)
+        if self.truncated:
+            more = f"There are more files than are looked at; these are {len(paths):,} of them."
+            note = f"{note} {more}" if note else more
+        return Listing(paths, self.truncated, self.skipped, source, note, self.stats)
