@@ -288,10 +288,9 @@ def _walk(loc: tuple[str | int, ...], frame: dict[str, Any]) -> tuple[str, objec
     path: str = ""
     value: Any = frame
     for n, step in enumerate(loc):
-        if (isinstance(value, dict) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        ):
-            value = value[step]
+        index: Any = step
+        if (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int)):
+            value = value[index]
         elif isinstance(value, dict) and n == len(loc) - 1:  # what is missing
             value = None
         else:

@@ -1,7 +1,7 @@
 """JSON as RFC 8259 has it and nothing beside: one value, no duplicate keys, NaN or lone surrogates, bounded nesting.
 
-Built on the standard library's scanner: of the installed ones only it tells of duplicate keys without a second pass (the
-hooks cost 0.8 of 3.6 µs on a prompt frame of 460 bytes). What it would not survive, nesting, is measured first.
+Built on the standard library's scanner: of the installed ones only it tells of duplicate keys without a second pass
+(the hooks cost 0.8 of 3.6 µs on a prompt frame of 460 bytes). What it would not survive, nesting, is measured first.
 """
 
 from __future__ import annotations
