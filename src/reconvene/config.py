@@ -145,7 +145,11 @@ class Settings(BaseModel):
         """
         environ = os.environ if environ is None else environ
         flags = {k: v for k, v in (flags or {}).items() if v is not None}
-        data_dir = Path(flags.get("data_dir") or environ.get("RECONVENE_DATA_DIR") or default_data_dir()).expanduser().absolute()
+        data_dir = (
+            Path(flags.get("data_dir") or environ.get("RECONVENE_DATA_DIR") or default_data_dir())
+            .expanduser()
+            .absolute()
+        )
         values: dict[str, Any] = {}
         limits: dict[str, Any] = {}
         origins: dict[str, str] = {}
@@ -178,7 +182,9 @@ class Settings(BaseModel):
             first = e.errors()[0]
             name = ".".join(str(p) for p in first["loc"])
             where = origins.get(name) or origins.get(f"limits.{name}") or "settings"
-            raise ReconveneError("invalid_field", f"The setting {name} from {where} cannot be used: {first['msg']}.", field=name) from e
+            raise ReconveneError(
+                "invalid_field", f"The setting {name} from {where} cannot be used: {first['msg']}.", field=name
+            ) from e
 
 
 def default_data_dir() -> Path:

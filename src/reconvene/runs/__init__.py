@@ -1,0 +1,1 @@
+"""One prompt's execution: the journal that makes it durable, its attempts, and the supervisor that starts and recovers runs."""

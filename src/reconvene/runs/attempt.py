@@ -1,0 +1,313 @@
+"""One life of one run: rebuilt from the journal, driven by pydantic-ai, ended or left resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from pydantic_ai.exceptions import RunCancelled
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model
+
+from reconvene.agents import models
+from reconvene.agents.durable import AgentDeps
+from reconvene.agents.notes import project_notes
+from reconvene.agents.orchestrator import build
+from reconvene.errors import ReconveneError
+from reconvene.index import Indexes
+from reconvene.protocol import events as ev
+from reconvene.repomap import repo_map
+from reconvene.runs.durability import Durability
+from reconvene.runs.journal import Journal
+from reconvene.search.context import SearchContext
+from reconvene.sessions.service import Sessions, event
+from reconvene.sessions.state import RunState
+
+_log = structlog.get_logger(__name__)
+SEARCHED = "searched"
+"""Private row: an entry of the session's search context."""
+INDEX_PATIENCE = 2.0
+"""Seconds a prompt waits for the index to be brought up to date; after that it goes on with what is there."""
+RETRYABLE = frozenset({"provider_unavailable", "provider_rate_limited", "model_misbehaved"})
+MAX_WAIT = 120.0
+"""Seconds; a provider that asks for longer is asked again after this."""
+PAUSES = frozenset(
+    {
+        "provider_auth",
+        "provider_unavailable",
+        "provider_rate_limited",
+        "model_misbehaved",
+        "budget_exceeded",
+        "workspace_gone",
+    }
+)
+"""Errors after which the run waits for the person instead of ending: they can mend it and go on."""
+
+
+@dataclass
+class Surroundings:
+    """What attempts need of the server."""
+
+    sessions: Sessions
+    indexes: Indexes
+    resolve: Callable[[str], Model] = models.resolve
+    sleep: Callable[[float], Any] = asyncio.sleep
+
+
+class Attempt:
+    """Call `run` once. `cancel` stops it for the person, `unload` because every branch waits; both leave the log complete."""
+
+    def __init__(self, around: Surroundings, session_id: str, run_id: str, reason: str | None) -> None:
+        self.around, self.sessions = around, around.sessions
+        self.session_id, self.run_id, self.reason = session_id, run_id, reason
+        self.durability: Durability | None = None
+        self._work: asyncio.Future[Any] | None = None
+        self._stop: str | None = None
+        self._base: list[ModelMessage] = []
+
+    # -- what others tell it
+
+    def cancel(self) -> None:
+        self._interrupt("cancelled")
+
+    def unload(self) -> None:
+        self._interrupt("unloaded")
+
+    def answered(self, question_id: str, answer: Any) -> None:
+        if self.durability:
+            self.durability.answered(question_id, answer)
+
+    def _interrupt(self, why: str) -> None:
+        if self._stop is None or why == "cancelled":
+            self._stop = why
+            if self._work:
+                self._work.cancel()
+
+    # -- its life
+
+    async def run(self) -> None:
+        """Until the run ends, waits for a person, or this task is cancelled (the server stops: the run stays resumable)."""
+        journal = await Journal.load(self.sessions, self.session_id, self.run_id)
+        run = (await self.sessions.state(self.session_id)).runs[self.run_id]
+        limit = self.sessions.settings.limits.attempts_without_progress
+        failures, reason = 0, self.reason
+        if await self._declined(journal):
+            return
+        while True:
+            if run.cancelled:
+                await journal.finish("cancelled", reason="stopped", before=journal.struck())
+                return
+            if journal.without_progress >= limit:
+                message = (
+                    f"This run was started {journal.without_progress} times without getting any further, so it was ended. "
+                    "Send the prompt again to try once more."
+                )
+                await self._fail(journal, ReconveneError("recovery_exhausted", message))
+                return
+            steps = journal.steps
+            await journal.begin(reason, self._budget(journal))
+            try:
+                text = await self._step(journal, run)
+            except asyncio.CancelledError:
+                journal.deltas.flush()
+                raise
+            except ReconveneError as e:
+                if e.code == "fenced":
+                    raise
+                journal.strike()
+                failures = 1 if journal.steps > steps else failures + 1
+                if e.code in RETRYABLE and failures <= self.sessions.settings.limits.provider_retries:
+                    reason = await self._back_off(journal, e, failures)
+                    continue
+                await (self._pause if e.code in PAUSES else self._fail)(journal, e)
+                return
+            if text is not None:
+                await journal.finish("success", text=text)
+                return
+            if not run.cancelled:
+                waiting = ev.Run(status="waiting", attempt=journal.attempt, reason="question")
+                await journal.write([event(waiting, run_id=self.run_id)], changes={self.run_id: "waiting"})
+                return
+
+    async def _step(self, journal: Journal, run: RunState) -> str | None:
+        """Drive the agent to its answer. None: it was interrupted by `cancel` or `unload`.
+
+        Raises: ReconveneError for everything that went wrong."""
+        if self._stop is not None:
+            return None
+        self._work = asyncio.create_task(self._drive(journal, run), name=f"{self.session_id}/{self.run_id}")
+        try:
+            text: str = await self._work
+        except asyncio.CancelledError as e:
+            if not self._work.done():  # this attempt itself is being cancelled
+                self._work.cancel()
+                await asyncio.gather(self._work, return_exceptions=True)
+                raise
+            if self._stop is None:
+                raise
+            if self._stop == "cancelled":
+                await self._keep_partial(journal, e)
+            return None
+        except ReconveneError:
+            raise
+        except Exception as e:
+            error = models.classify(e)
+            if error.code == "internal":
+                _log.exception("run failed", session=self.session_id, run=self.run_id)
+            raise error from e
+        finally:
+            self._work = None
+        return text
+
+    async def _drive(self, journal: Journal, run: RunState) -> str:
+        state = await self.sessions.state(self.session_id)
+        last = journal.messages[-1] if journal.messages else None
+        if isinstance(last, ModelResponse) and not last.tool_calls and last.text:
+            return last.text  # the crash came between the answer and the end of the run
+        turn = state.prompts[run.prompts[0]].turn if run.prompts and run.prompts[0] in state.prompts else {}
+        name = str(turn.get("model") or state.model or self.sessions.settings.model)
+        model = self.around.resolve(name)
+        deps = await self._deps(journal)
+        self._base = await journal.earlier()
+        self.durability = Durability(
+            journal,
+            len(self._base),
+            estimated=models.is_offline(name),
+            steering=lambda: state.steering(self.run_id),
+            unload=self.unload,
+        )
+        deps.durable = self.durability
+        agent = build(model)
+        prompt = "\n\n".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
+        extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
+        result = await agent.run(
+            None if journal.messages else prompt,
+            message_history=[*self._base, *journal.messages],
+            conversation_id=self.session_id,
+            deps=deps,
+            usage=journal.usage_copy(),
+            usage_limits=models.usage_limits(self.sessions.settings.limits, times=1 + extra),
+            capabilities=[self.durability],
+        )
+        return str(result.output)
+
+    async def _deps(self, journal: Journal) -> AgentDeps:
+        session = await self.sessions.log.session(self.session_id)
+        root = getattr(session, "root", "")
+        workspace = self.sessions.roots.by_root(root)
+        if workspace is None:
+            raise ReconveneError(
+                "workspace_gone",
+                f"The code base of this session ({root}) is not being served. Serve it again, then go on.",
+            )
+        await asyncio.to_thread(workspace.check_alive)
+        index = await self.around.indexes.get(workspace)
+        refreshing = asyncio.ensure_future(index.refresh())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(refreshing), INDEX_PATIENCE)
+        refreshing.add_done_callback(lambda t: t.cancelled() or t.exception())
+        overview = await repo_map(index)
+        if (key := f"map:{self.run_id}") not in journal.keys:
+            shown = ev.RepoMap(
+                files=overview.files, symbols=overview.symbols, tokens=overview.tokens, fingerprint=overview.fingerprint,
+                built_ms=overview.built_ms, reused=overview.reused, partial=not refreshing.done(),
+            )  # fmt: skip
+            await journal.write([event(shown, run_id=self.run_id, item_id=f"{self.run_id}.map", key=key)])
+        rows = await self.sessions.log.read(self.session_id, 0, types=(SEARCHED,))
+        context = SearchContext.fold(r.content for r in rows)
+        notes = await asyncio.to_thread(project_notes, workspace)
+        return AgentDeps(
+            durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
+            seen=list(context.paths()), instructions=notes, repo_map=overview.text,
+        )  # fmt: skip
+
+    # -- how it ends
+
+    async def _declined(self, journal: Journal) -> bool:
+        """End the run if the person said so when it was paused, or when it was asked whether to go on after a restart."""
+        state = await self.sessions.state(self.session_id)
+        for prefix, no in (("pause", "stop"), ("resume", False)):
+            asked = journal.questions(prefix)
+            if asked and state.settled.get(asked[-1], (None,))[0] == no:
+                await journal.finish("cancelled", reason="stopped", before=journal.struck())
+                return True
+        return False
+
+    async def _fail(self, journal: Journal, e: ReconveneError) -> None:
+        shown = ev.Error(code=e.code, message=e.message, retryable=e.retryable, details=e.details)
+        await journal.finish(
+            "failed", text=e.message, reason=e.code, before=[*journal.struck(), event(shown, run_id=self.run_id)]
+        )
+
+    async def _pause(self, journal: Journal, e: ReconveneError) -> None:
+        """Wait for the person, who can mend what is wrong and go on from here."""
+        go_on = "continue" if e.code == "budget_exceeded" else "retry"
+        question = ev.Question(
+            id=f"{self.run_id}.pause-{len(journal.questions('pause')) + 1}",
+            text=f"{e.message} Answer {go_on} to go on, or stop.",
+            schema={"type": "string", "enum": [go_on, "stop"]},
+        )
+        error = ev.Error(code=e.code, message=e.message, retryable=True, details=e.details)
+        waiting = ev.Run(status="waiting", attempt=journal.attempt, reason=e.code)
+        rows = [
+            *journal.struck(),
+            event(error, run_id=self.run_id),
+            *journal.asking(question),
+            event(waiting, run_id=self.run_id),
+        ]
+        await journal.write(rows, changes={self.run_id: "waiting"})
+
+    async def _back_off(self, journal: Journal, e: ReconveneError, failures: int) -> str:
+        """Wait before the provider is asked again, as long as it asks for; shown, and cut short by `cancel`. The reason is returned."""
+        retry_after = e.details.get("retry_after")
+        wait = min(MAX_WAIT, float(retry_after)) if retry_after else random.uniform(0.5, 1.0) * 2**failures
+        reason = f"{e.message} Asking again in {wait:.0f} s ({failures} of {self.sessions.settings.limits.provider_retries})."
+        shown = ev.Run(status="recovering", attempt=journal.attempt, reason=reason)
+        await journal.write([*journal.struck(), event(shown, run_id=self.run_id)], changes={self.run_id: "recovering"})
+        if self._stop is None:
+            self._work = asyncio.ensure_future(self.around.sleep(wait))
+            try:
+                await self._work
+            except asyncio.CancelledError:
+                if self._stop is None:
+                    raise
+            finally:
+                self._work = None
+        return reason
+
+    async def _keep_partial(self, journal: Journal, exc: asyncio.CancelledError) -> None:
+        """What the model had said when the person stopped it stays, in the log and in the conversation."""
+        cancelled = RunCancelled.from_cancellation(exc)
+        known = len(self._base) + len(journal.messages)
+        new = list(cancelled.all_messages())[known:] if cancelled else []
+        if new and isinstance(new[-1], ModelResponse) and (new[-1].text or new[-1].tool_calls) and self.durability:
+            await journal.record_response(new[:-1], new[-1], [], estimated=self.durability.estimated, interrupted=True)
+        elif new and journal.messages:
+            await journal.record_tail(new)
+        shown = [
+            event(ev.Message(text=text, interrupted=True), run_id=self.run_id, item_id=item, key=f"message:{item}")
+            for item, text in journal.deltas.texts.items()
+        ]
+        stopped = [
+            event(
+                ev.ToolResult(id=item, summary="stopped", ok=False),
+                run_id=self.run_id,
+                item_id=item,
+                key=f"result:{item}",
+            )
+            for item in journal.open_calls()
+        ]
+        await journal.write([*shown, *stopped])
+        journal.deltas.close(list(journal.deltas.texts))
+
+    def _budget(self, journal: Journal) -> dict[str, Any]:
+        limits = self.sessions.settings.limits
+        return {
+            "attempts_left": max(0, limits.attempts_without_progress - journal.without_progress - 1),
+            "requests_left": max(0, limits.model_requests - journal.usage.requests),
+        }

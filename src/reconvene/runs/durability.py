@@ -1,0 +1,272 @@
+"""The pydantic-ai capability that makes an agent's run durable: three hooks, and the log is never behind what was acted on.
+
+* a model response is in the log before its tool calls are executed or its text counts as the answer;
+* a tool's result is in the log before the model sees it, and a recorded one is returned instead of running the tool again;
+* what is streamed goes to the log in pieces, and from there to the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from pydantic import JsonValue
+from pydantic_ai import ModelRetry, RunContext
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    RetryPromptPart,
+    TextPart,
+    TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
+    ToolCallPart,
+    ToolReturnPart,
+)  # fmt: skip
+from pydantic_core import to_json
+
+from reconvene.agents.durable import AgentDeps, ToolOutcome
+from reconvene.errors import ReconveneError
+from reconvene.log.port import NewEvent
+from reconvene.protocol import events as ev
+from reconvene.runs.deltas import scrub
+from reconvene.runs.journal import RETURN, Journal
+from reconvene.sessions.service import event, private
+from reconvene.sessions.state import PromptState
+
+SUMMARY = 300
+"""Characters of a tool's result that people see when the tool has no summary of its own."""
+SETTLE = 0.02
+"""Seconds after which a run whose every branch waits for a person is unloaded; a branch that starts meanwhile stops it."""
+
+
+class Durability(AbstractCapability[AgentDeps]):
+    """One attempt's hooks. It is also the `Durable` that tools are given.
+
+    `steering`: prompts that people sent into the run so far. `unload`: called when every branch waits for a person.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        base: int,
+        *,
+        estimated: bool,
+        steering: Callable[[], list[PromptState]],
+        unload: Callable[[], None],
+    ) -> None:
+        self.journal = journal
+        self.known = base + len(journal.messages)
+        """How many of the conversation's messages are in the log."""
+        self.estimated, self._steering, self._unload = estimated, steering, unload
+        self._steered_now: list[str] = []
+        self._running = self._waiting = 0
+        self._answers: dict[str, asyncio.Future[Any]] = {}
+        self._settle: asyncio.TimerHandle | None = None
+
+    # -- pydantic-ai's hooks
+
+    async def before_model_request(self, ctx: RunContext[AgentDeps], request_context: Any) -> Any:
+        await self._report_refused_calls(ctx)
+        for prompt in self._steering():
+            if prompt.id not in self.journal.steered and prompt.id not in self._steered_now:
+                self._steered_now.append(prompt.id)
+                ctx.enqueue(prompt.text)
+        return request_context
+
+    async def after_model_request(
+        self, ctx: RunContext[AgentDeps], *, request_context: Any, response: ModelResponse
+    ) -> ModelResponse:
+        response = _scrubbed(response)
+        new = list(ctx.messages[self.known :])
+        await self.journal.record_response(new, response, self._steered_now, estimated=self.estimated)
+        self.known += len(new) + 1
+        self._steered_now = []
+        return response
+
+    async def wrap_tool_execute(
+        self, ctx: RunContext[AgentDeps], *, call: ToolCallPart, tool_def: Any, args: Any, handler: Any
+    ) -> Any:
+        key = self._key(call.tool_call_id)
+        if (known := self.journal.results.get(key)) is not None:
+            if "retry" in known:
+                raise ModelRetry(known["retry"])
+            return known["value"]
+        began = time.monotonic()
+        self._running += 1
+        self._keep()
+        try:
+            returned = await handler(args)
+        except ModelRetry as e:
+            await self._record(
+                key, call, ToolOutcome(value=None, summary=e.message[:SUMMARY], ok=False), began, {"retry": e.message}
+            )
+            raise
+        finally:
+            self._running -= 1
+            self._unload_if_waiting()
+        outcome = (
+            returned
+            if isinstance(returned, ToolOutcome)
+            else ToolOutcome(value=returned, summary=str(returned)[:SUMMARY])
+        )
+        return await self._record(key, call, outcome, began, None)
+
+    async def wrap_run_event_stream(
+        self, ctx: RunContext[AgentDeps], *, stream: AsyncIterable[AgentStreamEvent]
+    ) -> AsyncIterable[AgentStreamEvent]:
+        async with aclosing(stream):  # type: ignore[type-var]
+            async for e in stream:
+                self._show(e)
+                yield e
+
+    # -- Durable, for tools
+
+    @property
+    def session_id(self) -> str:
+        return self.journal.session_id
+
+    @property
+    def run_id(self) -> str:
+        return self.journal.run_id
+
+    async def once(self, key: str, fn: Callable[[], Any]) -> JsonValue:
+        if key not in self.journal.once:
+            await self.journal.record_once(key, await fn())
+        value: JsonValue = self.journal.once[key]
+        return value
+
+    async def ask(
+        self, key: str, text: str, *, schema: dict[str, JsonValue] | None = None, kind: type[ev.Question] = ev.Question
+    ) -> JsonValue:
+        sessions = self.journal.sessions
+        question_id = f"{self.run_id}.{key}"
+        state = await sessions.state(self.session_id)
+        if question_id in state.settled:
+            answer: JsonValue = state.settled[question_id][0]
+            return answer
+        if question_id in state.closed:
+            raise ReconveneError("question_expired", "The question was closed without an answer.")
+        future = self._answers.setdefault(question_id, asyncio.get_running_loop().create_future())
+        await self.journal.write(self.journal.asking(kind(id=question_id, text=scrub(text), schema=schema)))
+        if question_id in state.settled:  # answered while the question was being written
+            return state.settled[question_id][0]  # type: ignore[no-any-return]
+        self._waiting += 1
+        self._unload_if_waiting()
+        try:
+            return await future  # type: ignore[no-any-return]
+        finally:
+            self._waiting -= 1
+
+    def answered(self, question_id: str, answer: Any) -> None:
+        """An answer was committed."""
+        future = self._answers.get(question_id)
+        if future and not future.done():
+            future.set_result(answer)
+
+    # -- inside
+
+    def _key(self, tool_call_id: str) -> str:
+        """Call ids are the provider's and may repeat in another step; ours do not."""
+        return f"{self.journal.steps - 1}:{tool_call_id}"
+
+    def _keep(self) -> None:
+        if self._settle:
+            self._settle.cancel()
+            self._settle = None
+
+    def _unload_if_waiting(self) -> None:
+        self._keep()
+        if self._waiting and self._waiting >= self._running:
+            self._settle = asyncio.get_running_loop().call_later(SETTLE, self._settled)
+
+    def _settled(self) -> None:
+        pending = [f for f in self._answers.values() if not f.done()]
+        if self._waiting and self._waiting >= self._running and len(pending) >= self._waiting:
+            self._unload()
+
+    def _item_of(self, tool_call_id: str) -> str | None:
+        for message in reversed(self.journal.messages):
+            if isinstance(message, ModelResponse):
+                for index, part in enumerate(message.parts):
+                    if isinstance(part, ToolCallPart) and part.tool_call_id == tool_call_id:
+                        return self.journal.item_id(index, self.journal.steps - 1)
+                return None
+        return None
+
+    async def _record(
+        self, key: str, call: ToolCallPart, outcome: ToolOutcome, began: float, retry: dict[str, str] | None
+    ) -> Any:
+        item_id = self._item_of(call.tool_call_id) or f"{self.run_id}.{key}"
+        value = retry or {"value": _jsonable(outcome.value)}
+        shown = ev.ToolResult(
+            id=item_id, summary=scrub(outcome.summary), ok=outcome.ok, truncated=outcome.truncated, cache=outcome.cache,
+            ms=round((time.monotonic() - began) * 1000), places=outcome.places,
+        )  # fmt: skip
+        rows: list[NewEvent] = [event(content, run_id=self.run_id, parent_id=item_id) for content in outcome.events]
+        rows += [NewEvent(type, text, self.run_id, public=False) for type, text in outcome.private]
+        rows.append(event(shown, run_id=self.run_id, item_id=item_id, key=f"result:{item_id}"))
+        rows.append(
+            private(
+                RETURN, {"key": key, **value}, run_id=self.run_id, key=f"return:{self.run_id}.{key}", stateful=False
+            )
+        )
+        await self.journal.write(rows)
+        self.journal.results[key] = {"key": key, **value}
+        return value.get("value")
+
+    async def _report_refused_calls(self, ctx: RunContext[AgentDeps]) -> None:
+        """Calls that never reached a tool (unknown, invalid arguments, over a limit) get their result shown too."""
+        rows = []
+        for message in ctx.messages[self.known :]:
+            for part in message.parts:
+                if (
+                    isinstance(part, RetryPromptPart | ToolReturnPart)
+                    and part.tool_call_id
+                    and (item_id := self._item_of(part.tool_call_id))
+                ):
+                    text = part.model_response() if isinstance(part, RetryPromptPart) else str(part.content)
+                    shown = ev.ToolResult(id=item_id, summary=scrub(text)[:SUMMARY], ok=False)
+                    rows.append(event(shown, run_id=self.run_id, item_id=item_id, key=f"result:{item_id}"))
+        await self.journal.write(rows)
+
+    def _show(self, e: AgentStreamEvent) -> None:
+        if isinstance(e, PartStartEvent) and isinstance(e.part, TextPart | ThinkingPart):
+            kind = ev.Text if isinstance(e.part, TextPart) else ev.Reasoning
+            self.journal.deltas.add(kind, self.journal.item_id(e.index), e.part.content)
+        elif (
+            isinstance(e, PartDeltaEvent)
+            and isinstance(e.delta, TextPartDelta | ThinkingPartDelta)
+            and e.delta.content_delta
+        ):
+            kind = ev.Text if isinstance(e.delta, TextPartDelta) else ev.Reasoning
+            self.journal.deltas.add(kind, self.journal.item_id(e.index), e.delta.content_delta)
+
+
+def _jsonable(value: Any) -> Any:
+    import json
+
+    return json.loads(scrub(to_json(value, fallback=str, inf_nan_mode="null").decode("utf-8", "replace")))
+
+
+def _scrubbed(response: ModelResponse) -> ModelResponse:
+    """The response as JSON can hold it; parts that are clean stay the same objects."""
+    parts = []
+    for part in response.parts:
+        if isinstance(part, TextPart | ThinkingPart) and scrub(part.content) != part.content:
+            part = replace(part, content=scrub(part.content))
+        elif isinstance(part, ToolCallPart) and isinstance(part.args, str) and scrub(part.args) != part.args:
+            part = replace(part, args=scrub(part.args))
+        parts.append(part)
+    return (
+        replace(response, parts=parts)
+        if any(a is not b for a, b in zip(parts, response.parts, strict=True))
+        else response
+    )

@@ -1,0 +1,308 @@
+"""What the log knows of one run, and the only way a run writes.
+
+The journal is the run's memory: model responses and tool results are in it before they are used, so a run is rebuilt from it after
+any crash and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRequest, ModelResponse, repair_messages
+from pydantic_ai.usage import RunUsage
+
+from reconvene.log.port import Fence, NewEvent
+from reconvene.protocol import events as ev
+from reconvene.runs.deltas import Deltas
+from reconvene.sessions.service import Sessions, event, private
+from reconvene.sessions.state import DUE, RunStatus
+
+MODEL = "model"
+"""Private row: `{"step", "steered", "messages"}`: one model response with the request before it."""
+RETURN = "tool_return"
+"""Private row: `{"key", "value"}` or `{"key", "retry"}`: what a tool call gave the model."""
+ONCE = "once"
+"""Private row: `{"key", "value"}` of an effect that is not repeated."""
+
+_KEYED = [t for t in ev.CONTENTS if t not in ("text", "reasoning")] + [MODEL, RETURN, ONCE]
+_PROGRESS = frozenset({MODEL, RETURN, ONCE, "answered"})
+HISTORY_BYTES = 400_000
+"""Earlier turns over this size are not sent to the model again, oldest first; the log keeps them all."""
+
+
+class Journal:
+    """The journal of one attempt. Make it with `load`, which also takes over the run: an earlier owner's writes are refused from then on."""
+
+    def __init__(self, sessions: Sessions, session_id: str, run_id: str, fence: Fence) -> None:
+        self.sessions, self.session_id, self.run_id, self.fence = sessions, session_id, run_id, fence
+        self.messages: list[ModelMessage] = []
+        self.steps = 0
+        """Model responses so far."""
+        self.attempt = 0
+        self.without_progress = 0
+        """Attempts since the run last got further."""
+        self.results: dict[str, dict[str, Any]] = {}
+        self.once: dict[str, Any] = {}
+        self.keys: set[str] = set()
+        self.steered: set[str] = set()
+        self.usage = RunUsage()
+        self.open_items: dict[str, int] = {}
+        """Items with deltas and no message: item id → attempt."""
+        self.deltas = Deltas(run_id, 0, self._soon)
+
+    @classmethod
+    async def load(cls, sessions: Sessions, session_id: str, run_id: str) -> Journal:
+        journal = cls(sessions, session_id, run_id, await sessions.log.claim(f"{session_id}/{run_id}"))
+        rows = await sessions.log.read(session_id, 0, run_id=run_id, types=_KEYED)
+        running = recovering = last_model = 0
+        for row in rows:
+            if row.key:
+                journal.keys.add(row.key)
+            if row.type in _PROGRESS:
+                running = recovering = 0
+            if row.type not in (MODEL, RETURN, ONCE, "run"):
+                continue
+            content = json.loads(row.content)
+            match row.type:
+                case "run":
+                    journal.attempt = max(journal.attempt, content.get("attempt") or 0)
+                    running += content["status"] == "running"
+                    recovering += content["status"] == "recovering"
+                case "model":
+                    last_model = row.seq
+                    messages = ModelMessagesTypeAdapter.validate_python(content["messages"])
+                    journal.messages += messages
+                    journal.steered.update(content["steered"])
+                    for message in messages:
+                        if isinstance(message, ModelResponse):
+                            journal.steps += 1
+                            journal.usage.incr(message.usage)
+                            journal.usage.requests += 1
+                            journal.usage.tool_calls += len(message.tool_calls)
+                case "tool_return":
+                    journal.results[content["key"]] = content
+                case "once":
+                    journal.once[content["key"]] = content["value"]
+        journal.without_progress = max(running, recovering)
+        for row in await sessions.log.read(
+            session_id, last_model, run_id=run_id, types=("text", "reasoning", "message", "item_aborted")
+        ):
+            if row.item_id is None:
+                continue
+            if row.type in ("text", "reasoning"):
+                journal.open_items[row.item_id] = json.loads(row.content)["attempt"]
+            else:
+                journal.open_items.pop(row.item_id, None)
+        return journal
+
+    async def earlier(self) -> list[ModelMessage]:
+        """The conversation before this run, as a model can take it."""
+        rows = await self.sessions.log.read(self.session_id, 0, types=(MODEL,))
+        runs: dict[str, list[str]] = {}
+        for row in rows:
+            if row.run_id is not None and row.run_id != self.run_id:
+                runs.setdefault(row.run_id, []).append(row.content)
+        kept: list[list[str]] = []
+        room = HISTORY_BYTES
+        for contents in reversed(runs.values()):
+            room -= sum(map(len, contents))
+            if room < 0 and kept:
+                break
+            kept.insert(0, contents)
+        messages = [
+            m
+            for contents in kept
+            for c in contents
+            for m in ModelMessagesTypeAdapter.validate_python(json.loads(c)["messages"])
+        ]
+        return repair_messages(messages)
+
+    # -- writing
+
+    async def write(self, events: Sequence[NewEvent], *, changes: dict[str, RunStatus] | None = None) -> None:
+        """Append what is not there yet; returns when it is on disk."""
+        self.deltas.flush()
+        fresh = [e for e in events if e.key is None or e.key not in self.keys]
+        if fresh or changes:
+            await self.sessions.append_run(self.session_id, fresh, fence=self.fence, changes=changes)
+            self.keys.update(e.key for e in fresh if e.key)
+            if any(e.type in _PROGRESS for e in fresh):
+                self.without_progress = 0
+
+    def _soon(self, events: list[NewEvent]) -> None:
+        self.sessions.log.append_soon(self.session_id, events, fence=self.fence)
+
+    async def begin(self, reason: str | None, budget: dict[str, Any]) -> None:
+        """A new attempt: strikes what the one before it left unfinished."""
+        self.attempt += 1
+        self.without_progress += 1
+        self.deltas = Deltas(self.run_id, self.attempt, self._soon)
+        status = ev.Run(status="running", attempt=self.attempt, reason=reason, budget=budget)
+        await self.write([*self.struck(), event(status, run_id=self.run_id)], changes={self.run_id: "running"})
+
+    def struck(self) -> list[NewEvent]:
+        """The events that strike what no message will ever replace."""
+        struck = [
+            event(ev.ItemAborted(attempt=attempt), run_id=self.run_id, item_id=item)
+            for item, attempt in self.open_items.items()
+        ]
+        self.open_items.clear()
+        return struck
+
+    def asking(self, question: ev.Question) -> list[NewEvent]:
+        """A question with its deadline, which counts uptime."""
+        limit = self.sessions.settings.limits.question_time
+        question = question.model_copy(update={"expires_at": round(time.time() + limit)})
+        due = {"id": question.id, "up": self.sessions.uptime.now() + limit}
+        return [
+            event(question, run_id=self.run_id, item_id=question.id, key=f"asked:{question.id}"),
+            private(DUE, due, run_id=self.run_id, key=f"due:{question.id}"),
+        ]
+
+    def questions(self, prefix: str) -> list[str]:
+        """The ids of the questions `{run}.{prefix}-1`, -2, … that were asked so far, oldest first."""
+        count = sum(key.startswith(f"asked:{self.run_id}.{prefix}-") for key in self.keys)
+        return [f"{self.run_id}.{prefix}-{n}" for n in range(1, count + 1)]
+
+    def strike(self) -> None:
+        """What is shown of the current step will be written anew: the next `begin` strikes it."""
+        self.deltas.flush()
+        for item_id in list(self.deltas.texts):
+            self.open_items[item_id] = self.attempt
+        self.deltas.close(list(self.deltas.texts))
+
+    def item_id(self, index: int, step: int | None = None) -> str:
+        return f"{self.run_id}.{self.steps if step is None else step}.{index}"
+
+    async def record_response(
+        self,
+        new: list[ModelMessage],
+        response: ModelResponse,
+        steered: Sequence[str],
+        *,
+        estimated: bool,
+        interrupted: bool = False,
+    ) -> None:
+        """The model's response, with everything it shows, in one commit: from here on it is never asked again."""
+        shown: list[NewEvent] = []
+        items: list[str] = []
+        for index, part in enumerate(response.parts):
+            item_id = self.item_id(index)
+            if part.part_kind in ("text", "thinking"):
+                items.append(item_id)
+                if text := part.content:
+                    kind = "text" if part.part_kind == "text" else "reasoning"
+                    shown.append(
+                        event(
+                            ev.Message(text=text, kind=kind, interrupted=interrupted),
+                            run_id=self.run_id,
+                            item_id=item_id,
+                            key=f"message:{item_id}",
+                        )
+                    )  # type: ignore[arg-type]
+            elif part.part_kind == "tool-call":
+                shown.append(
+                    event(
+                        ev.ToolCall(id=item_id, name=part.tool_name, args=_arguments(part)),
+                        run_id=self.run_id,
+                        item_id=item_id,
+                        key=f"call:{item_id}",
+                    )
+                )
+        struck = [i for i in self.deltas.texts if i not in items]
+        shown += [event(ev.ItemAborted(attempt=self.attempt), run_id=self.run_id, item_id=i) for i in struck]
+        self.usage.incr(response.usage)
+        self.usage.requests += 1
+        self.usage.tool_calls += len(response.tool_calls)
+        shown.append(event(self.usage_content(response, estimated), run_id=self.run_id))
+        lean = [_without_instructions(m) for m in new]
+        messages = ModelMessagesTypeAdapter.dump_json([*lean, response]).decode()
+        body = f'{{"step":{self.steps},"steered":{json.dumps(list(steered))},"messages":{messages}}}'
+        shown.append(NewEvent(MODEL, body, self.run_id, key=f"model:{self.run_id}.{self.steps}", public=False))
+        await self.write(shown)
+        self.deltas.close([*items, *struck])
+        self.messages += [*new, response]
+        self.steered.update(steered)
+        self.steps += 1
+
+    async def record_tail(self, new: list[ModelMessage]) -> None:
+        """Messages after the last response of a run that was stopped, so that the next prompt knows what its tools found."""
+        messages = ModelMessagesTypeAdapter.dump_json([_without_instructions(m) for m in new]).decode()
+        body = f'{{"step":{self.steps},"steered":[],"messages":{messages}}}'
+        await self.write([NewEvent(MODEL, body, self.run_id, key=f"tail:{self.run_id}", public=False)])
+        self.messages += new
+
+    def open_calls(self) -> list[str]:
+        """Item ids of the last response's tool calls that have no result."""
+        last = next((m for m in reversed(self.messages) if isinstance(m, ModelResponse)), None)
+        if last is None:
+            return []
+        items = [self.item_id(i, self.steps - 1) for i, p in enumerate(last.parts) if p.part_kind == "tool-call"]
+        return [i for i in items if f"call:{i}" in self.keys and f"result:{i}" not in self.keys]
+
+    def usage_copy(self) -> RunUsage:
+        """What was used so far, for a new attempt to count on from."""
+        return copy.copy(self.usage)
+
+    def usage_content(self, response: ModelResponse, estimated: bool) -> ev.Usage:
+        used = response.usage.input_tokens + response.usage.output_tokens
+        return ev.Usage(
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            cache_read_tokens=self.usage.cache_read_tokens,
+            requests=self.usage.requests,
+            tool_calls=self.usage.tool_calls,
+            cost=float(self.usage.cost) if self.usage.cost is not None else None,
+            context_used=used or None,
+            estimated=estimated,
+        )
+
+    async def finish(
+        self, outcome: Any, *, text: str = "", reason: str | None = None, before: Sequence[NewEvent] = ()
+    ) -> None:
+        """End the run. Prompts that were steered into it too late become a run of their own."""
+        self.deltas.flush()
+        await self.sessions.finish_run(
+            self.session_id,
+            self.run_id,
+            outcome,
+            text=text,
+            reason=reason,
+            before=before,
+            consumed=self.steered,
+            fence=self.fence,
+        )
+
+    async def record_once(self, key: str, value: Any) -> None:
+        await self.write(
+            [
+                private(
+                    ONCE,
+                    {"key": key, "value": value},
+                    run_id=self.run_id,
+                    key=f"once:{self.run_id}:{key}",
+                    stateful=False,
+                )
+            ]
+        )
+        self.once[key] = value
+
+
+def _arguments(part: Any) -> Any:
+    try:
+        return part.args_as_dict()
+    except Exception:  # what the model wrote is no JSON object; people see it as it is
+        return str(part.args)
+
+
+def _without_instructions(message: ModelMessage) -> ModelMessage:
+    """Instructions are made anew for every request; stored, they would be most of the log."""
+    if isinstance(message, ModelRequest) and message.instructions:
+        from dataclasses import replace
+
+        return replace(message, instructions=None)
+    return message

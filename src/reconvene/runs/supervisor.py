@@ -1,0 +1,196 @@
+"""Which run makes a step, and when: one run of a session at a time, started by what is committed, recovered after a crash.
+
+The supervisor holds no state that the log does not have. It looks at a session whenever something was committed there that can set a
+run going, and once for every session when the server starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import structlog
+
+from reconvene.errors import ReconveneError
+from reconvene.log.port import Row, SessionRow
+from reconvene.protocol import events as ev
+from reconvene.sessions.service import Sessions, event, private
+from reconvene.sessions.state import CANCEL, DUE, RunState, SessionState
+
+if TYPE_CHECKING:
+    from reconvene.runs.attempt import Attempt, Surroundings
+
+_log = structlog.get_logger(__name__)
+WAKING = frozenset({"run", "answered", "decided", "completed", CANCEL})
+"""Rows that can set a run going or stop one."""
+RUNS_AT_ONCE = 32
+"""Of the whole server; the others wait their turn, oldest first."""
+
+
+class Supervisor:
+    """`start` recovers what a crash interrupted; `kick` looks at one session; `drain` stops everything, resumable."""
+
+    def __init__(self, sessions: Sessions, surroundings: Surroundings | None = None) -> None:
+        self.sessions = sessions
+        self.around = surroundings
+        """None until the agents' packages are imported: sessions are served meanwhile, runs wait."""
+        self._attempts: dict[str, Attempt] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._reasons: dict[tuple[str, str], str] = {}
+        self._slots = asyncio.Semaphore(RUNS_AT_ONCE)
+        self._draining = False
+        self.recovered = 0
+        """Runs that a crash had interrupted and that this start continued."""
+        sessions.listeners.append(self._committed)
+
+    @property
+    def active(self) -> int:
+        """Runs that are going on in this process."""
+        return len(self._tasks)
+
+    async def start(self) -> None:
+        """Continue what was interrupted, as each session's recovery policy says. Call it once, with `around` set."""
+        assert self.around is not None
+        for row in await self.sessions.log.sessions(statuses=["running", "waiting", "recovering"]):
+            try:
+                await self._recover(row)
+            except ReconveneError as e:
+                _log.error("a run could not be recovered", session=row.id, code=e.code, message=e.message)
+            self.kick(row.id)
+
+    def kick(self, session_id: str) -> None:
+        """See whether a run of this session can go on. Cheap, and safe at any time."""
+        if self._draining or self.around is None:
+            return
+        if session_id in self._looking:
+            self._again.add(session_id)
+        else:
+            self._looking[session_id] = asyncio.create_task(self._look(session_id), name=f"look {session_id}")
+
+    async def kick_root(self, root: str) -> None:
+        """A code base is served now: what waited for it goes on."""
+        for row in await self.sessions.log.sessions(statuses=["running", "waiting", "recovering"]):
+            if row.root == root:
+                self.kick(row.id)
+
+    async def drain(self) -> None:
+        """Stop every run where it is. Nothing is lost and nothing is ended: the next start continues them."""
+        self._draining = True
+        tasks = [*self._looking.values(), *self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- inside
+
+    def _committed(self, session_id: str, rows: tuple[Row, ...]) -> None:
+        attempt = self._attempts.get(session_id)
+        for row in rows:
+            if row.type not in WAKING:
+                continue
+            if attempt is not None and row.run_id == attempt.run_id:
+                if row.type == CANCEL:
+                    attempt.cancel()
+                elif row.type == "answered":
+                    content = json.loads(row.content)
+                    attempt.answered(content["id"], content["answer"])
+                elif row.type == "completed":
+                    attempt.cancel()  # somebody else ended it (an expired question): stop working for nobody
+            else:
+                self.kick(session_id)
+
+    async def _look(self, session_id: str) -> None:
+        try:
+            if session_id not in self._tasks:
+                state = await self.sessions.state(session_id)
+                run = state.runnable()
+                if run is not None and session_id not in self._tasks and await self._served(session_id):
+                    self._start(session_id, run)
+        except ReconveneError as e:
+            _log.error("a session could not be read", session=session_id, code=e.code, message=e.message)
+        finally:
+            self._looking.pop(session_id, None)
+            if session_id in self._again:
+                self._again.discard(session_id)
+                self.kick(session_id)
+
+    async def _served(self, session_id: str) -> bool:
+        row = await self.sessions.log.session(session_id)
+        return isinstance(row, SessionRow) and self.sessions.roots.by_root(row.root) is not None
+
+    def _start(self, session_id: str, run: RunState) -> None:
+        from reconvene.runs.attempt import Attempt
+
+        assert self.around is not None
+        attempt = Attempt(self.around, session_id, run.id, self._reasons.pop((session_id, run.id), None))
+        if run.cancelled:
+            attempt.cancel()
+        self._attempts[session_id] = attempt
+        self._tasks[session_id] = asyncio.create_task(self._run(session_id, attempt), name=f"run {session_id}/{run.id}")
+
+    async def _run(self, session_id: str, attempt: Attempt) -> None:
+        try:
+            async with self._slots:
+                await attempt.run()
+        except asyncio.CancelledError:
+            raise
+        except ReconveneError as e:
+            # the store refused: the log is as it was, and the run goes on when the store does
+            _log.error("a run stopped", session=session_id, run=attempt.run_id, code=e.code, message=e.message)
+            if e.code != "fenced" and not self._draining:
+                asyncio.get_running_loop().call_later(STORE_PATIENCE, self.kick, session_id)
+        except Exception:
+            _log.exception("a run broke", session=session_id, run=attempt.run_id)
+            asyncio.get_running_loop().call_later(STORE_PATIENCE, self.kick, session_id)
+        else:
+            asyncio.get_running_loop().call_soon(self.kick, session_id)
+        finally:
+            self._tasks.pop(session_id, None)
+            self._attempts.pop(session_id, None)
+
+    async def _recover(self, row: SessionRow) -> None:
+        """Say in the log that a run was interrupted and what happens to it now."""
+        state = await self.sessions.state(row.id)
+        run = state.active
+        if run is None or run.status == "waiting" or run.cancelled:
+            return
+        policy = state.recovery or self.sessions.settings.recovery
+        fence = await self.sessions.log.claim(f"{row.id}/{run.id}")
+        if policy == "never":
+            message = "The server was restarted, and this session does not continue interrupted runs by itself. Send the prompt again to go on."
+            error = event(ev.Error(code="interrupted", message=message, retryable=True), run_id=run.id)
+            await self.sessions.finish_run(
+                row.id, run.id, "failed", fence=fence, text=message, reason="interrupted", before=[error]
+            )
+        elif policy == "ask":
+            await self._ask_whether(row.id, state, run)
+        else:
+            self.recovered += 1
+            self._reasons[(row.id, run.id)] = "restart"
+            shown = ev.Run(status="recovering", attempt=run.attempt, reason="restart")
+            await self.sessions.append_run(
+                row.id, [event(shown, run_id=run.id)], fence=fence, changes={run.id: "recovering"}
+            )
+
+    async def _ask_whether(self, session_id: str, state: SessionState, run: RunState) -> None:
+        number = 1 + sum(i.startswith(f"{run.id}.resume-") for i in [*state.settled, *state.closed, *state.pending])
+        question_id = f"{run.id}.resume-{number}"
+        limit = self.sessions.settings.limits.question_time
+        confirmation = ev.Confirmation(
+            id=question_id, text="The server was restarted while this run was going on. Go on from where it was?"
+        )
+        due = {"id": question_id, "up": self.sessions.uptime.now() + limit}
+        rows = [
+            event(confirmation, run_id=run.id, item_id=question_id, key=f"asked:{question_id}"),
+            private(DUE, due, run_id=run.id, key=f"due:{question_id}"),
+            event(ev.Run(status="waiting", attempt=run.attempt, reason="restart"), run_id=run.id),
+        ]
+        fence = await self.sessions.log.claim(f"{session_id}/{run.id}")
+        await self.sessions.append_run(session_id, rows, fence=fence, changes={run.id: "waiting"})
+
+
+STORE_PATIENCE = 2.0
+"""Seconds until a run that the store refused is tried again."""

@@ -1,0 +1,124 @@
+"""The actions of the `action` frame: each checks its arguments against the state and says what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconvene.errors import ReconveneError
+from reconvene.protocol import events as ev
+from reconvene.sessions.state import PromptState, SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The action's event, the fields of the session's row it sets, and the run it ends."""
+
+    action: ev.Action
+    update: dict[str, Any] = field(default_factory=dict)
+    ends_run: str | None = None
+
+
+def prepare(state: SessionState, name: str, args: dict[str, Any], by: str) -> Prepared:
+    """Raises: unknown_action, invalid_field."""
+    action = ACTIONS.get(name)
+    if action is None:
+        raise ReconveneError(
+            "unknown_action",
+            f"There is no action {name!r}. Known: {', '.join(sorted([*ACTIONS, 'fork']))}.",
+            known=sorted([*ACTIONS, "fork"]),
+        )
+    return action(state, args, by)
+
+
+def _argument(args: dict[str, Any], name: str, kind: type, *, choices: tuple[Any, ...] = ()) -> Any:
+    value = args.get(name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)) or (choices and value not in choices):
+        wanted = (
+            f"one of {', '.join(map(str, choices))}"
+            if choices
+            else {str: "text", bool: "true or false", int: "a whole number"}[kind]
+        )
+        raise ReconveneError("invalid_field", f"content.args.{name} must be {wanted}.", path=f"content.args.{name}")
+    unknown = set(args) - {"id", "title", "pinned", "archived", "policy", "model", "text", "position"}
+    if unknown:
+        raise ReconveneError(
+            "invalid_field", f"content.args has no {min(unknown)}.", path=f"content.args.{min(unknown)}"
+        )
+    return value
+
+
+def _rename(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    title = " ".join(_argument(args, "title", str).split())[:200]
+    if not title or "\0" in title:
+        raise ReconveneError("invalid_field", "A title needs at least one character.", path="content.args.title")
+    return Prepared(ev.Action(name="rename", args={"title": title}, by=by), {"title": title})
+
+
+def _pin(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    pinned = _argument(args, "pinned", bool)
+    return Prepared(ev.Action(name="pin", args={"pinned": pinned}, by=by), {"pinned": pinned})
+
+
+def _archive(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    archived = _argument(args, "archived", bool)
+    if archived and state.status != "idle":
+        raise ReconveneError(
+            "invalid_field",
+            "A session that runs or waits cannot be archived. Stop it first.",
+            path="content.args.archived",
+        )
+    return Prepared(ev.Action(name="archive", args={"archived": archived}, by=by), {"archived": archived})
+
+
+def _recovery(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    policy = _argument(args, "policy", str, choices=("auto", "ask", "never"))
+    return Prepared(ev.Action(name="recovery", args={"policy": policy}, by=by))
+
+
+def _model(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    return Prepared(ev.Action(name="model", args={"model": _argument(args, "model", str)}, by=by))
+
+
+def _queued(state: SessionState, args: dict[str, Any]) -> PromptState:
+    prompt = state.prompts.get(_argument(args, "id", str))
+    if prompt is None or state.runs[prompt.run_id].status != "queued":
+        raise ReconveneError(
+            "invalid_field",
+            "No prompt with this id waits in the queue; it may be running already.",
+            path="content.args.id",
+        )
+    return prompt
+
+
+def _edit_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    prompt, text = _queued(state, args), _argument(args, "text", str)
+    if not text.strip() or "\0" in text:
+        raise ReconveneError("empty_prompt", "The prompt is empty. Remove it instead.")
+    return Prepared(ev.Action(name="edit_prompt", args={"id": prompt.id, "text": text}, by=by))
+
+
+def _remove_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    prompt = _queued(state, args)
+    alone = state.runs[prompt.run_id].prompts == [prompt.id]
+    return Prepared(
+        ev.Action(name="remove_prompt", args={"id": prompt.id}, by=by), ends_run=prompt.run_id if alone else None
+    )
+
+
+def _move_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    prompt, position = _queued(state, args), _argument(args, "position", int)
+    return Prepared(ev.Action(name="move_prompt", args={"id": prompt.id, "position": max(0, position)}, by=by))
+
+
+ACTIONS: dict[str, Callable[[SessionState, dict[str, Any], str], Prepared]] = {
+    "rename": _rename,
+    "pin": _pin,
+    "archive": _archive,
+    "recovery": _recovery,
+    "model": _model,
+    "edit_prompt": _edit_prompt,
+    "remove_prompt": _remove_prompt,
+    "move_prompt": _move_prompt,
+}

@@ -1,0 +1,703 @@
+"""What can be done with sessions: attach, submit, answer, decide, cancel, act, fork, delete.
+
+Every change is one append: the events and the client's command id in one transaction. Two commands of one session never overlap (a
+lock per session), and what the store refuses was not done. State in memory is only ever the fold of what was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from reconvene.config import Settings
+from reconvene.errors import ReconveneError
+from reconvene.log.feed import Feed
+from reconvene.log.port import Appended, Command, Fence, Log, NewEvent, NewSession, Row, SessionRow, Tombstone
+from reconvene.log.uptime import Uptime
+from reconvene.protocol import events as ev
+from reconvene.protocol.cursor import Cursor
+from reconvene.protocol.folding import fold
+from reconvene.protocol.frames import PlainFrame
+from reconvene.protocol.parsing import plain_key
+from reconvene.sessions.answers import checked
+from reconvene.sessions.attach import Attachment, PlainAttachment, decide, new_epoch, new_session_id
+from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, PromptState, RunStatus, SessionState
+from reconvene.workspace.roots import Roots
+
+PLAIN_TURN_KEPT = 600.0
+"""Seconds of uptime for which a completed turn is attached to by the same first frame, instead of run again."""
+PLAIN_SESSION_KEPT = 120.0
+"""Seconds for which a first frame without a session finds the session it made a moment ago."""
+TITLE_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asks: the owner of the sessions, and the client's name, which others are shown."""
+
+    owner: str
+    name: str = "client"
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    status: Literal["accepted", "duplicate", "noop"]
+    seq: int | None
+    run_id: str | None
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotData:
+    """The folded events (JSON texts) of the prefix that `cursor` names."""
+
+    cursor: Cursor
+    events: list[str]
+
+
+@dataclass(slots=True)
+class _Loaded:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one command at work."""
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    state: SessionState | None = None
+    early: list[Row] = field(default_factory=list)
+    """Rows that were committed while the state was being read."""
+    used: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One command at work: the session as it is, and the receipt when the command was taken before."""
+
+    session: SessionRow
+    state: SessionState
+    known: Receipt | None
+
+
+def event(
+    content: ev.Content,
+    *,
+    run_id: str | None = None,
+    item_id: str | None = None,
+    parent_id: str | None = None,
+    key: str | None = None,
+) -> NewEvent:
+    """A public event from its content."""
+    return NewEvent(content.type, content.json_text(), run_id, item_id, parent_id, key, stateful=content.stateful)
+
+
+def private(
+    type: str, content: Mapping[str, Any], *, run_id: str | None = None, key: str | None = None, stateful: bool = True
+) -> NewEvent:
+    """A private row from a JSON object."""
+    return NewEvent(type, json.dumps(content), run_id, key=key, public=False, stateful=stateful)
+
+
+Events = list[NewEvent]
+
+
+class Sessions:
+    """The sessions of one server. See the module; `listeners` hear of every commit, in order, after the state was folded."""
+
+    def __init__(self, log: Log, feed: Feed, roots: Roots, settings: Settings, uptime: Uptime) -> None:
+        self.log, self.feed, self.roots, self.settings, self.uptime = log, feed, roots, settings, uptime
+        self.listeners: list[Callable[[str, tuple[Row, ...]], None]] = []
+        self.on_gone: list[Callable[[str, str], None]] = []
+        """Called with (session_id, reason) when a session was deleted."""
+        self.folds = 0
+        """How often a session's state was read from the log: reconnecting to a loaded one costs none."""
+        self._loaded: dict[str, _Loaded] = {}
+        self._connections: Counter[str] = Counter()
+        self._plain: Counter[str] = Counter()
+        log.on_commit = self._committed
+
+    # -- state in memory
+
+    def _committed(self, session_id: str, rows: tuple[Row, ...]) -> None:
+        if loaded := self._loaded.get(session_id):
+            if loaded.state is None:
+                loaded.early.extend(rows)
+            else:
+                _apply(loaded.state, rows)
+        self.feed.publish(session_id, rows)
+        for listener in self.listeners:
+            listener(session_id, rows)
+
+    async def state(self, session_id: str) -> SessionState:
+        """The session's state as of the last commit; read from the log when it is not in memory."""
+        loaded = self._loaded.get(session_id)
+        if loaded is None:
+            loaded = self._loaded[session_id] = _Loaded()
+        loaded.used = self.uptime.now()
+        if loaded.state is None:
+            async with loaded.reading:
+                if loaded.state is None:
+                    try:
+                        rows = await self.log.read(session_id, 0, stateful=True)
+                    except BaseException:
+                        self._loaded.pop(session_id, None)
+                        raise
+                    self.folds += 1
+                    state = SessionState()
+                    _apply(state, rows)
+                    _apply(state, loaded.early)
+                    loaded.early.clear()
+                    loaded.state = state
+        return loaded.state
+
+    def loaded(self) -> int:
+        return len(self._loaded)
+
+    def unload_idle(self, older_than: float) -> int:
+        """Free the memory of sessions that nobody used since this total uptime; they stay resumable."""
+        idle = [
+            i
+            for i, loaded in self._loaded.items()
+            if loaded.state is not None
+            and loaded.used < older_than
+            and not self._connections[i]
+            and not loaded.lock.locked()
+            and loaded.state.status in ("idle", "waiting")
+        ]
+        for session_id in idle:
+            del self._loaded[session_id]
+        return len(idle)
+
+    @contextlib.contextmanager
+    def connected(self, session_id: str, *, plain: bool = False) -> Iterator[None]:
+        """While it lasts, the session is connected: it is neither unloaded nor swept."""
+        counters = (self._connections, self._plain) if plain else (self._connections,)
+        for c in counters:
+            c[session_id] += 1
+        try:
+            yield
+        finally:
+            for c in counters:
+                c[session_id] -= 1
+                if not c[session_id]:
+                    del c[session_id]
+
+    def is_connected(self, session_id: str) -> bool:
+        return self._connections[session_id] > 0
+
+    # -- attach
+
+    async def attach(
+        self,
+        who: Who,
+        *,
+        session_id: str | None,
+        cursor: str | None = None,
+        root: str | None = None,
+        prompt_id: str | None = None,
+        recovery: str | None = None,
+    ) -> Attachment:
+        """Find or create the session of a resumable client, and decide how it goes on.
+
+        A known `prompt_id` leads to the session it first went to, whatever `session_id` says.
+        Raises: invalid_field (cursor), root_required, root_not_allowed, root_mismatch.
+        """
+        position = Cursor.parse(cursor) if cursor is not None else None
+        if prompt_id is not None and (known := await self.log.command(who.owner, prompt_id)):
+            session_id = known[0]
+        session, reason = await self._find(who.owner, session_id)
+        if session is None:
+            session = await self._create(who, root, recovery)
+            return Attachment(session, "fresh", reason, session.cursor)
+        self._check_root(session, root)
+        tag, missed = None, (0, 0)
+        if position is not None and position.epoch == session.epoch and position.seq <= session.head:
+            tag = await self.log.tag(session.id, position.seq)
+            missed = await self.log.missed(session.id, position.seq)
+        mode, why = decide(
+            session, position, tag, missed, self.settings.limits.lag_events, self.settings.limits.lag_bytes
+        )
+        after = position if mode == "resume" and position is not None else Cursor(session.epoch, 0)
+        return Attachment(session, mode, why, after)
+
+    async def attach_plain(self, who: Who, frame: PlainFrame) -> PlainAttachment:
+        """The rules for clients that send their prompt again whenever they connect (PROTOCOL §1)."""
+        key = plain_key(frame)
+        text = frame.content.strip()
+        session, reason = await self._find(who.owner, frame.session_id)
+        if session is None and text and frame.session_id is None:
+            session = await self._just_made(who.owner, key)
+        if session is None:
+            session = await self._create(who, frame.root_directory, frame.recovery)
+            return PlainAttachment(session, reason, 0, submit=bool(text), error=None if text else "empty_prompt")
+        self._check_root(session, frame.root_directory)
+        if not text:
+            return PlainAttachment(session, reason, 0, session.run_id, whole=True)
+        state = await self.state(session.id)
+        for run_id in reversed(list(state.runs)):
+            run = state.runs[run_id]
+            ended_recently = (
+                run.outcome == "success"
+                and run.ended_at is not None
+                and self.uptime.now() - run.ended_at < PLAIN_TURN_KEPT
+            )
+            if run.plain == key and (run.status != "completed" or ended_recently):
+                return PlainAttachment(session, reason, run.first_seq - 1, run_id)
+        return PlainAttachment(session, reason, session.head, submit=True)
+
+    async def _just_made(self, owner: str, key: str) -> SessionRow | None:
+        """The session that this owner's same first frame made less than two minutes ago, if no plain client is on it."""
+        for session in await self.log.sessions(owner=owner, limit=16):
+            if time.time() - session.created_at < PLAIN_SESSION_KEPT and not self._plain[session.id] and session.head:
+                state = await self.state(session.id)
+                if any(run.plain == key for run in state.runs.values()):
+                    return session
+        return None
+
+    async def _find(self, owner: str, session_id: str | None) -> tuple[SessionRow | None, str | None]:
+        """The owner's session, or why there is none. Another owner's is as unknown as one that never was."""
+        if session_id is None:
+            return None, None
+        found = await self.log.session(session_id)
+        if found is None or found.owner != owner:
+            return None, "unknown"
+        if isinstance(found, Tombstone):
+            return None, "expired"
+        return found, None
+
+    async def _create(self, who: Who, root: str | None, recovery: str | None) -> SessionRow:
+        workspace = self.roots.find(root) if root is not None else None
+        if root is not None and workspace is None:
+            raise ReconveneError(
+                "root_not_allowed",
+                "config.root_directory names no code base that is served here. Leave it out, or name one of GET /api/roots.",
+            )
+        if workspace is None:
+            served = self.roots.all()
+            if len(served) != 1:
+                names = ", ".join(w.name for w in served) or "none is served"
+                raise ReconveneError(
+                    "root_required",
+                    f"Name the code base in config.root_directory: {names}.",
+                    roots=[w.name for w in served],
+                )
+            workspace = served[0]
+        new = NewSession(new_session_id(), who.owner, str(workspace.root), new_epoch())
+        first = [event(ev.Action(name="recovery", args={"policy": recovery}, by=who.name))] if recovery else []
+        await self.log.create(new, first, update={"last_active": self.uptime.now(), "active_at": time.time()})
+        found = await self.log.session(new.id)
+        assert isinstance(found, SessionRow)
+        return found
+
+    def _check_root(self, session: SessionRow, root: str | None) -> None:
+        if root is None:
+            return
+        workspace = self.roots.find(root)
+        if root != session.root and (workspace is None or str(workspace.root) != session.root):
+            raise ReconveneError(
+                "root_mismatch", "This session belongs to another code base. Start a new session for this one."
+            )
+
+    # -- reading
+
+    async def get(self, owner: str, session_id: str) -> SessionRow:
+        """Raises: no_such_session, with the reason `expired` when it was there once."""
+        session, reason = await self._find(owner, session_id)
+        if session is None:
+            raise ReconveneError(
+                "no_such_session", "There is no session with this id; it may have expired.", reason=reason
+            )
+        return session
+
+    async def list(self, owner: str, *, archived: bool | None = None) -> list[SessionRow]:
+        """Sessions in which something happened, newest first."""
+        return [s for s in await self.log.sessions(owner=owner, archived=archived) if s.head]
+
+    async def snapshot(self, session_id: str) -> SnapshotData:
+        found = await self.log.session(session_id)
+        if not isinstance(found, SessionRow):
+            raise ReconveneError("no_such_session", "There is no session with this id; it may have expired.")
+        rows = await self.log.read(session_id, 0, upto=found.head, public=True)
+        return SnapshotData(found.cursor, await asyncio.to_thread(fold, rows))
+
+    # -- commands
+
+    async def submit(
+        self,
+        who: Who,
+        session_id: str,
+        *,
+        id: str | None,
+        text: str,
+        delivery: Literal["queue", "steer"] = "queue",
+        turn: Mapping[str, Any] | None = None,
+        body: str | None = None,
+        plain_key: str | None = None,
+    ) -> Receipt:
+        """Take a prompt: it starts a run, waits in the queue, or (`steer`) joins the run that is going on."""
+        if not text.strip():
+            raise ReconveneError("empty_prompt", "The prompt is empty. Write what you want to know or have done.")
+        id = id or uuid.uuid4().hex
+        turn = dict(turn or {})
+        command = Command(who.owner, id, body or _digest("default", text, delivery, turn))
+        async with self._changing(who, session_id, command) as change:
+            if change.known:
+                return change.known
+            session, state = change.session, change.state
+            if self.roots.by_root(session.root) is None:
+                raise ReconveneError(
+                    "root_not_served",
+                    f"The code base of this session ({session.root}) is not being served. Serve it, then send the prompt again.",
+                )
+            active = state.active
+            steer = delivery == "steer" and active is not None and not active.cancelled
+            run_id = active.id if steer and active else state.next_run_id()
+            prompt = ev.Prompt(
+                id=id, text=text, delivery="steer" if steer else "queue", by=who.name, config=turn or None
+            )
+            new = [event(prompt, run_id=run_id, item_id=f"{run_id}.p{state.seq + 1}")]
+            changes: dict[str, RunStatus] = {}
+            if not steer:
+                position = len(state.queue) + (active is not None)
+                new.append(event(ev.Run(status="queued", prompts=[id], position=position), run_id=run_id))
+                new.append(private(ORIGIN, {"run_id": run_id, "plain": plain_key}, run_id=run_id))
+                changes[run_id] = "queued"
+            update: dict[str, Any] = {}
+            if not session.title:
+                update["title"] = title_of(text)
+            if session.archived:
+                new.append(event(ev.Action(name="archive", args={"archived": False}, by=who.name)))
+                update["archived"] = False
+            return await self._append(session_id, state, new, command, changes, update, run_id)
+
+    async def answer(
+        self, who: Who, session_id: str, *, id: str | None, reply_to: str, value: Any, body: str | None = None
+    ) -> Receipt:
+        """Answer a question or confirmation; the first valid answer wins.
+
+        Raises: no_such_question, already_answered, question_closed, invalid_field (the answer does not fit the schema).
+        """
+        command = Command(who.owner, id or uuid.uuid4().hex, body or _digest("answer", reply_to, value))
+        async with self._changing(who, session_id, command) as change:
+            if change.known:
+                return change.known
+            state = change.state
+            pending = state.pending.get(reply_to)
+            if pending is None or pending.kind == "diff":
+                if reply_to in state.settled:
+                    by = state.settled[reply_to][1]
+                    raise ReconveneError(
+                        "already_answered", f"This question was answered before, by {by or 'another client'}.", by=by
+                    )
+                if reply_to in state.closed:
+                    raise ReconveneError(
+                        "question_closed",
+                        "This question is closed: it expired or its run ended. Send a new prompt to go on.",
+                    )
+                raise ReconveneError("no_such_question", "No open question of this session has this id.")
+            answered = ev.Answered(id=reply_to, answer=checked(pending.kind, pending.schema, value), by=who.name)
+            new = [event(answered, run_id=pending.run_id, key=f"settled:{reply_to}")]
+            return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
+
+    async def decide(
+        self,
+        who: Who,
+        session_id: str,
+        *,
+        id: str | None,
+        reply_to: str,
+        verdict: Literal["accept", "reject", "feedback"],
+        hunks: Sequence[str] | None = None,
+        feedback: str | None = None,
+        body: str | None = None,
+    ) -> Receipt:
+        """Decide on a diff; the first valid decision wins. Raises: no_such_diff, already_decided, question_closed."""
+        command = Command(
+            who.owner, id or uuid.uuid4().hex, body or _digest("decision", reply_to, verdict, hunks, feedback)
+        )
+        async with self._changing(who, session_id, command) as change:
+            if change.known:
+                return change.known
+            state = change.state
+            pending = state.pending.get(reply_to)
+            if pending is None or pending.kind != "diff":
+                if reply_to in state.settled:
+                    by = state.settled[reply_to][1]
+                    raise ReconveneError(
+                        "already_decided", f"This diff was decided before, by {by or 'another client'}.", by=by
+                    )
+                raise ReconveneError("no_such_diff", "No open diff of this session has this id.")
+            decided = ev.Decided(
+                id=reply_to,
+                verdict=verdict,
+                hunks=list(hunks) if hunks is not None else None,
+                feedback=feedback,
+                by=who.name,
+            )
+            new = [event(decided, run_id=pending.run_id, key=f"settled:{reply_to}")]
+            return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
+
+    async def cancel(
+        self, who: Who, session_id: str, *, id: str | None, run_id: str | None = None, body: str | None = None
+    ) -> Receipt:
+        """Stop a run (None: the current one, else the first of the queue). Nothing to stop: `noop`."""
+        command = Command(who.owner, id or uuid.uuid4().hex, body or _digest("cancel", run_id))
+        async with self._changing(who, session_id, command) as change:
+            if change.known:
+                return change.known
+            state = change.state
+            if run_id is not None and run_id not in state.runs:
+                raise ReconveneError("no_such_run", f"The session has no run {run_id}.")
+            run = state.runs[run_id] if run_id else state.active or next(iter(state.queue), None)
+            if run is None or run.status == "completed" or run.cancelled:
+                return Receipt("noop", None, run.id if run else None, session_id)
+            if run.status == "queued":
+                return await self._append(
+                    session_id,
+                    state,
+                    self.ending(run.id, "cancelled", reason="stopped"),
+                    command,
+                    {run.id: "completed"},
+                    {},
+                    run.id,
+                )
+            # the run's own owner ends it, so that what it was doing is written down first
+            new = [private(CANCEL, {"run_id": run.id, "by": who.name}, run_id=run.id)]
+            return await self._append(session_id, state, new, command, {}, {}, run.id)
+
+    async def act(
+        self, who: Who, session_id: str, *, id: str | None, name: str, args: Mapping[str, Any], body: str | None = None
+    ) -> Receipt:
+        """Everything else a person can do. Raises: unknown_action, invalid_field, and what the action itself raises."""
+        from reconvene.sessions.actions import prepare
+
+        command = Command(who.owner, id or uuid.uuid4().hex, body or _digest("action", name, dict(args)))
+        if name == "fork":
+            forked = await self.fork(who, session_id, upto=_upto(args), id=command.id, body=command.body)
+            return Receipt("accepted", forked.head, None, forked.id)
+        async with self._changing(who, session_id, command) as change:
+            if change.known:
+                return change.known
+            state = change.state
+            prepared = prepare(state, name, dict(args), who.name)
+            new = [event(prepared.action)]
+            changes: dict[str, RunStatus] = {}
+            if prepared.ends_run:
+                new += self.ending(prepared.ends_run, "cancelled", reason="removed")
+                changes[prepared.ends_run] = "completed"
+            return await self._append(session_id, state, new, command, changes, prepared.update, prepared.ends_run)
+
+    async def fork(
+        self, who: Who, session_id: str, *, upto: int | None = None, id: str | None = None, body: str | None = None
+    ) -> SessionRow:
+        """A new session that begins with a copy of this one's log up to a seq; runs that were open there are ended in the copy."""
+        command = Command(who.owner, id or uuid.uuid4().hex, body or _digest("fork", session_id, upto))
+        if known := await self._known(command):
+            return await self.get(who.owner, known.session_id)
+        source = await self.get(who.owner, session_id)
+        upto = source.head if upto is None else upto
+        if not 0 < upto <= source.head:
+            raise ReconveneError(
+                "invalid_field", f"upto must be a seq between 1 and {source.head}.", path="content.args.upto"
+            )
+        state = SessionState()
+        _apply(state, await self.log.read(session_id, 0, upto=upto, stateful=True))
+        new = [event(ev.Action(name="forked", args={"from": session_id, "upto": upto}, by=who.name))]
+        for run in [r for r in state.runs.values() if r.status != "completed"]:
+            new += self.ending(run.id, "cancelled", reason="forked")
+        target = NewSession(new_session_id(), who.owner, source.root, new_epoch(), source.meta)
+        update = {
+            "title": f"{source.title} (fork)"[:200],
+            "status": "idle",
+            "last_active": self.uptime.now(),
+            "active_at": time.time(),
+        }
+        done = await self.log.fork(session_id, upto, target, new, command=command, update=update)
+        return await self.get(who.owner, done.session_id)
+
+    async def delete(self, who: Who, session_id: str, *, patience: float = 10.0) -> None:
+        """Delete a session; a run that is going on is stopped first. Raises: no_such_session, store_busy (the run does not stop)."""
+        await self.get(who.owner, session_id)
+        state = await self.state(session_id)
+        changed = asyncio.Event()
+        listener = lambda i, _rows: changed.set() if i == session_id else None  # noqa: E731
+        self.listeners.append(listener)
+        try:
+            async with asyncio.timeout(patience):
+                while _busy(state):
+                    changed.clear()
+                    if (run := state.active or next(iter(state.queue), None)) and not run.cancelled:
+                        await self.cancel(who, session_id, id=None, run_id=run.id)
+                    if _busy(state):
+                        await changed.wait()
+        except TimeoutError as e:
+            raise ReconveneError("store_busy", "The session's run does not stop. Try again in a moment.") from e
+        finally:
+            self.listeners.remove(listener)
+        if await self.log.delete(session_id, reason="deleted", at=self.uptime.now()):
+            self.forget(session_id, "deleted")
+
+    def forget(self, session_id: str, reason: str) -> None:
+        """Drop what is in memory of a session that is gone, and tell its connections."""
+        self._loaded.pop(session_id, None)
+        for tell in self.on_gone:
+            tell(session_id, reason)
+
+    # -- for runs
+
+    def ending(
+        self,
+        run_id: str,
+        outcome: Literal["success", "cancelled", "failed"],
+        *,
+        text: str = "",
+        reason: str | None = None,
+    ) -> Events:
+        """The last events of a run; its key makes sure that it ends once."""
+        done = event(ev.Completed(outcome=outcome, text=text, reason=reason), run_id=run_id, key=f"completed:{run_id}")
+        return [done, private(ENDED, {"up": self.uptime.now()}, run_id=run_id)]
+
+    async def append_run(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        fence: Fence,
+        changes: Mapping[str, RunStatus] | None = None,
+    ) -> Appended:
+        """A run's own append: fenced, and it moves the session's last activity."""
+        update: dict[str, Any] = {"last_active": self.uptime.now(), "active_at": time.time()}
+        if changes:
+            state = await self.state(session_id)
+            update["status"], update["run_id"] = state.status_with(dict(changes))
+        return await self.log.append(session_id, events, fence=fence, update=update)
+
+    async def finish_run(
+        self,
+        session_id: str,
+        run_id: str,
+        outcome: Literal["success", "cancelled", "failed"],
+        *,
+        fence: Fence,
+        text: str = "",
+        reason: str | None = None,
+        before: Sequence[NewEvent] = (),
+        consumed: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """End a run. A prompt that was steered into it and that no model saw starts a run of its own, in the same commit."""
+        await self.state(session_id)
+        loaded = self._loaded[session_id]
+        async with loaded.lock:
+            state = loaded.state
+            assert state is not None
+            new = [*before, *self.ending(run_id, outcome, text=text, reason=reason)]
+            changes: dict[str, RunStatus] = {run_id: "completed"}
+            late = [p.id for p in state.steering(run_id) if p.id not in consumed]
+            if late:
+                next_id = state.next_run_id()
+                new.append(event(ev.Run(status="queued", prompts=late, position=len(state.queue)), run_id=next_id))
+                new.append(private(ORIGIN, {"run_id": next_id, "plain": None}, run_id=next_id))
+                changes[next_id] = "queued"
+            await self.append_run(session_id, new, fence=fence, changes=changes)
+
+    # -- the machinery of one command
+
+    @contextlib.asynccontextmanager
+    async def _changing(self, who: Who, session_id: str, command: Command) -> AsyncIterator[_Change]:
+        """The session and its state, while every other command of the session waits.
+
+        A known command is found first: it must not be judged by a state that has moved on.
+        """
+        while True:
+            session = await self.get(who.owner, session_id)
+            await self.state(session_id)
+            loaded = self._loaded.get(session_id)
+            if loaded is None or loaded.state is None:
+                continue
+            async with loaded.lock:
+                if self._loaded.get(session_id) is not loaded:
+                    continue  # unloaded while this command waited its turn: what it held is no longer kept in step
+                known = await self._known(command)
+                session = await self.get(who.owner, session_id)
+                yield _Change(session, loaded.state, known)
+                return
+
+    async def _known(self, command: Command) -> Receipt | None:
+        known = await self.log.command(command.owner, command.id)
+        if known is None:
+            return None
+        session_id, seq, run_id, body = known
+        if body != command.body:
+            raise ReconveneError(
+                "id_conflict", "This id was used before with another content. Make a new id for every message."
+            )
+        return Receipt("duplicate", seq, run_id, session_id)
+
+    async def _append(
+        self,
+        session_id: str,
+        state: SessionState,
+        events: Sequence[NewEvent],
+        command: Command,
+        changes: Mapping[str, RunStatus],
+        update: Mapping[str, Any],
+        run_id: str | None,
+    ) -> Receipt:
+        moved: dict[str, Any] = {"last_active": self.uptime.now(), "active_at": time.time(), **update}
+        if changes:
+            moved["status"], moved["run_id"] = state.status_with(dict(changes))
+        done = await self.log.append(session_id, events, command=command, update=moved)
+        if done.status == "duplicate":
+            if any(e.key and e.key.startswith("settled:") for e in events) and not await self.log.command(
+                command.owner, command.id
+            ):
+                raise ReconveneError("already_answered", "Another answer came first.")
+            return Receipt("duplicate", done.first, done.run_id, done.session_id)
+        return Receipt("accepted", done.first, run_id, session_id)
+
+
+def _apply(state: SessionState, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.stateful:
+            state.apply(row)
+
+
+def _busy(state: SessionState) -> bool:
+    return state.status != "idle"
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _upto(args: Mapping[str, Any]) -> int | None:
+    upto = args.get("upto")
+    if upto is not None and (not isinstance(upto, int) or isinstance(upto, bool)):
+        raise ReconveneError("invalid_field", "content.args.upto must be a seq.", path="content.args.upto")
+    return upto
+
+
+def title_of(text: str) -> str:
+    """A session's first title: the first line of its first prompt."""
+    line = " ".join(text.strip().splitlines()[0].split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+__all__ = [
+    "Attachment",
+    "PlainAttachment",
+    "PromptState",
+    "Receipt",
+    "Sessions",
+    "SnapshotData",
+    "Who",
+    "event",
+    "private",
+    "title_of",
+]

@@ -1,0 +1,120 @@
+"""Cleanup of inactive sessions: memory after `idle_unload`, the log after `retention` or when the disk budget is reached.
+
+Nothing alive is swept: not a session that runs, waits for a person, is connected, or is pinned. Every age is the server's total
+uptime, so neither downtime nor a clock that jumps makes anything older.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from reconvene.errors import ReconveneError
+from reconvene.log.port import SessionRow
+from reconvene.sessions.service import Sessions
+
+_log = structlog.get_logger(__name__)
+TOMBSTONE_KEPT = 30 * 86400.0
+"""Seconds of uptime for which a deleted session is known to have been there, and its message ids are kept."""
+EMPTY_KEPT = 600.0
+"""Seconds for which a session in which nothing was ever asked is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    unloaded: int = 0
+    expired_questions: int = 0
+    archived: int = 0
+    deleted: int = 0
+
+
+class Sweeper:
+    """Runs every `sweep_interval`; `sweep` is one round and can be called at any time."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.sessions = sessions
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="sweeper")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.sessions.uptime.save()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self.sessions.settings.sweep_interval)
+            try:
+                swept = await self.sweep()
+                if swept != Swept():
+                    _log.info("swept", unloaded=swept.unloaded, archived=swept.archived, deleted=swept.deleted)
+            except ReconveneError as e:
+                _log.warning("sweep failed", code=e.code, message=e.message)
+            except Exception:
+                _log.exception("sweep failed")
+
+    async def sweep(self) -> Swept:
+        """One round. Raises what the store raises; what was done until then stays done."""
+        sessions, settings = self.sessions, self.sessions.settings
+        await sessions.uptime.save()
+        now = sessions.uptime.now()
+        unloaded = sessions.unload_idle(now - settings.idle_unload)
+        questions = await self._expire_questions(now)
+        idle = [s for s in reversed(await sessions.log.sessions(statuses=["idle"])) if self._may_go(s)]
+        idle.sort(key=lambda s: s.last_active)
+        archived = deleted = 0
+        for s in idle:
+            if s.head == 0:
+                if now - s.last_active > min(EMPTY_KEPT, settings.retention):
+                    deleted += await self._delete(s, now)
+            elif now - s.last_active > settings.retention:
+                if s.archived:  # it was archived by an earlier round, and nobody came
+                    deleted += await self._delete(s, now)
+                else:
+                    archived += await self._archive(s)
+        over = await sessions.log.size() - settings.disk_budget
+        for s in idle:
+            if over <= 0:
+                break
+            if await self._delete(s, now):
+                deleted += 1
+                over -= s.bytes
+        await sessions.log.purge(tombstones_before=now - TOMBSTONE_KEPT)
+        return Swept(unloaded, questions, archived, deleted)
+
+    def _may_go(self, session: SessionRow) -> bool:
+        return not session.pinned and not self.sessions.is_connected(session.id)
+
+    async def _archive(self, session: SessionRow) -> bool:
+        await self.sessions.log.append(session.id, (), update={"archived": True})
+        return True
+
+    async def _delete(self, session: SessionRow, now: float) -> bool:
+        """Delete unless it came alive since it was looked at: the store compares its last activity in the same transaction."""
+        if self.sessions.is_connected(session.id):
+            return False
+        gone = await self.sessions.log.delete(session.id, reason="expired", at=now, if_last_active=session.last_active)
+        if gone:
+            self.sessions.forget(session.id, "expired")
+        return gone
+
+    async def _expire_questions(self, now: float) -> int:
+        """End the runs whose question nobody answered in time."""
+        sessions, expired = self.sessions, 0
+        for row in await sessions.log.sessions(statuses=["waiting"]):
+            state = await sessions.state(row.id)
+            late = {p.run_id for p in state.pending.values() if p.expires is not None and p.expires < now and p.run_id}
+            for run_id in late:
+                changes = state.status_with({run_id: "completed"})
+                update = {"status": changes[0], "run_id": changes[1], "active_at": time.time()}
+                done = await sessions.log.append(
+                    row.id, sessions.ending(run_id, "cancelled", reason="question_expired"), update=update
+                )
+                expired += done.status == "accepted"
+        return expired
