@@ -1,7 +1,8 @@
 """What an agent's tools need of the run they are part of. `runs` implements it; nothing here knows how.
 
-A tool returns a `ToolOutcome` and writes nothing itself: the run puts the result, its public events and its private rows into the
-log in one commit, before the model sees the value. So a tool that was cut by a crash left nothing behind and is simply run again.
+A tool returns a `ToolOutcome` and writes nothing itself: the run puts the result, its public events and its private rows
+into the log in one commit, before the model sees the value. So a tool that a crash cut short left nothing behind, and is run
+again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class ToolOutcome:
     ok: bool = True
     truncated: bool = False
     cache: Literal["cached", "refreshed", "fresh"] | None = None
-    """Of a search: answered from the session's own context, asked again because files changed, or asked for the first time."""
+    """Of a search: answered from the session's own context, asked again because files changed, or new."""
     places: list[dict[str, JsonValue]] | None = None
     """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive)."""
     events: tuple[Content, ...] = ()
@@ -41,7 +42,7 @@ class ToolOutcome:
 
 
 class Durable(Protocol):
-    """The run a tool call belongs to, as far as the tool may know it. Keys name one thing for ever: they hold the tool call's id."""
+    """The run a tool call belongs to. A key names one thing for ever: it holds the tool call's id."""
 
     @property
     def session_id(self) -> str: ...
@@ -52,7 +53,7 @@ class Durable(Protocol):
     async def ask(self, key: str, text: str, *, schema: dict[str, JsonValue] | None = None) -> JsonValue:
         """Ask the person and return the answer, of the shape `schema` says (None: a string).
 
-        The run may be unloaded meanwhile: then a BaseException passes through the tool (never catch those), the tool is run
+        The run may be unloaded meanwhile: a BaseException passes through the tool (never catch those), the tool is run
         again when the answer is there, and the same key gives it at once.
 
         Raises:
@@ -61,7 +62,7 @@ class Durable(Protocol):
         ...
 
     async def once(self, key: str, fn: Callable[[], Awaitable[JsonValue]]) -> JsonValue:
-        """The result of `fn`, recorded under `key`: after a crash the record is returned and `fn` is not called again."""
+        """The result of `fn`, recorded under `key`: after a crash the record is returned, `fn` not called."""
         ...
 
 
@@ -80,3 +81,7 @@ class AgentDeps:
     """The project's own notes (`agents.notes.project_notes`), "" when there are none."""
     repo_map: str = ""
     """The overview map as text, "" when there is none."""
+    known: str | None = None
+    """What the session knew when the run began, as text; filled from `context` when it is first wanted, then kept as it is."""
+    extended: int = 0
+    """How often a person let this run go on after it had reached a limit: each time the limits count once more."""
