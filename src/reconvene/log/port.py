@@ -134,9 +134,9 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """`accepted`: written now. `duplicate`: the command id or an event key was there; nothing was written, `first`/`last` is the earlier seq.
+    """`accepted`: written now. `duplicate`: the command id or an event key was there; nothing was written.
 
-    `session_id` is where it is: of a duplicate command, that of the session it first went to. `run_id` is that of the first event.
+    Of a duplicate, `first` and `last` are the earlier seq; of an append without events, the head. `session_id` is where it is: of a duplicate command, that of the session it first went to. `run_id` is that of the first event.
     """
 
     status: Literal["accepted", "duplicate"]
@@ -155,15 +155,30 @@ class Log(Protocol):
     """See the module's promises. Every method may raise ReconveneError `store_error`, `store_busy`, `store_lost` or `disk_full`."""
 
     on_commit: Callable[[str, tuple[Row, ...]], None]
-    """Called with (session_id, rows) for every append; set once, before the first one."""
+    """Called with (session_id, rows) for every append that wrote events; set once, before the first one."""
 
-    async def create(self, new: NewSession, events: Sequence[NewEvent] = (), *, command: Command | None = None, update: Mapping[str, Any] | None = None) -> Appended:
+    async def create(
+        self,
+        new: NewSession,
+        events: Sequence[NewEvent] = (),
+        *,
+        command: Command | None = None,
+        update: Mapping[str, Any] | None = None,
+    ) -> Appended:
         """A new session with its first events, in one transaction. A known command: `duplicate`, and no session is made.
 
         Raises: `id_conflict`."""
         ...
 
-    async def append(self, session_id: str, events: Sequence[NewEvent], *, command: Command | None = None, fence: Fence | None = None, update: Mapping[str, Any] | None = None) -> Appended:
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        command: Command | None = None,
+        fence: Fence | None = None,
+        update: Mapping[str, Any] | None = None,
+    ) -> Appended:
         """Append all events or none. `update`: fields of the session's row, see SESSION_FIELDS.
 
         Events may be empty (only `update`, or only a `command` that did nothing). The order of calls is the order of seq.
@@ -174,13 +189,24 @@ class Log(Protocol):
         """Like append, not waited for: it rides the next commit. A failure is reported by the next `append` with that fence."""
         ...
 
-    async def read(self, session_id: str, after: int, *, upto: int | None = None, max_events: int | None = None, max_bytes: int | None = None,
-                   public: bool | None = None, stateful: bool | None = None, run_id: str | None = None, types: Iterable[str] | None = None) -> list[Row]:
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        *,
+        upto: int | None = None,
+        max_events: int | None = None,
+        max_bytes: int | None = None,
+        public: bool | None = None,
+        stateful: bool | None = None,
+        run_id: str | None = None,
+        types: Iterable[str] | None = None,
+    ) -> list[Row]:
         """Rows with after < seq ≤ upto in order; at least one when there is one, whatever `max_bytes` says."""
         ...
 
     async def missed(self, session_id: str, after: int) -> tuple[int, int]:
-        """(rows, bytes of content) after a seq."""
+        """(rows, bytes of content) of public events after a seq: what a client there would be sent."""
         ...
 
     async def tag(self, session_id: str, seq: int) -> str | None:
@@ -195,7 +221,14 @@ class Log(Protocol):
 
     async def session(self, session_id: str) -> SessionRow | Tombstone | None: ...
 
-    async def sessions(self, *, owner: str | None = None, statuses: Iterable[str] | None = None, archived: bool | None = None, limit: int | None = None) -> list[SessionRow]:
+    async def sessions(
+        self,
+        *,
+        owner: str | None = None,
+        statuses: Iterable[str] | None = None,
+        archived: bool | None = None,
+        limit: int | None = None,
+    ) -> list[SessionRow]:
         """Newest activity first."""
         ...
 
@@ -211,7 +244,16 @@ class Log(Protocol):
         """Forget tombstones (and their command ids) older than this total uptime."""
         ...
 
-    async def fork(self, source: str, upto: int, new: NewSession, events: Sequence[NewEvent] = (), *, command: Command | None = None, update: Mapping[str, Any] | None = None) -> Appended:
+    async def fork(
+        self,
+        source: str,
+        upto: int,
+        new: NewSession,
+        events: Sequence[NewEvent] = (),
+        *,
+        command: Command | None = None,
+        update: Mapping[str, Any] | None = None,
+    ) -> Appended:
         """A new session whose log begins with a copy of source's rows 1…upto (keys and all, tags new), then `events`."""
         ...
 

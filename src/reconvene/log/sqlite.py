@@ -1,0 +1,344 @@
+"""The log in one SQLite file: WAL, `synchronous=FULL`, one writer thread with group commit, readers of their own.
+
+`docs/explanation/log.md` tells the schema, the promises and what happens on each failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import structlog
+
+from reconvene.errors import ReconveneError
+from reconvene.log import database, requests
+from reconvene.log.port import (
+    SESSION_FIELDS,
+    Appended,
+    Command,
+    Fence,
+    NewEvent,
+    NewSession,
+    Row,
+    SessionRow,
+    Tombstone,
+)
+from reconvene.log.reader import Readers
+from reconvene.log.transaction import MAX_SEQ
+from reconvene.log.writer import Answers, Commits, Writer
+from reconvene.protocol.cursor import START_TAG
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+QUEUED = 20_000
+"""Requests that may wait for the disk; more are refused, so that a disk that stands still does not fill the memory."""
+
+_SESSION = tuple(f.name for f in fields(SessionRow))
+_TYPES: dict[str, tuple[type, ...]] = {
+    "title": (str,), "status": (str,), "run_id": (str, type(None)), "pinned": (bool, int), "archived": (bool, int),
+    "last_active": (float, int), "active_at": (float, int), "meta": (str,),
+}  # fmt: skip
+assert _TYPES.keys() == SESSION_FIELDS
+
+
+class SqliteLog:
+    """The port of `log/port.py`. Made by `open`; all methods belong to the event loop that opened it."""
+
+    sqlite_version = apsw.sqlite_lib_version()
+
+    def __init__(self, path: Path, readers: Readers) -> None:
+        self.path = path
+        self.on_commit: Callable[[str, tuple[Row, ...]], None] = lambda _session_id, _rows: None
+        self._readers = readers
+        self._writer: Writer
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        batch: int = 256,
+        synchronous: str = "full",
+        busy_ms: int = database.BUSY_MS,
+        check_below: int = database.CHECKED_BELOW,
+    ) -> SqliteLog:
+        """Open the database, making it when there is none.
+
+        Args:
+            path: of the file; its folder exists and is locked (`DataFolder`).
+            now: seconds since the epoch, for the events' `at`.
+            batch: requests in one commit, at most.
+            synchronous: `full`. Another value breaks promise 2; a test uses it to show that the test would see it.
+            busy_ms: how long to wait for a foreign program that holds the database, before `store_busy`.
+            check_below: bytes; a smaller file is checked wholly before it is used.
+
+        Raises:
+            ReconveneError: `store_corrupt`, `store_foreign`, `store_newer`, `store_lost`, `store_busy`, `disk_full`, `data_dir_unusable`.
+        """
+        db = await asyncio.to_thread(_open, path, synchronous, busy_ms, check_below)
+        _log.info("database opened", path=str(path), sqlite=cls.sqlite_version)
+        log = cls(path, Readers(path, busy_ms=busy_ms))
+        log._writer = Writer(path, db, log._deliver, now, batch=batch, synchronous=synchronous, busy_ms=busy_ms)
+        return log
+
+    @property
+    def commits(self) -> int:
+        """Transactions written so far, one fsync each."""
+        return self._writer.commits
+
+    # writing
+
+    async def create(
+        self,
+        new: NewSession,
+        events: Sequence[NewEvent] = (),
+        *,
+        command: Command | None = None,
+        update: Mapping[str, Any] | None = None,
+    ) -> Appended:
+        return await self._ask(requests.Create(new, checked(events), command, checked_update(update)))
+
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        command: Command | None = None,
+        fence: Fence | None = None,
+        update: Mapping[str, Any] | None = None,
+    ) -> Appended:
+        return await self._ask(requests.Append(session_id, checked(events), command, fence, checked_update(update)))
+
+    def append_soon(self, session_id: str, events: Sequence[NewEvent], *, fence: Fence | None = None) -> None:
+        self._submit(requests.Append(session_id, checked(events), None, fence))
+
+    async def claim(self, name: str) -> Fence:
+        return await self._ask(requests.Claim(name))
+
+    async def delete(self, session_id: str, *, reason: str, at: float, if_last_active: float | None = None) -> bool:
+        deleted = await self._ask(requests.Delete(session_id, reason, float(at), if_last_active))
+        await self._sweep()
+        return deleted
+
+    async def purge(self, *, tombstones_before: float) -> int:
+        purged = await self._ask(requests.Purge(float(tombstones_before)))
+        await self._sweep()
+        return purged
+
+    async def _sweep(self) -> None:
+        while await self._ask(requests.Sweep()):
+            pass
+
+    async def fork(
+        self,
+        source: str,
+        upto: int,
+        new: NewSession,
+        events: Sequence[NewEvent] = (),
+        *,
+        command: Command | None = None,
+        update: Mapping[str, Any] | None = None,
+    ) -> Appended:
+        return await self._ask(requests.Fork(source, upto, new, checked(events), command, checked_update(update)))
+
+    async def put(self, name: str, value: str | None) -> None:
+        await self._ask(requests.Put(name, value))
+
+    async def _ask(self, request: requests.Request[T]) -> T:
+        request.future = future = asyncio.get_running_loop().create_future()
+        self._submit(request)
+        return await future
+
+    def _submit(self, request: requests.Request[Any]) -> None:
+        if self._closing:
+            raise ReconveneError(
+                "draining", "The server is stopping; nothing more is written. Try again after its restart."
+            )
+        if self._writer.queued >= QUEUED:
+            raise ReconveneError("store_busy", f"{QUEUED:,} writes wait for the disk already. Try again in a moment.")
+        self._writer.submit(request)
+
+    def _deliver(self, answers: Answers, commits: Commits) -> None:
+        for session_id, rows in commits:
+            try:
+                self.on_commit(session_id, rows)
+            except Exception:  # one reader's fault must not cost the writers their answers
+                _log.exception("on_commit failed", session_id=session_id)
+        for request, answer in answers:
+            future = request.future
+            if future is None or future.done():
+                continue
+            if isinstance(answer, ReconveneError):
+                # One failure may answer many: each gets its own, as raising one writes its traceback into it.
+                future.set_exception(ReconveneError(answer.code, answer.message, **answer.details))
+            elif isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    # reading
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        *,
+        upto: int | None = None,
+        max_events: int | None = None,
+        max_bytes: int | None = None,
+        public: bool | None = None,
+        stateful: bool | None = None,
+        run_id: str | None = None,
+        types: Iterable[str] | None = None,
+    ) -> list[Row]:
+        wanted: dict[str, Any] = {
+            "id": session_id,
+            "after": max(0, after),
+            "upto": MAX_SEQ if upto is None else min(upto, MAX_SEQ),
+            "public": public,
+            "stateful": stateful,
+            "run_id": run_id,
+            "types": None if types is None else json.dumps(list(types)),
+            "max_events": -1 if max_events is None else max_events,
+        }
+        if max_bytes is not None:
+            total = 0
+            for i, (seq, size) in enumerate(await self._readers.ask("read_sizes", **wanted)):
+                total += size
+                if total > max_bytes and i:
+                    break
+                wanted["upto"] = seq
+        return [to_row(session_id, columns) for columns in await self._readers.ask("read_events", **wanted)]
+
+    async def missed(self, session_id: str, after: int) -> tuple[int, int]:
+        count, size = await self._readers.ask("missed", id=session_id, after=max(0, after))
+        return count, size
+
+    async def tag(self, session_id: str, seq: int) -> str | None:
+        if seq == 0:
+            return START_TAG
+        found = await self._readers.ask("tag", id=session_id, seq=seq) if 0 < seq <= MAX_SEQ else None
+        return found[0] if found else None
+
+    async def by_key(self, session_id: str, key: str) -> Row | None:
+        found = await self._readers.ask("by_key", id=session_id, key=key)
+        return to_row(session_id, found) if found else None
+
+    async def command(self, owner: str, id: str) -> tuple[str, int, str | None, str] | None:
+        found = await self._readers.ask("command", owner=owner, id=id)
+        return tuple(found) if found else None
+
+    async def session(self, session_id: str) -> SessionRow | Tombstone | None:
+        if found := await self._readers.ask("session", id=session_id):
+            return to_session(found)
+        found = await self._readers.ask("tombstone", id=session_id)
+        return Tombstone(*found) if found else None
+
+    async def sessions(
+        self,
+        *,
+        owner: str | None = None,
+        statuses: Iterable[str] | None = None,
+        archived: bool | None = None,
+        limit: int | None = None,
+    ) -> list[SessionRow]:
+        found = await self._readers.ask(
+            "sessions",
+            owner=owner,
+            statuses=None if statuses is None else json.dumps(list(statuses)),
+            archived=archived,
+            limit=-1 if limit is None else limit,
+        )
+        return [to_session(columns) for columns in found]
+
+    async def get(self, name: str) -> str | None:
+        found = await self._readers.ask("get", name=name)
+        return found[0] if found else None
+
+    async def scan(self, prefix: str) -> dict[str, str]:
+        found: dict[str, str] = await self._readers.ask("scan", prefix=prefix)
+        return found
+
+    async def size(self) -> int:
+        return int((await self._readers.ask("size"))[0])
+
+    # the end
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(asyncio.to_thread(self._close))
+        await asyncio.shield(self._closing)
+
+    def _close(self) -> None:
+        self._readers.close()
+        self._writer.stop()  # last, as the last connection to close leaves the file whole, without a -wal
+
+
+def _open(path: Path, synchronous: str, busy_ms: int, check_below: int) -> apsw.Connection:
+    if not path.exists():
+        database.create(path)
+    database.recognise(path)
+    db = database.open_writer(path, synchronous=synchronous, busy_ms=busy_ms)
+    try:
+        database.check(db, path, below=check_below)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def to_row(session_id: str, columns: Sequence[Any]) -> Row:
+    seq, type, run_id, item_id, parent_id, key, public, stateful, at, tag, content = columns
+    return Row(session_id, seq, type, content, run_id, item_id, parent_id, key, bool(public), bool(stateful), at, tag)
+
+
+def to_session(columns: Sequence[Any]) -> SessionRow:
+    values = dict(zip(_SESSION, columns, strict=True))
+    return SessionRow(**values | {"pinned": bool(values["pinned"]), "archived": bool(values["archived"])})
+
+
+def checked(events: Sequence[NewEvent]) -> tuple[NewEvent, ...]:
+    """The events, if SQLite can store them and their keys differ: one that cannot be written must not reach a commit with others.
+
+    Raises:
+        ReconveneError: `invalid_field`.
+    """
+    keys: set[str] = set()
+    for e in events:
+        for name in ("type", "content", "run_id", "item_id", "parent_id", "key"):
+            text = getattr(e, name)
+            if text is None or text.isascii():
+                continue
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ReconveneError(
+                    "invalid_field", f"{name} of a {e.type!a} event has a lone surrogate, which is not text.", path=name
+                ) from error
+        if e.key is not None:
+            if e.key in keys:
+                raise ReconveneError("invalid_field", f"Two events of one append have the key {e.key}.", path="key")
+            keys.add(e.key)
+    return tuple(events)
+
+
+def checked_update(update: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The update, if its fields exist and have their types.
+
+    Raises:
+        ReconveneError: `invalid_field`.
+    """
+    for name, value in (update or {}).items():
+        if not isinstance(value, _TYPES.get(name, ())):
+            raise ReconveneError("invalid_field", f"A session's {name} cannot be set to {value!a}.", path=name)
+    return dict(update or {})

@@ -1,0 +1,317 @@
+"""The one thread that writes. It takes what is queued, decides all of it in one transaction, pays for one fsync, and answers.
+
+While a commit waits for the disk the next requests gather, so the busier it is the fewer fsyncs each costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import structlog
+
+from reconvene.errors import ReconveneError
+from reconvene.log.database import OUT_OF_SPACE, Identity, explain, open_writer
+from reconvene.log.port import Fence, Row
+from reconvene.log.queries import STATEMENTS
+from reconvene.log.requests import Append, Claim, Request
+from reconvene.log.transaction import Known, Transaction
+
+_log = structlog.get_logger(__name__)
+
+Commits = list[tuple[str, tuple[Row, ...]]]
+Answers = list[tuple[Request[Any], Any]]
+"""What each request is answered: a value, or the exception."""
+
+
+class Writer:
+    """Owns the writing connection. `submit` from any thread; `deliver(answers, commits)` is called on the event loop's thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        db: apsw.Connection,
+        deliver: Callable[[Answers, Commits], None],
+        now: Callable[[], float],
+        *,
+        batch: int,
+        synchronous: str,
+        busy_ms: int,
+        checkpoint_pages: int = 1000,
+    ) -> None:
+        self.path = path
+        self.db: apsw.Connection | None = None
+        self.batch = batch
+        self.commits = 0
+        """Transactions that were committed, each one fsync."""
+        self.lost: ReconveneError | None = None
+        """Set for good when the file is not ours any more: nothing is written after that."""
+        self.identity = (Identity.of(path), Identity.of(f"{path}-wal"))
+        self._deliver = deliver
+        self._now = now
+        self._synchronous = synchronous
+        self._busy_ms = busy_ms
+        self._checkpoint_pages = checkpoint_pages
+        self._wal_pages = 0
+        self._known = Known()
+        self._failed: dict[Fence, ReconveneError] = {}
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[Request[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="reconvene-log", daemon=True)
+        self._use(db)
+        self._thread.start()
+
+    @property
+    def queued(self) -> int:
+        return self._queue.qsize()
+
+    def submit(self, request: Request[Any]) -> None:
+        self._queue.put(request)
+
+    def stop(self) -> None:
+        """Answer what is queued, then end. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # the thread
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            taken = self._take()
+            going = None not in taken
+            if batch := [r for r in taken if r is not None]:
+                try:
+                    answers, commits = self._write(batch)
+                except BaseException as e:  # whatever happens, everybody who waits gets an answer
+                    _log.exception("the log's writer failed")
+                    answers, commits = [(r, explain(e, self.path)) for r in batch], []
+                    self._roll_back()
+                self._post(answers, commits)
+            self._checkpoint_when_quiet()
+        self._close()
+
+    def _take(self) -> list[Request[Any] | None]:
+        taken = [self._queue.get()]
+        while len(taken) < self.batch and taken[-1] is not None:
+            try:
+                taken.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return taken
+
+    def _post(self, answers: Answers, commits: Commits) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, answers, commits)
+        except RuntimeError:  # the loop is gone, and with it everybody who waited
+            _log.warning("the event loop ended before its writes were answered", answers=len(answers))
+
+    def _write(self, batch: Sequence[Request[Any]]) -> tuple[Answers, Commits]:
+        """One commit, or whatever is left of it when something fails. Everyone in the batch is in the answers."""
+        try:
+            if self.lost:
+                raise self.lost
+            if self.db is None:
+                self._reopen()
+            answers, commits = self._transact(batch)
+        except ReconveneError as e:
+            answers, commits = [(r, e) for r in batch], []
+        except Unknown as e:
+            answers, commits = self._reconcile(batch, e)
+        except apsw.BusyError as e:
+            self._roll_back()
+            answers, commits = [(r, explain(e, self.path)) for r in batch], []
+        except Exception as e:
+            error = explain(e, self.path, self.db)
+            self._roll_back()
+            if isinstance(e, apsw.IOError) and error.code != "disk_full":
+                self._drop_connection()  # what it has in memory is no longer to be trusted
+            if len(batch) > 1:
+                # One of them may be the cause; the others must not pay for it.
+                each = [self._write([r]) for r in batch]
+                return [a for answers, _ in each for a in answers], [c for _, commits in each for c in commits]
+            _log.warning("a write failed", code=error.code, error=str(e))
+            answers, commits = [(batch[0], error)], []
+        self._note_failures(answers)
+        return answers, commits
+
+    def _transact(self, batch: Sequence[Request[Any]]) -> tuple[Answers, Commits]:
+        db = self.db
+        assert db is not None
+        self._known.trim()
+        db.execute(STATEMENTS["begin"])
+        tx = Transaction(db, self._known, self._now)
+        tx.prefetch(r.wants() for r in batch)
+        answers: Answers = []
+        for request in batch:
+            try:
+                self._refuse_after_failure(request)
+                answers.append((request, request.apply(tx)))
+            except ReconveneError as e:
+                answers.append((request, e))
+        tx.flush()
+        try:
+            db.execute(STATEMENTS["commit"])
+        except apsw.IOError as e:
+            # A write for which there was no room left no commit record; after any other failure there may be one on the disk.
+            if db.system_errno in OUT_OF_SPACE and getattr(e, "extendedresult", 0) != apsw.SQLITE_IOERR_FSYNC:
+                raise
+            raise Unknown(explain(e, self.path, db), answers, tx) from e
+        if tx.changed:
+            self.commits += 1
+            self.refuse_if_lost()
+        return answers, tx.commits
+
+    # failures
+
+    def _refuse_after_failure(self, request: Request[Any]) -> None:
+        """What follows an `append_soon` that failed must not be written as if nothing were missing before it."""
+        if isinstance(request, Append) and request.fence in self._failed:
+            raise self._failed[request.fence]
+
+    def _note_failures(self, answers: Answers) -> None:
+        for request, answer in answers:
+            if isinstance(request, Claim) and isinstance(answer, Fence):
+                self._failed = {fence: e for fence, e in self._failed.items() if fence.name != answer.name}
+            if not isinstance(request, Append) or not isinstance(answer, ReconveneError):
+                continue
+            if request.future is not None:
+                if request.fence is not None:
+                    self._failed.pop(request.fence, None)  # told now
+            elif request.fence is not None:
+                self._failed[request.fence] = answer
+            else:
+                _log.warning(
+                    "an event nobody waited for was not written", session_id=request.session_id, code=answer.code
+                )
+
+    def _reconcile(self, batch: Sequence[Request[Any]], unknown: Unknown) -> tuple[Answers, Commits]:
+        """A commit failed, and nobody knows whether it is on the disk. Open the file anew and look.
+
+        The checkpoint writes everything that counts as committed once more and syncs it: pages whose first sync failed are "clean" to the
+        kernel though never written (Rebello et al., ATC 2020). It also empties the WAL, so that a commit record which is not counted
+        now cannot come back after a crash. Only if all of that succeeds is the outcome known; else it is told as unknown, and whoever
+        repeats the request with its id or key does it at most once.
+        """
+        _log.error("a commit failed; opening the database anew", error=str(unknown.error))
+        self._known.forget()
+        self._drop_connection()
+        try:
+            self._reopen()
+            assert self.db is not None
+            if unknown.tx.probe and self.db.execute(STATEMENTS["event_at"], unknown.tx.probe).fetchall():
+                self.commits += 1
+                return unknown.answers, unknown.tx.commits
+            # It is not there. Requests without events may be done twice: claiming, setting and deleting twice is as good as once.
+            return self._transact(batch)
+        except ReconveneError as e:
+            error = e
+        except Unknown as e:
+            error = e.error
+            self._drop_connection()
+        except Exception as e:
+            error = explain(e, self.path, self.db)
+            self._roll_back()
+            self._drop_connection()
+        if error.code == "store_error":
+            message = f"{error.message} Whether this was written is unknown; repeat it with the same id."
+            error = ReconveneError(error.code, message, **error.details)
+        return [(r, error) for r in batch], []
+
+    def _reopen(self) -> None:
+        self.refuse_if_lost()
+        db = open_writer(self.path, synchronous=self._synchronous, busy_ms=self._busy_ms)
+        try:
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as e:
+            error = explain(e, self.path, db)
+            db.close()
+            raise error from e
+        self._use(db)
+
+    def _roll_back(self) -> None:
+        self._known.forget()
+        try:
+            if self.db is not None and self.db.in_transaction:
+                self.db.execute(STATEMENTS["rollback"])
+        except apsw.Error:
+            self._drop_connection()
+
+    def _drop_connection(self) -> None:
+        self._known.forget()
+        if self.db is not None:
+            try:
+                self.db.close(True)
+            except apsw.Error as e:
+                _log.warning("the database did not close cleanly", error=str(e))
+            self.db = None
+
+    def refuse_if_lost(self) -> None:
+        """Raise `store_lost` if the paths lead to other files than those that are open, now or ever since.
+
+        Asked after every commit, before it is answered: what is written to an unlinked file is gone with the process.
+        """
+        if self.lost is None and (Identity.of(self.path), Identity.of(f"{self.path}-wal")) != self.identity:
+            self.lose("deleted or replaced")
+        if self.lost is not None:
+            raise self.lost
+
+    def lose(self, how: str) -> None:
+        """Write nothing any more. From any thread."""
+        self.lost = ReconveneError(
+            "store_lost",
+            f"The database {self.path} (or its -wal file) was {how} while the server ran. Nothing is written any more. Stop "
+            f"the server, put the file back or restore a backup, and start again.",
+            path=str(self.path),
+        )
+        _log.critical("the database is lost", path=str(self.path), how=how)
+
+    # the write-ahead log
+
+    def _use(self, db: apsw.Connection) -> None:
+        def grown(_db: apsw.Connection, _schema: str, pages: int) -> int:
+            self._wal_pages = pages
+            return apsw.SQLITE_OK
+
+        db.set_wal_hook(grown)
+        self.db = db
+
+    def _checkpoint_when_quiet(self) -> None:
+        """Move the WAL into the file: between bursts if there is a chance, as it takes some milliseconds."""
+        if self._wal_pages < self._checkpoint_pages or self.db is None or self.lost:
+            return
+        if self._wal_pages < 8 * self._checkpoint_pages and not self._queue.empty():
+            return
+        try:
+            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._wal_pages = 0
+        except apsw.Error as e:
+            _log.warning("the database could not be checkpointed; it will be tried again", error=str(e))
+
+    def _close(self) -> None:
+        if self.db is None:
+            return
+        try:
+            if self.lost:
+                # Closing would delete the -wal at the path, which may by now belong to another database.
+                self.db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            else:
+                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as e:
+            _log.warning("the last checkpoint failed; the next start will make up for it", error=str(e))
+        self._drop_connection()
+
+
+class Unknown(Exception):
+    """A commit that failed and may have happened all the same."""
+
+    def __init__(self, error: ReconveneError, answers: Answers, tx: Transaction) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.answers = answers
+        self.tx = tx
