@@ -113,15 +113,15 @@ _DELTAS = ["text", "text", "text", "reasoning", "message", "item_aborted"]
 _KINDS = sorted(CONTENTS) + _DELTAS * 3 + ["model"]
 
 
-def written_log(rng: Random, runs: int = 2) -> list[FakeRow]:
+def written_log(rng: Random, runs: int = 2, most_steps: int = 4) -> list[FakeRow]:
     """A log as runs write it: steps with streamed texts (a sub-agent's among them), tools, crashes, questions, diffs."""
     log = LogWriter()
     for n in range(1, runs + 1):
-        _written_run(rng, log, f"r{n}")
+        _written_run(rng, log, f"r{n}", rng.randint(1, most_steps))
     return log.rows
 
 
-def _written_run(rng: Random, log: LogWriter, run: str) -> None:
+def _written_run(rng: Random, log: LogWriter, run: str, steps: int) -> None:
     attempt = 1
     log.add("prompt", run, id=f"p-{run}", text=f"What does {rng.choice(_WORDS)} do?", by="page")
     log.add("run", run, status="queued", prompts=[f"p-{run}"], position=0)
@@ -129,7 +129,7 @@ def _written_run(rng: Random, log: LogWriter, run: str) -> None:
     log.add(
         "repo_map", run, files=120, symbols=3400, tokens=1000, fingerprint="f0", built_ms=41, reused=rng.random() < 0.5
     )
-    for step in range(rng.randint(1, 4)):
+    for step in range(steps):
         item, sub = f"{run}.i{step}", f"{run}.s{step}"
         nested = rng.random() < 0.4
         for _ in range(rng.randint(1, 6)):
