@@ -136,7 +136,8 @@ class NewSession:
 class Appended:
     """`accepted`: written now. `duplicate`: the command id or an event key was there; nothing was written.
 
-    Of a duplicate, `first` and `last` are the earlier seq; of an append without events, the head. `session_id` is where it is: of a duplicate command, that of the session it first went to. `run_id` is that of the first event.
+    Of a duplicate, `first` and `last` are the earlier seq; of an append without events, the head.
+    `session_id` is where it is: of a duplicate command, that of the session it first went to. `run_id` is that of the first event.
     """
 
     status: Literal["accepted", "duplicate"]

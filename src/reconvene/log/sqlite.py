@@ -155,7 +155,8 @@ class SqliteLog:
         await self._ask(requests.Put(name, value))
 
     async def _ask(self, request: requests.Request[T]) -> T:
-        request.future = future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        request.future = future
         self._submit(request)
         return await future
 
