@@ -43,8 +43,8 @@ class Chunk:
     rows: tuple[Row, ...]
     head: int
     """Of the session, when the chunk was made."""
-    frames: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """For the server: texts made of this chunk, by what distinguishes them. They live as long as the chunk."""
+    frames: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """For the server: what goes on the wire for this chunk, by what distinguishes it. It lives as long as the chunk."""
 
     @property
     def at_head(self) -> bool:
@@ -188,6 +188,21 @@ class Feed:
         recent = self._watched.get(session_id)
         return len(recent.watches) if recent else 0
 
+    def at_hand(self, session_id: str, after: int) -> Chunk | None:
+        """What `read` would answer without waiting; None when it would have to ask the store.
+
+        Raises:
+            ReconveneError: `invalid_field` when `after` is beyond the head.
+        """
+        recent = self._watched.get(session_id)
+        if recent is None:
+            return None
+        if chunk := recent.fresh.get(after) or recent.past.get(after):
+            return chunk
+        if recent.start is not None and after >= recent.start:
+            return self._from_memory(session_id, after, recent)
+        return None
+
     async def read(self, session_id: str, after: int) -> Chunk:
         """What comes after a seq. At the head: a chunk without rows, with `upto == after`.
 
@@ -196,13 +211,11 @@ class Feed:
         Raises:
             ReconveneError: `no_such_session`; `invalid_field` when `after` is beyond the head; what the store raises.
         """
+        if chunk := self.at_hand(session_id, after):
+            return chunk
         recent = self._watched.get(session_id)
         if recent is None:
             return await self._from_store(session_id, after, _Recent())
-        if chunk := recent.fresh.get(after) or recent.past.get(after):
-            return chunk
-        if recent.start is not None and after >= recent.start:
-            return self._from_memory(session_id, after, recent)
         if (reading := recent.reading.get(after)) is None:
             # A task of its own: the connection that came first may leave before the others have their answer.
             reading = recent.reading[after] = asyncio.ensure_future(self._from_store(session_id, after, recent))
