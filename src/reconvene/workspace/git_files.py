@@ -15,12 +15,10 @@ import selectors
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from reconvene.workspace.names import PATH_BYTES, decode
-
-SECONDS = 20.0
-"""A pipe planted where git expects a file keeps it waiting for ever; then it is killed."""
+from reconvene.workspace.names import decode
 
 _SETTINGS = (
     "core.fsmonitor=false", "core.untrackedCache=false", "core.hooksPath=/dev/null", "core.excludesFile=/dev/null",
@@ -33,11 +31,17 @@ _COMMAND = (
     *(part for setting in _SETTINGS for part in ("-c", setting)),
     "ls-files", "-z", "--cached", "--others", "--exclude-standard",
 )  # fmt: skip
+_BYTES = 512 * 1024**2
+"""Of names, as many as are taken into memory."""
 _UNREADABLE = b"warning: could not open directory"
 
 
 class GitError(Exception):
     """Git is not there or did not answer; the text says why, for people."""
+
+
+class GitHangsError(GitError):
+    """It had to be killed; asking again costs as much again."""
 
 
 @dataclass(slots=True)
@@ -68,8 +72,8 @@ def find_repository(root: str) -> tuple[str, str] | None:
         folder = parent
 
 
-def git_files(folder: str, git_dir: str, work_tree: str, *, limit: int, seconds: float | None = None) -> GitFiles:
-    """What git tracks or would track below `folder`, at most `limit` entries.
+def git_files(folder: str, git_dir: str, work_tree: str, *, limit: int, deadline: float) -> GitFiles:
+    """What git tracks or would track below `folder`, at most `limit` entries, until `deadline` of the monotonic clock.
 
     Raises:
         GitError: no git, no repository, a broken one, or no answer in time.
@@ -88,14 +92,11 @@ def git_files(folder: str, git_dir: str, work_tree: str, *, limit: int, seconds:
     try:
         with child:
             try:
-                output, complaints = _output(
-                    child, limit, time.monotonic() + (SECONDS if seconds is None else seconds), files
-                )
+                output, complaints = _output(child, limit, deadline, files)
             finally:
-                if files.truncated or child.poll() is None:
-                    _end(child)
+                _end(child)
     except TimeoutError:
-        raise GitError("it did not answer in time") from None
+        raise GitHangsError("it did not answer in time") from None
     if child.returncode != 0 and not files.truncated:
         raise GitError("it refuses the repository" if b"fatal:" in complaints else f"it failed with {child.returncode}")
     files.skipped = complaints.count(_UNREADABLE)
@@ -127,7 +128,7 @@ def _output(child: subprocess.Popen[bytes], limit: int, deadline: float, files: 
                 if stream is child.stdout:
                     entries += chunk.count(b"\0")
                     kept += chunk
-                    if entries > limit or len(kept) > limit * PATH_BYTES:
+                    if entries > limit or len(kept) > _BYTES:
                         files.truncated = True
                         return bytes(kept), b""
                 elif len(kept) < 1 << 20:
@@ -140,12 +141,10 @@ def _output(child: subprocess.Popen[bytes], limit: int, deadline: float, files: 
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill it with all that it started; it leads a session of its own."""
+    """Kill it, unless it ended by itself, with all that it started: it leads a group of its own."""
     if child.returncode is None:
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            child.kill()
 
 
 @functools.cache

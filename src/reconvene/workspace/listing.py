@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from reconvene.config import Limits
-from reconvene.workspace.git_files import GitError, find_repository, git_files
+from reconvene.workspace.git_files import GitError, GitFiles, GitHangsError, find_repository, git_files
 from reconvene.workspace.jail import Jail
 from reconvene.workspace.names import NAME_BYTES, PATH_BYTES, encode
 from reconvene.workspace.secret_files import is_secret
-from reconvene.workspace.walk import walk_files
+from reconvene.workspace.walk import Walk, walk_files
 
+GIT_SECONDS = 20.0
+"""For all of git's answers together. A pipe planted where git expects a file would keep it waiting for ever."""
+GIT_RESTS = 600.0
+"""Seconds for which a git that hung is not asked again."""
 NESTED = 1000
-"""Repositories inside the code base (submodules, clones) that are asked one by one."""
+"""Repositories inside the code base that are asked one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,62 +56,72 @@ class Listing:
     stats: dict[str, FileStat] = field(default_factory=dict, repr=False)
 
 
-def list_files(jail: Jail, limits: Limits) -> Listing:
-    """See `Workspace.listing`."""
-    repository = find_repository(jail.root)
-    if repository is None:
-        return _walked(jail, limits, "There is no git repository here, so the folder was walked.")
-    found = _Found(jail, limits.files)
-    try:
-        _ask_git(found, repository, jail, limits)
-    except GitError as e:
-        return _walked(jail, limits, f"Git could not list the files ({e}), so the folder was walked.")
-    if not found.stats and not found.seen_secret:
-        return _walked(jail, limits, "Git lists no file here, so the folder was walked.")
-    return found.listing("git", None)
+class Lister:
+    """Lists one root. Thread-safe: calls share nothing but the memory of a git that hung."""
 
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._git_rests_until = 0.0
 
-def _ask_git(found: _Found, repository: tuple[str, str], jail: Jail, limits: Limits) -> None:
-    """The root's own repository, then those inside it: git names such a one only by its folder."""
-    todo = deque([("", *repository)])
-    asked = 0
-    while todo and not found.full:
-        prefix, git_dir, work_tree = todo.popleft()
-        asked += 1
+    def list(self, jail: Jail) -> Listing:
+        """See `Workspace.listing`."""
+        if time.monotonic() < self._git_rests_until:
+            return self._walked(jail, "Git did not answer in time lately, so the folder was walked.")
+        repository = find_repository(jail.root)
+        if repository is None:
+            return self._walked(jail, "There is no git repository here, so the folder was walked.")
+        found = _Found(jail, self._limits.files)
         try:
-            files = git_files(
-                os.path.join(jail.root, prefix), git_dir, work_tree, limit=limits.files - len(found.stats) + 1
-            )
-        except GitError:
-            if not prefix:
+            self._ask_git(found, repository, jail)
+        except GitError as e:
+            if isinstance(e, GitHangsError):
+                self._git_rests_until = time.monotonic() + GIT_RESTS
+            return self._walked(jail, f"Git could not list the files ({e}), so the folder was walked.")
+        if not found.stats:
+            return self._walked(jail, "Git lists no file here, so the folder was walked.")
+        return found.listing("git", None)
+
+    def _ask_git(self, found: _Found, repository: tuple[str, str], jail: Jail) -> None:
+        """The root's own repository, then those inside it (submodules, clones): git names such a one by its folder."""
+        deadline = time.monotonic() + GIT_SECONDS
+        todo = deque([("", *repository)])
+        asked = 0
+        while todo and not found.full:
+            prefix, git_dir, work_tree = todo.popleft()
+            asked += 1
+            room = self._limits.files - len(found.stats)
+            try:
+                files: GitFiles | Walk = git_files(
+                    os.path.join(jail.root, prefix), git_dir, work_tree, limit=room + 1, deadline=deadline
+                )
+            except GitHangsError:
                 raise
-            inner = walk_files(jail, limits.files - len(found.stats), below=prefix, ignore=True)
-            found.add(inner.paths)
-            found.skipped += inner.skipped
-            found.truncated |= inner.truncated
-            continue
-        found.truncated |= files.truncated
-        found.skipped += files.skipped
-        for folder in found.add(f"{prefix}/{p}" if prefix else p for p in files.paths):
-            inside = os.path.join(jail.root, folder)
-            if asked + len(todo) >= NESTED:
-                found.truncated = True
-            elif os.path.lexists(os.path.join(inside, ".git")):
-                todo.append((folder, os.path.join(inside, ".git"), inside))
+            except GitError:
+                if not prefix:
+                    raise
+                files = walk_files(jail, room, below=prefix)
+            found.truncated |= files.truncated
+            found.skipped += files.skipped
+            inner = isinstance(files, GitFiles) and bool(prefix)
+            for folder in found.add(f"{prefix}/{path}" if inner else path for path in files.paths):
+                inside = os.path.join(jail.root, folder)
+                if asked + len(todo) >= NESTED:
+                    found.truncated = True
+                elif os.path.lexists(os.path.join(inside, ".git")):
+                    todo.append((folder, os.path.join(inside, ".git"), inside))
 
-
-def _walked(jail: Jail, limits: Limits, note: str) -> Listing:
-    walk = walk_files(jail, limits.files, ignore=True)
-    if not walk.paths and walk.ignored:
-        walk = walk_files(jail, limits.files, ignore=False)
-        note += " Its .gitignore leaves nothing, so it was left aside."
-    found = _Found(jail, limits.files)
-    found.add(walk.paths)
-    found.truncated |= walk.truncated
-    found.skipped += walk.skipped
-    if walk.late:
-        note += f" It took too long and was stopped after {len(found.stats):,} files."
-    return found.listing("walk", note)
+    def _walked(self, jail: Jail, note: str) -> Listing:
+        walk = walk_files(jail, self._limits.files)
+        if not walk.paths and walk.ignored:
+            walk = walk_files(jail, self._limits.files, ignore=False)
+            note += " Its .gitignore leaves nothing, so it was left aside."
+        found = _Found(jail, self._limits.files)
+        found.add(walk.paths)
+        found.truncated |= walk.truncated
+        found.skipped += walk.skipped
+        if walk.late:
+            note += f" It took too long and was stopped after {len(found.stats):,} files."
+        return found.listing("walk", note)
 
 
 class _Found:
@@ -116,7 +131,6 @@ class _Found:
         self.stats: dict[str, FileStat] = {}
         self.truncated = False
         self.skipped = 0
-        self.seen_secret = False
         self._jail, self._limit = jail, limit
 
     @property
@@ -150,7 +164,6 @@ class _Found:
         for name in names:
             path = f"{folder}/{name}" if folder else name
             if is_secret(path):
-                self.seen_secret = True
                 continue
             try:
                 raw = encode(name)

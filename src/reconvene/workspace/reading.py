@@ -195,7 +195,7 @@ class _Page:
             self._take(chunk, at, stop if stop >= 0 else len(chunk))
             if stop < 0:
                 return
-            self._finish(ended=True)
+            self._finish(ended=True, newline=True)
             self.count += 1
             at = stop + 1
         self.count += chunk.count(b"\n", at)
@@ -203,7 +203,7 @@ class _Page:
     def close(self, whole: bool) -> None:
         """The stream is over; `whole`: with the end of the file."""
         if self._open and not self.full and self.count >= self._start - 1:
-            self._finish(ended=whole)
+            self._finish(ended=whole, newline=False)
         self.count += self._open
 
     def _take(self, chunk: bytes, at: int, stop: int) -> None:
@@ -211,11 +211,11 @@ class _Page:
         # Two more than a line may have: its "\r", and the sign that it goes on.
         self._line += chunk[at : min(stop, at + max(0, self._longest + 2 - len(self._line)))]
 
-    def _finish(self, *, ended: bool) -> None:
+    def _finish(self, *, ended: bool, newline: bool) -> None:
         line, size = bytes(self._line), self._size
         self._line.clear()
         self._size = 0
-        if line.endswith(b"\r") and len(line) == size:
+        if newline and line.endswith(b"\r") and len(line) == size:
             line, size = line[:-1], size - 1
         text = _plain(line)
         encoded = text.encode()
@@ -224,10 +224,11 @@ class _Page:
             encoded = encoded[: self._longest]
             more = "" if ended else "more than "
             text = f"{encoded.decode('utf-8', 'ignore')} … [line cut here: it has {more}{size:,} bytes]"
-        if self.lines and len(encoded) + 1 > self._room:
+        cost = len(encoded) + bool(self.lines)
+        if self.lines and cost > self._room:
             self.full = True
             return
-        self._room -= len(encoded) + 1
+        self._room -= cost
         self.cut |= cut
         self.lines.append(text)
         self.full = self._start - 1 + len(self.lines) == self._end

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-_FOLDERS = frozenset({".git", ".hg", ".svn", ".jj", ".bzr", ".aws", ".ssh", ".gnupg", ".kube"})
-"""Everything in them. The first five are version control's own: their configuration can hold tokens."""
 VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".jj", ".bzr"})
+_FOLDERS = VERSION_CONTROL | {".aws", ".ssh", ".gnupg", ".kube"}
+"""Everything in them. Version control's configuration can hold tokens."""
 
 _NAMES = re.compile(
     r"""
@@ -20,7 +20,7 @@ _NAMES = re.compile(
     | id_(?:rsa|dsa|ecdsa|ed25519|ecdsa_sk|ed25519_sk|xmss)(?:[._-].*)?
     | [._]netrc | \.pgpass | \.my\.cnf | \.npmrc | \.pypirc | \.htpasswd | \.dockercfg | \.git-credentials
     | \.vault-token | \.vault_pass.*
-    | \.?credentials(?:[._-][^.]*)?(?:\.(?:json|ya?ml|toml|ini|cfg|conf|xml|csv|txt|properties|db|enc|plist))?
+    | \.?credentials(?:[_-][^.]*)?(?:\.(?:json|ya?ml|toml|ini|cfg|conf|xml|csv|txt|properties|db|enc|plist))?
     | secrets?\.(?:ya?ml|json|toml|ini|properties)
     | service[_-]?account.*\.json | client_secret.*\.json
     """,
@@ -42,9 +42,8 @@ def is_secret(path: str) -> bool:
         return True
     if name == "config.json" and folders and folders[-1] == ".docker":
         return True
+    if _NAMES.fullmatch(name):
+        return True
     bare = _COPY.sub("", name)
-    return (
-        _NAMES.fullmatch(name) is not None
-        or (bare != name and _NAMES.fullmatch(bare.lstrip(".")) is not None)
-        or _NAMES.fullmatch(bare) is not None
-    )
+    # An editor's swap file of id_rsa is .id_rsa.swp.
+    return bare != name and any(_NAMES.fullmatch(n) for n in (bare, bare.lstrip(".")))

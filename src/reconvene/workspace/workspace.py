@@ -10,7 +10,7 @@ from pathlib import Path
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.workspace.jail import Jail
-from reconvene.workspace.listing import FileStat, Listing, list_files
+from reconvene.workspace.listing import FileStat, Lister, Listing
 from reconvene.workspace.names import display_path, parse_path, shown
 from reconvene.workspace.reading import FileSlice, big_id, blob_id, read_slice, read_whole
 from reconvene.workspace.secret_files import is_secret
@@ -29,6 +29,7 @@ class Workspace:
         """Folder name; `Roots` makes it unique."""
         self.limits = limits
         self._jail = jail
+        self._lister = Lister(limits)
 
     @classmethod
     def open(cls, path: str | Path, *, data_dir: Path | None, limits: Limits) -> Workspace:
@@ -55,6 +56,7 @@ class Workspace:
             self._jail.check_alive()
         except ReconveneError:
             self._jail = _hold(self._jail.root)
+            self._lister = Lister(self.limits)
 
     def check_alive(self) -> None:
         """
@@ -71,7 +73,7 @@ class Workspace:
         """
         jail = self._jail
         jail.check_alive()
-        listing = list_files(jail, self.limits)
+        listing = self._lister.list(jail)
         jail.check_alive()
         return listing
 
