@@ -55,7 +55,8 @@ class Surroundings:
 
     sessions: Sessions
     indexes: Indexes
-    resolve: Callable[[str], Model] = models.resolve
+    resolve: Callable[[str], Model] | None = None
+    """How a model's name becomes a model; None: `agents.models.resolve`."""
     sleep: Callable[[float], Any] = asyncio.sleep
 
 
@@ -171,7 +172,8 @@ class Attempt:
             return last.text  # the crash came between the answer and the end of the run
         turn = state.prompts[run.prompts[0]].turn if run.prompts and run.prompts[0] in state.prompts else {}
         name = str(turn.get("model") or state.model or self.sessions.settings.model)
-        model = self.around.resolve(name)
+        model = (self.around.resolve or models.resolve)(name)
+        extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
         deps = await self._deps(journal)
         self._base = await journal.earlier()
         self.durability = Durability(
@@ -181,10 +183,9 @@ class Attempt:
             steering=lambda: state.steering(self.run_id),
             unload=self.unload,
         )
-        deps.durable = self.durability
+        deps.durable, deps.extended = self.durability, extra
         agent = build(model)
         prompt = "\n\n".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
-        extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
         result = await agent.run(
             None if journal.messages else prompt,
             message_history=[*self._base, *journal.messages],

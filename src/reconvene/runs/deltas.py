@@ -5,22 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from reconvene.agents.scrub import scrub
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
 
 GATHER = 0.03
 """Seconds. Shorter pieces cost a row each, longer ones are seen to stutter."""
-
-
-def scrub(text: str) -> str:
-    """Text that JSON, SQLite and a page can hold: surrogate pairs joined, lone ones replaced, NUL replaced.
-
-    >>> scrub("a" + chr(0xD83D) + chr(0xDE00)) == "a😀", scrub("x" + chr(0xD800)), scrub("a" + chr(0))
-    (True, 'x\ufffd', 'a\ufffd')
-    """
-    if text.isascii():
-        return text.replace("\0", "\ufffd")
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
 
 
 class Deltas:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterable, Callable
 from contextlib import aclosing
@@ -33,10 +34,10 @@ from pydantic_ai.messages import (
 from pydantic_core import to_json
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
+from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.errors import ReconveneError
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
-from reconvene.runs.deltas import scrub
 from reconvene.runs.journal import RETURN, Journal
 from reconvene.sessions.service import event, private
 from reconvene.sessions.state import PromptState
@@ -251,9 +252,7 @@ class Durability(AbstractCapability[AgentDeps]):
 
 
 def _jsonable(value: Any) -> Any:
-    import json
-
-    return json.loads(scrub(to_json(value, fallback=str, inf_nan_mode="null").decode("utf-8", "replace")))
+    return scrub_json(json.loads(to_json(value, fallback=str, inf_nan_mode="null")))
 
 
 def _scrubbed(response: ModelResponse) -> ModelResponse:

@@ -35,7 +35,7 @@ HISTORY_BYTES = 400_000
 
 
 class Journal:
-    """The journal of one attempt. Make it with `load`, which also takes over the run: an earlier owner's writes are refused from then on."""
+    """The journal of one attempt. `load` makes it and takes over the run: an earlier owner's writes are refused from then on."""
 
     def __init__(self, sessions: Sessions, session_id: str, run_id: str, fence: Fence) -> None:
         self.sessions, self.session_id, self.run_id, self.fence = sessions, session_id, run_id, fence
@@ -203,7 +203,7 @@ class Journal:
                             item_id=item_id,
                             key=f"message:{item_id}",
                         )
-                    )  # type: ignore[arg-type]
+                    )
             elif part.part_kind == "tool-call":
                 shown.append(
                     event(

@@ -160,7 +160,7 @@ class Supervisor:
         policy = state.recovery or self.sessions.settings.recovery
         fence = await self.sessions.log.claim(f"{row.id}/{run.id}")
         if policy == "never":
-            message = "The server was restarted, and this session does not continue interrupted runs by itself. Send the prompt again to go on."
+            message = "The server was restarted, and this session does not go on by itself. Send the prompt again."
             error = event(ev.Error(code="interrupted", message=message, retryable=True), run_id=run.id)
             await self.sessions.finish_run(
                 row.id, run.id, "failed", fence=fence, text=message, reason="interrupted", before=[error]

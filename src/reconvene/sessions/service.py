@@ -12,10 +12,9 @@ import hashlib
 import json
 import time
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconvene.config import Settings
@@ -30,13 +29,11 @@ from reconvene.protocol.frames import PlainFrame
 from reconvene.protocol.parsing import plain_key
 from reconvene.sessions.answers import checked
 from reconvene.sessions.attach import Attachment, PlainAttachment, decide, new_epoch, new_session_id
-from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, PromptState, RunStatus, SessionState
+from reconvene.sessions.memory import Memory, apply
+from reconvene.sessions.plain import just_made, same_turn
+from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, RunStatus, SessionState
 from reconvene.workspace.roots import Roots
 
-PLAIN_TURN_KEPT = 600.0
-"""Seconds of uptime for which a completed turn is attached to by the same first frame, instead of run again."""
-PLAIN_SESSION_KEPT = 120.0
-"""Seconds for which a first frame without a session finds the session it made a moment ago."""
 TITLE_LENGTH = 80
 
 
@@ -63,17 +60,6 @@ class SnapshotData:
 
     cursor: Cursor
     events: list[str]
-
-
-@dataclass(slots=True)
-class _Loaded:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the one command at work."""
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    state: SessionState | None = None
-    early: list[Row] = field(default_factory=list)
-    """Rows that were committed while the state was being read."""
-    used: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,81 +101,24 @@ class Sessions:
         self.listeners: list[Callable[[str, tuple[Row, ...]], None]] = []
         self.on_gone: list[Callable[[str, str], None]] = []
         """Called with (session_id, reason) when a session was deleted."""
-        self.folds = 0
-        """How often a session's state was read from the log: reconnecting to a loaded one costs none."""
-        self._loaded: dict[str, _Loaded] = {}
-        self._connections: Counter[str] = Counter()
-        self._plain: Counter[str] = Counter()
+        self.memory = Memory(log, uptime.now)
         log.on_commit = self._committed
 
     # -- state in memory
 
     def _committed(self, session_id: str, rows: tuple[Row, ...]) -> None:
-        if loaded := self._loaded.get(session_id):
-            if loaded.state is None:
-                loaded.early.extend(rows)
-            else:
-                _apply(loaded.state, rows)
+        self.memory.committed(session_id, rows)
         self.feed.publish(session_id, rows)
         for listener in self.listeners:
             listener(session_id, rows)
 
     async def state(self, session_id: str) -> SessionState:
         """The session's state as of the last commit; read from the log when it is not in memory."""
-        loaded = self._loaded.get(session_id)
-        if loaded is None:
-            loaded = self._loaded[session_id] = _Loaded()
-        loaded.used = self.uptime.now()
-        if loaded.state is None:
-            async with loaded.reading:
-                if loaded.state is None:
-                    try:
-                        rows = await self.log.read(session_id, 0, stateful=True)
-                    except BaseException:
-                        self._loaded.pop(session_id, None)
-                        raise
-                    self.folds += 1
-                    state = SessionState()
-                    _apply(state, rows)
-                    _apply(state, loaded.early)
-                    loaded.early.clear()
-                    loaded.state = state
-        return loaded.state
+        return await self.memory.state(session_id)
 
-    def loaded(self) -> int:
-        return len(self._loaded)
-
-    def unload_idle(self, older_than: float) -> int:
-        """Free the memory of sessions that nobody used since this total uptime; they stay resumable."""
-        idle = [
-            i
-            for i, loaded in self._loaded.items()
-            if loaded.state is not None
-            and loaded.used < older_than
-            and not self._connections[i]
-            and not loaded.lock.locked()
-            and loaded.state.status in ("idle", "waiting")
-        ]
-        for session_id in idle:
-            del self._loaded[session_id]
-        return len(idle)
-
-    @contextlib.contextmanager
-    def connected(self, session_id: str, *, plain: bool = False) -> Iterator[None]:
+    def connected(self, session_id: str, *, plain: bool = False) -> contextlib.AbstractContextManager[None]:
         """While it lasts, the session is connected: it is neither unloaded nor swept."""
-        counters = (self._connections, self._plain) if plain else (self._connections,)
-        for c in counters:
-            c[session_id] += 1
-        try:
-            yield
-        finally:
-            for c in counters:
-                c[session_id] -= 1
-                if not c[session_id]:
-                    del c[session_id]
-
-    def is_connected(self, session_id: str) -> bool:
-        return self._connections[session_id] > 0
+        return self.memory.connected(session_id, plain=plain)
 
     # -- attach
 
@@ -211,7 +140,7 @@ class Sessions:
         position = Cursor.parse(cursor) if cursor is not None else None
         if prompt_id is not None and (known := await self.log.command(who.owner, prompt_id)):
             session_id = known[0]
-        session, reason = await self._find(who.owner, session_id)
+        session, reason = await self.find(who.owner, session_id)
         if session is None:
             session = await self._create(who, root, recovery)
             return Attachment(session, "fresh", reason, session.cursor)
@@ -228,39 +157,21 @@ class Sessions:
 
     async def attach_plain(self, who: Who, frame: PlainFrame) -> PlainAttachment:
         """The rules for clients that send their prompt again whenever they connect (PROTOCOL §1)."""
-        key = plain_key(frame)
-        text = frame.content.strip()
-        session, reason = await self._find(who.owner, frame.session_id)
+        key, text = plain_key(frame), frame.content.strip()
+        session, reason = await self.find(who.owner, frame.session_id)
         if session is None and text and frame.session_id is None:
-            session = await self._just_made(who.owner, key)
+            session = await just_made(self, who.owner, key)
         if session is None:
             session = await self._create(who, frame.root_directory, frame.recovery)
             return PlainAttachment(session, reason, 0, submit=bool(text), error=None if text else "empty_prompt")
         self._check_root(session, frame.root_directory)
         if not text:
             return PlainAttachment(session, reason, 0, session.run_id, whole=True)
-        state = await self.state(session.id)
-        for run_id in reversed(list(state.runs)):
-            run = state.runs[run_id]
-            ended_recently = (
-                run.outcome == "success"
-                and run.ended_at is not None
-                and self.uptime.now() - run.ended_at < PLAIN_TURN_KEPT
-            )
-            if run.plain == key and (run.status != "completed" or ended_recently):
-                return PlainAttachment(session, reason, run.first_seq - 1, run_id)
+        if (run := same_turn(await self.state(session.id), key, self.uptime.now())) is not None:
+            return PlainAttachment(session, reason, run.first_seq - 1, run.id)
         return PlainAttachment(session, reason, session.head, submit=True)
 
-    async def _just_made(self, owner: str, key: str) -> SessionRow | None:
-        """The session that this owner's same first frame made less than two minutes ago, if no plain client is on it."""
-        for session in await self.log.sessions(owner=owner, limit=16):
-            if time.time() - session.created_at < PLAIN_SESSION_KEPT and not self._plain[session.id] and session.head:
-                state = await self.state(session.id)
-                if any(run.plain == key for run in state.runs.values()):
-                    return session
-        return None
-
-    async def _find(self, owner: str, session_id: str | None) -> tuple[SessionRow | None, str | None]:
+    async def find(self, owner: str, session_id: str | None) -> tuple[SessionRow | None, str | None]:
         """The owner's session, or why there is none. Another owner's is as unknown as one that never was."""
         if session_id is None:
             return None, None
@@ -308,7 +219,7 @@ class Sessions:
 
     async def get(self, owner: str, session_id: str) -> SessionRow:
         """Raises: no_such_session, with the reason `expired` when it was there once."""
-        session, reason = await self._find(owner, session_id)
+        session, reason = await self.find(owner, session_id)
         if session is None:
             raise ReconveneError(
                 "no_such_session", "There is no session with this id; it may have expired.", reason=reason
@@ -507,7 +418,7 @@ class Sessions:
                 "invalid_field", f"upto must be a seq between 1 and {source.head}.", path="content.args.upto"
             )
         state = SessionState()
-        _apply(state, await self.log.read(session_id, 0, upto=upto, stateful=True))
+        apply(state, await self.log.read(session_id, 0, upto=upto, stateful=True))
         new = [event(ev.Action(name="forked", args={"from": session_id, "upto": upto}, by=who.name))]
         for run in [r for r in state.runs.values() if r.status != "completed"]:
             new += self.ending(run.id, "cancelled", reason="forked")
@@ -545,7 +456,7 @@ class Sessions:
 
     def forget(self, session_id: str, reason: str) -> None:
         """Drop what is in memory of a session that is gone, and tell its connections."""
-        self._loaded.pop(session_id, None)
+        self.memory.forget(session_id)
         for tell in self.on_gone:
             tell(session_id, reason)
 
@@ -591,11 +502,7 @@ class Sessions:
         consumed: AbstractSet[str] = frozenset(),
     ) -> None:
         """End a run. A prompt that was steered into it and that no model saw starts a run of its own, in the same commit."""
-        await self.state(session_id)
-        loaded = self._loaded[session_id]
-        async with loaded.lock:
-            state = loaded.state
-            assert state is not None
+        async with self.memory.alone(session_id) as state:
             new = [*before, *self.ending(run_id, outcome, text=text, reason=reason)]
             changes: dict[str, RunStatus] = {run_id: "completed"}
             late = [p.id for p in state.steering(run_id) if p.id not in consumed]
@@ -614,19 +521,9 @@ class Sessions:
 
         A known command is found first: it must not be judged by a state that has moved on.
         """
-        while True:
-            session = await self.get(who.owner, session_id)
-            await self.state(session_id)
-            loaded = self._loaded.get(session_id)
-            if loaded is None or loaded.state is None:
-                continue
-            async with loaded.lock:
-                if self._loaded.get(session_id) is not loaded:
-                    continue  # unloaded while this command waited its turn: what it held is no longer kept in step
-                known = await self._known(command)
-                session = await self.get(who.owner, session_id)
-                yield _Change(session, loaded.state, known)
-                return
+        await self.get(who.owner, session_id)
+        async with self.memory.alone(session_id) as state:
+            yield _Change(await self.get(who.owner, session_id), state, await self._known(command))
 
     async def _known(self, command: Command) -> Receipt | None:
         known = await self.log.command(command.owner, command.id)
@@ -662,12 +559,6 @@ class Sessions:
         return Receipt("accepted", done.first, run_id, session_id)
 
 
-def _apply(state: SessionState, rows: Sequence[Row]) -> None:
-    for row in rows:
-        if row.stateful:
-            state.apply(row)
-
-
 def _busy(state: SessionState) -> bool:
     return state.status != "idle"
 
@@ -687,17 +578,3 @@ def title_of(text: str) -> str:
     """A session's first title: the first line of its first prompt."""
     line = " ".join(text.strip().splitlines()[0].split())
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
-
-
-__all__ = [
-    "Attachment",
-    "PlainAttachment",
-    "PromptState",
-    "Receipt",
-    "Sessions",
-    "SnapshotData",
-    "Who",
-    "event",
-    "private",
-    "title_of",
-]

@@ -64,7 +64,7 @@ class Sweeper:
         sessions, settings = self.sessions, self.sessions.settings
         await sessions.uptime.save()
         now = sessions.uptime.now()
-        unloaded = sessions.unload_idle(now - settings.idle_unload)
+        unloaded = sessions.memory.unload_idle(now - settings.idle_unload)
         questions = await self._expire_questions(now)
         idle = [s for s in reversed(await sessions.log.sessions(statuses=["idle"])) if self._may_go(s)]
         idle.sort(key=lambda s: s.last_active)
@@ -89,7 +89,7 @@ class Sweeper:
         return Swept(unloaded, questions, archived, deleted)
 
     def _may_go(self, session: SessionRow) -> bool:
-        return not session.pinned and not self.sessions.is_connected(session.id)
+        return not session.pinned and not self.sessions.memory.is_connected(session.id)
 
     async def _archive(self, session: SessionRow) -> bool:
         await self.sessions.log.append(session.id, (), update={"archived": True})
@@ -97,7 +97,7 @@ class Sweeper:
 
     async def _delete(self, session: SessionRow, now: float) -> bool:
         """Delete unless it came alive since it was looked at: the store compares its last activity in the same transaction."""
-        if self.sessions.is_connected(session.id):
+        if self.sessions.memory.is_connected(session.id):
             return False
         gone = await self.sessions.log.delete(session.id, reason="expired", at=now, if_last_active=session.last_active)
         if gone:

@@ -1,0 +1,124 @@
+"""The states of sessions in memory: read from the log when needed, kept in step by what is committed, freed when nobody uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from reconvene.log.port import Log, Row
+from reconvene.sessions.state import SessionState
+
+
+@dataclass(slots=True)
+class _Loaded:
+    used: float
+    """Total uptime."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one command at work."""
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    state: SessionState | None = None
+    early: list[Row] = field(default_factory=list)
+    """Rows that were committed while the state was being read."""
+
+
+class Memory:
+    """`committed` must be called for every commit, in order. `now` gives the total uptime."""
+
+    def __init__(self, log: Log, now: Callable[[], float]) -> None:
+        self._log, self._now = log, now
+        self._loaded: dict[str, _Loaded] = {}
+        self._connections: Counter[str] = Counter()
+        self._plain: Counter[str] = Counter()
+        self.folds = 0
+        """How often a session's state was read from the log: reconnecting to a loaded one costs none."""
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    def committed(self, session_id: str, rows: Sequence[Row]) -> None:
+        if loaded := self._loaded.get(session_id):
+            if loaded.state is None:
+                loaded.early.extend(rows)
+            else:
+                apply(loaded.state, rows)
+
+    async def state(self, session_id: str) -> SessionState:
+        """The state as of the last commit. It lives: later commits change it."""
+        loaded = self._loaded.get(session_id)
+        if loaded is None:
+            loaded = self._loaded[session_id] = _Loaded(self._now())
+        loaded.used = self._now()
+        if loaded.state is None:
+            async with loaded.reading:
+                if loaded.state is None:
+                    try:
+                        rows = await self._log.read(session_id, 0, stateful=True)
+                    except BaseException:
+                        self._loaded.pop(session_id, None)
+                        raise
+                    self.folds += 1
+                    state = SessionState()
+                    apply(state, rows)
+                    apply(state, loaded.early)
+                    loaded.early.clear()
+                    loaded.state = state
+        return loaded.state
+
+    @contextlib.asynccontextmanager
+    async def alone(self, session_id: str) -> AsyncIterator[SessionState]:
+        """The state, while every other change of the session waits."""
+        while True:
+            await self.state(session_id)
+            loaded = self._loaded.get(session_id)
+            if loaded is None or loaded.state is None:
+                continue
+            async with loaded.lock:
+                if self._loaded.get(session_id) is not loaded:
+                    continue  # unloaded while waiting: what it holds is no longer kept in step
+                yield loaded.state
+                return
+
+    def unload_idle(self, older_than: float) -> int:
+        """Free what nobody used since this total uptime, unless it runs or is connected. Returns how many."""
+        idle = [
+            i
+            for i, loaded in self._loaded.items()
+            if loaded.state is not None
+            and loaded.used < older_than
+            and not self._connections[i]
+            and not loaded.lock.locked()
+            and loaded.state.status in ("idle", "waiting")
+        ]
+        for session_id in idle:
+            del self._loaded[session_id]
+        return len(idle)
+
+    def forget(self, session_id: str) -> None:
+        self._loaded.pop(session_id, None)
+
+    @contextlib.contextmanager
+    def connected(self, session_id: str, *, plain: bool = False) -> Iterator[None]:
+        """While it lasts, the session is connected: it is neither unloaded nor swept."""
+        counters = (self._connections, self._plain) if plain else (self._connections,)
+        for c in counters:
+            c[session_id] += 1
+        try:
+            yield
+        finally:
+            for c in counters:
+                c[session_id] -= 1
+                if not c[session_id]:
+                    del c[session_id]
+
+    def is_connected(self, session_id: str, *, plain: bool = False) -> bool:
+        return (self._plain if plain else self._connections)[session_id] > 0
+
+
+def apply(state: SessionState, rows: Sequence[Row]) -> None:
+    """Fold rows; those that are not stateful change nothing."""
+    for row in rows:
+        if row.stateful:
+            state.apply(row)
