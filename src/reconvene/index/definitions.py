@@ -1,0 +1,117 @@
+"""The definitions of a file: one linear pass of its language's pattern, and their nesting by indentation."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconvene.index.languages.language import HOLDERS, Language
+
+MOST = 20_000
+"""Definitions kept of one file; more is generated code."""
+_SIGNATURE = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`line` from 1. `indent`: columns, or a heading's level. `parent`: index of the definition around it in the file's list, -1 for none.
+
+    `signature`: its line, trimmed and cut at 160 characters.
+    """
+
+    name: str
+    kind: str
+    line: int
+    indent: int
+    parent: int
+    signature: str
+
+
+def find(data: bytes, language: Language) -> list[Definition]:
+    """The definitions in the bytes (UTF-8 or near to it) of a file, in the order of their lines."""
+    if not language.rules:
+        return []
+    kinds, refused, after = language.kinds, language.not_names, language.not_after
+    found: list[Definition] = []
+    around: list[int] = []
+    line, counted = 1, 0
+    for match in language.regex.finditer(data):
+        group = match.lastindex
+        if not group:
+            continue
+        at = match.start(group)
+        name = data[at : match.end(group)].decode("utf-8", "replace")
+        if name in refused:
+            continue
+        begin = data.rfind(b"\n", 0, at) + 1
+        end = data.find(b"\n", at)
+        text = data[begin : end if end >= 0 else len(data)].decode("utf-8", "replace")
+        signature = text.strip()
+        if after and signature.partition(" ")[0] in after:
+            continue
+        line += data.count(b"\n", counted, at)
+        counted = at
+        if found and found[-1].line == line and found[-1].name == name:
+            continue
+        kind: str = kinds[group - 1]
+        indent = _level(signature) if kind == "heading" else _columns(text)
+        while around and found[around[-1]].indent >= indent:
+            around.pop()
+        parent = around[-1] if around else -1
+        if kind == "function" and parent >= 0 and found[parent].kind in HOLDERS:
+            kind = "method"
+        around.append(len(found))
+        found.append(Definition(name, kind, line, indent, parent, signature[:_SIGNATURE]))
+        if len(found) >= MOST:
+            break
+    return found
+
+
+def qualified(definitions: Sequence[Definition], i: int) -> str:
+    """The name with those around it: `Session.close`; of a heading, itself alone."""
+    definition = definitions[i]
+    if definition.kind == "heading":
+        return definition.name
+    names = [definition.name]
+    while definition.parent >= 0:
+        definition = definitions[definition.parent]
+        names.append(definition.name)
+    return ".".join(reversed(names))
+
+
+def last_name(name: str) -> str:
+    """The part of a qualified name that is searched for: `b` of `A::b` and of `a.b`."""
+    return name.rpartition("::")[2].rpartition(".")[2]
+
+
+def pack(definitions: Sequence[Definition]) -> bytes:
+    if not definitions:
+        return b""
+    rows = [(d.name, d.kind, d.line, d.indent, d.parent, d.signature) for d in definitions]
+    return zlib.compress(
+        json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"), 1
+    )
+
+
+def unpack(packed: bytes) -> tuple[Definition, ...]:
+    if not packed:
+        return ()
+    return tuple(Definition(*row) for row in json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass")))
+
+
+def _columns(line: str) -> int:
+    width = 0
+    for char in line:
+        if char == " ":
+            width += 1
+        elif char == "\t":
+            width += 4
+        else:
+            break
+    return width
+
+
+def _level(heading: str) -> int:
+    return len(heading) - len(heading.lstrip("#"))

@@ -1,0 +1,73 @@
+"""What a language is to the index: which files are of it, and which lines define a name.
+
+Patterns are RE2's (linear time, no look-around), matched line-wise over the bytes of a file. What look-ahead would exclude is excluded
+afterwards, by the name (`not_names`) or by the first word of the line (`not_after`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+Kind = Literal[
+    "class",
+    "interface",
+    "struct",
+    "enum",
+    "type",
+    "module",
+    "impl",
+    "function",
+    "method",
+    "constant",
+    "macro",
+    "heading",
+]
+
+HOLDERS: frozenset[str] = frozenset({"class", "interface", "struct", "enum", "type", "module", "impl"})
+"""Kinds that hold others: a function in one of them is a method, and a name they give weighs more in a search for it."""
+
+NAME = r"[A-Za-z_\x80-\xff][\w\x80-\xff]*"
+"""An identifier; bytes beyond ASCII are taken for letters."""
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of words, written as they are read."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`pattern` has one group, the name. Without a group, what it matches is stepped over (a block of another language)."""
+
+    kind: Kind | None
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Language:
+    """`globs`: `*.suffix` or a whole file name. `aliases`: what a person may write in `lang:` besides the name and the suffixes."""
+
+    name: str
+    globs: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+    aliases: tuple[str, ...] = ()
+    not_names: frozenset[str] = frozenset()
+    not_after: frozenset[str] = frozenset()
+
+    @cached_property
+    def regex(self) -> Any:
+        """All rules as one compiled pattern, one group a rule that names something."""
+        import re2
+
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.log_errors = False
+        pattern = "(?m)" + "|".join(f"(?:{rule.pattern})" for rule in self.rules)
+        return re2.compile(pattern.encode("latin-1"), options)
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kind of each group, in order."""
+        return tuple(rule.kind for rule in self.rules if rule.kind is not None)

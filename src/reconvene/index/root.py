@@ -1,0 +1,486 @@
+"""The index of one root: what is stored is served at once, and brought up to date behind.
+
+Truth is the disk: what a file's size, time and inode say, then its content's hash; only content that was never seen is analysed. Each
+commit moves an epoch and records what changed by it. Blocking work runs in one thread of the index's own and in worker processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from reconvene.config import Limits
+from reconvene.errors import ReconveneError
+from reconvene.index import analysis
+from reconvene.index.analysis import Analysis
+from reconvene.index.arrays import EMPTY, Arrays
+from reconvene.index.definitions import Definition, unpack
+from reconvene.index.languages.registry import language_of, rules_digest
+from reconvene.index.roles import LISTED_ONLY, role_of
+from reconvene.index.segment import UNREAD, Document, path_terms
+from reconvene.index.store import Batch, BlobKey, Change, FileRecord, Store
+from reconvene.index.view import View
+from reconvene.index.workers import Workers, WorkersClosed
+from reconvene.workspace import Workspace
+from reconvene.workspace.listing import FileStat, Listing
+from reconvene.workspace.names import parse_path
+from reconvene.workspace.reading import binary_kind, blob_id, utf16
+
+T = TypeVar("T")
+
+BATCH_FILES, BATCH_SECONDS = 200, 1.0
+"""Of one commit, and so what a killed server does again at most."""
+RACY_NS = 2_000_000_000
+"""A file that changed so shortly before it was read may change again with the same time stamp: it is hashed once more (git's rule)."""
+DATA_BYTES = 128 * 1024
+"""Data files (JSON, XML, style sheets) over it are known by their paths only."""
+MOST_CHANGES = 1000
+"""Files looked through to tell whether a change concerns a search; more than that and it is searched again."""
+
+DENIED = "denied"
+"""State of a file that the operating system does not let us read; it is tried again each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What a look at the disk found.
+
+    `changed`: paths whose content is not what it was, or that came or went. `parsed`: files analysed. `ms`: how long it took.
+    `reused`: nothing had changed. `partial`: the code base has more than could be looked at (`Listing.truncated`).
+    """
+
+    epoch: int
+    changed: frozenset[str]
+    parsed: int
+    ms: int
+    reused: bool
+    partial: bool
+
+
+class RootIndex:
+    """One root's index, shared by all sessions. Use `open`; its methods may be called from the event loop, which they never block.
+
+    `builds`: times it was built from nothing in this process. `parsed`: files analysed in this process.
+    `view`: the whole index in memory, immutable; take it once for one answer.
+    """
+
+    def __init__(
+        self, workspace: Workspace, limits: Limits, store: Store, path: Path, workers: Workers, *, own_workers: bool
+    ) -> None:
+        self.workspace = workspace
+        self.limits = limits
+        self.builds = 0
+        self.parsed = 0
+        self.view = View()
+        self.progress: tuple[int, int] | None = None
+        """(done, of) files while a refresh reads any; None otherwise."""
+        self._store = store
+        self._path = path
+        self._workers = workers
+        self._own_workers = own_workers
+        self._records: dict[str, FileRecord] = {}
+        self._unlisted = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
+        self._readers = ThreadPoolExecutor(workers.count, thread_name_prefix="index-reader")
+        self._closing = threading.Event()
+        self._running: asyncio.Task[Refresh] | None = None
+        self._waiting: asyncio.Task[Refresh] | None = None
+        self._definitions = functools.lru_cache(maxsize=2048)(self._load_definitions)
+
+    @classmethod
+    async def open(
+        cls, workspace: Workspace, data_dir: Path, limits: Limits, workers: Workers | None = None
+    ) -> RootIndex:
+        """The index of a workspace, with what is stored of it; nothing is looked at on disk yet.
+
+        Args:
+            workers: shared with other indexes; None for its own.
+        """
+        return await asyncio.to_thread(cls._open, workspace, data_dir, limits, workers)
+
+    @classmethod
+    def _open(cls, workspace: Workspace, data_dir: Path, limits: Limits, workers: Workers | None) -> RootIndex:
+        name = hashlib.sha256(str(workspace.root).encode()).hexdigest()[:24]
+        path = data_dir / "indexes" / f"{name}.db"
+        index = cls(workspace, limits, Store(path, version()), path, workers or Workers(), own_workers=workers is None)
+        index._with_whole_store(index._load)
+        return index
+
+    # -- what is known
+
+    @property
+    def epoch(self) -> int:
+        return self.view.epoch
+
+    @property
+    def files(self) -> int:
+        return self.view.files
+
+    @property
+    def symbols(self) -> int:
+        return self.view.symbols
+
+    @property
+    def skipped(self) -> int:
+        """Files and folders of the code base that could not be read: denied, or given up."""
+        return self.view.unread + self._unlisted
+
+    @property
+    def partial(self) -> bool:
+        """Not every file is in the index yet."""
+        return self.view.partial
+
+    def fingerprint(self, path: str) -> str | None:
+        """The blob id of a file's content as indexed; None when it is not, or known by its path only."""
+        blob = self.view.blob(path) or self.view.blob(parse_path(path))
+        return blob.hex() if blob else None
+
+    def changed_since(self, epoch: int) -> frozenset[str] | None:
+        """Paths whose content is not what it was at an epoch; None when that is not known (an epoch of another index, or too long ago)."""
+        changes = self._store.changes(epoch)
+        return None if changes is None else frozenset(change.path for change in changes)
+
+    def concerned_since(self, epoch: int, terms: Collection[int]) -> frozenset[str] | None:
+        """Paths that changed since an epoch and had one of these terms before, or have it now. Blocking.
+
+        None when that is not known, or too much changed to look through.
+        """
+        changes = self._store.changes(epoch)
+        if changes is None or len(changes) > MOST_CHANGES:
+            return None
+        wanted = frozenset(terms)
+        concerned = set()
+        for change in changes:
+            if (change.old is None or change.new is None) and not wanted.isdisjoint(path_terms(change.path)):
+                concerned.add(change.path)
+                continue
+            for blob in filter(None, (change.old, change.new)):
+                had = self._terms((blob, language_of(change.path).name))
+                if had is None or not wanted.isdisjoint(had):
+                    concerned.add(change.path)
+                    break
+        return frozenset(concerned)
+
+    def definitions(self, path: str) -> tuple[Definition, ...]:
+        """The definitions of a file as indexed, in the order of their lines. Blocking, and cached."""
+        blob = self.view.blob(path)
+        return self._definitions((blob, language_of(path).name)) if blob else ()
+
+    def left_out(self) -> dict[str, str]:
+        """Files that are not in the index though they should be, and why (`denied`, `poison: time`, `poison: died`). Blocking."""
+        states = self._store.states()
+        found = {}
+        for path, record in self._store.files().items():
+            state = states[record.blob, language_of(path).name][0] if record.blob else record.state
+            if state.startswith(UNREAD):
+                found[path] = state
+        return found
+
+    # -- keeping it true
+
+    async def refresh(self, only: Collection[str] | None = None) -> Refresh:
+        """Look at the disk and take in what changed. Calls that come while one waits to begin share it.
+
+        Args:
+            only: just these paths, for a change that is known of.
+
+        Raises:
+            ReconveneError: `workspace_gone`; `search_failed` when no worker can be started or the data folder cannot be written;
+                `draining` when the index was closed meanwhile.
+        """
+        if only is not None:
+            return await self._in_thread(self._look, tuple(only))
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._next(self._running))
+            self._waiting.add_done_callback(_retrieved)
+        return await asyncio.shield(self._waiting)
+
+    async def _next(self, before: asyncio.Task[Refresh] | None) -> Refresh:
+        # A look that began before the caller's last write may have missed it: later callers share the one after.
+        if before is not None:
+            await asyncio.wait({before})
+        await asyncio.sleep(0)
+        self._running, self._waiting = self._waiting, None
+        return await self._in_thread(self._look, None)
+
+    async def close(self) -> None:
+        """End the work under way and close the files. Idempotent."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._own_workers:
+            self._workers.close()
+        # The thread notices within a file's time; what was committed stays.
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._store.close)
+
+    async def _in_thread(self, work: Callable[..., Refresh], *args: object) -> Refresh:
+        if self._closing.is_set():
+            raise _closed()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, functools.partial(self._with_whole_store, work, *args)
+            )
+        except WorkersClosed:
+            raise _closed() from None
+        except apsw.Error as e:
+            if self._closing.is_set():
+                raise _closed() from None
+            sentence = (
+                f"The index of {self.workspace.name} cannot be written ({e}). "
+                "Check the space left and the permissions of the data folder."
+            )
+            raise ReconveneError("search_failed", sentence) from e
+
+    def _with_whole_store(self, work: Callable[..., T], *args: object) -> T:
+        """Do it; when the stored index turns out to be damaged, do it again with a new one."""
+        try:
+            return work(*args)
+        except (apsw.CorruptError, apsw.NotADBError, apsw.FormatError):
+            self._store.close()
+            Store.remove(self._path)
+            self._store = Store(self._path, version())
+            self._definitions.cache_clear()
+            self._load()
+            return work(*args)
+
+    # -- in the index's thread
+
+    def _load(self) -> None:
+        self._records = self._store.files()
+        states = self._store.states()
+        keys = {
+            path: (record.blob, language_of(path).name)
+            for path, record in self._records.items()
+            if record.blob is not None
+        }
+        arrays = {key: Arrays.unpack(postings) for key, postings in self._store.postings(dict.fromkeys(keys.values()))}
+        documents = []
+        for path, record in self._records.items():
+            key = keys.get(path)
+            state, lines, symbols = states.get(key, (record.state, 0, 0)) if key else (record.state, 0, 0)
+            documents.append(
+                Document(
+                    path,
+                    record.blob,
+                    language_of(path).name,
+                    state,
+                    lines,
+                    symbols,
+                    arrays.get(key, EMPTY) if key else EMPTY,
+                )
+            )
+        partial = self._store.meta("complete") != "1"
+        self.view = View().replace((), documents, epoch=self._store.epoch, partial=partial)
+
+    def _look(self, only: tuple[str, ...] | None) -> Refresh:
+        began = time.monotonic()
+        if only is not None and not self._records.keys() >= {parse_path(p) for p in only}:
+            only = None  # whether a file that is not known is ignored, only a listing tells
+        listing = self._listing(only)
+        if not self._records and listing.paths:
+            self.builds += 1
+        todo = [path for path in listing.paths if self._must_read(path, listing.stats[path])]
+        gone = [
+            path for path in (self._records if only is None else map(parse_path, only)) if path not in listing.stats
+        ]
+        if listing.truncated:
+            gone = [path for path in gone if self.workspace.stat(path) is None]
+        todo.sort(key=_urgency)
+        parsed_before = self.parsed
+        changed: set[str] = set()
+        batch = _Batch()
+        self.progress = (0, len(todo)) if todo else None
+        try:
+            for done, found in enumerate(self._read_all(todo, listing.stats), 1):
+                batch.add(found, self._records.get(found.path))
+                if batch.full:
+                    changed |= self._commit(batch, partial=self.view.partial)
+                    batch = _Batch()
+                    self.progress = (done, len(todo))
+            for path in gone:
+                batch.remove(path, self._records[path])
+            # A truncated listing leaves files out for good; what it does list is complete.
+            changed |= self._commit(batch, partial=self.view.partial and only is not None, last=only is None)
+        finally:
+            self.progress = None
+        if only is None:
+            self._unlisted = listing.skipped
+            if changed:
+                self._store.tidy()
+        parsed = self.parsed - parsed_before
+        ms = round((time.monotonic() - began) * 1000)
+        return Refresh(self.view.epoch, frozenset(changed), parsed, ms, not changed, listing.truncated)
+
+    def _listing(self, only: tuple[str, ...] | None) -> Listing:
+        if only is None:
+            return self.workspace.listing()
+        stats = {path: stat for path in map(parse_path, only) if (stat := self.workspace.stat(path)) is not None}
+        return Listing(sorted(stats), False, 0, "walk", None, stats)
+
+    def _must_read(self, path: str, stat: FileStat) -> bool:
+        record = self._records.get(path)
+        if record is None or record.state == DENIED:
+            return True
+        if (record.mtime_ns, record.size, record.ino) != (stat.mtime_ns, stat.size, stat.ino):
+            return True
+        return record.blob is not None and abs(record.seen_ns - record.mtime_ns) < RACY_NS
+
+    def _read_all(self, paths: list[str], stats: Mapping[str, FileStat]) -> Iterator[_Found]:
+        """Read and analyse, as many at a time as there are workers, in the order they are done."""
+        todo = iter(paths)
+        under_way: set[Future[_Found]] = set()
+        try:
+            while True:
+                for path in todo:
+                    under_way.add(self._readers.submit(self._read, path, stats[path]))
+                    if len(under_way) >= 2 * self._workers.count:
+                        break
+                if not under_way:
+                    return
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    if self._closing.is_set():
+                        raise WorkersClosed
+                    yield future.result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def _read(self, path: str, stat: FileStat) -> _Found:
+        now = time.time_ns()
+        language = language_of(path).name
+
+        def listed(state: str) -> _Found:
+            return _Found(path, language, FileRecord(None, state, stat.mtime_ns, stat.size, stat.ino, now), None)
+
+        if path.rpartition(".")[2].lower() in LISTED_ONLY:
+            return listed("listed")
+        if stat.size > self.limits.indexed_file or (stat.size > DATA_BYTES and role_of(path) == "data"):
+            return listed("big")
+        try:
+            data = self.workspace.read_bytes(path, max_bytes=self.limits.indexed_file)
+        except ReconveneError as e:
+            if e.code == "workspace_gone":
+                raise
+            return listed("big" if e.code == "too_large" else DENIED)
+        blob = bytes.fromhex(blob_id(data))
+        record = FileRecord(blob, "read", stat.mtime_ns, stat.size, stat.ino, now)
+        known = self._store.analysis((blob, language))
+        if known is not None:
+            return _Found(path, language, record, known)
+        kind = binary_kind(data[:8000])
+        if kind is not None:
+            found = Analysis("binary", 0, 0)
+        elif not data.strip():
+            found = Analysis("indexed", data.count(b"\n"), 0)
+        else:
+            found = self._workers.analyse(data, language, utf16(data[:8000]) or "utf-8")
+        return _Found(path, language, record, found, new=True)
+
+    def _commit(self, batch: _Batch, *, partial: bool, last: bool = False) -> frozenset[str]:
+        complete = "0" if partial else "1"
+        if not batch.seen and not batch.gone and not (last and self.view.partial):
+            return frozenset()
+        epoch = self._store.commit(Batch(batch.blobs, batch.seen, batch.gone, batch.changes), {"complete": complete})
+        self.parsed += len(batch.blobs)
+        self._records.update(batch.seen)
+        for path in batch.gone:
+            del self._records[path]
+        changed = frozenset(change.path for change in batch.changes) | frozenset(d.path for d in batch.documents)
+        if changed or partial != self.view.partial:
+            self.view = self.view.replace(batch.gone, batch.documents, epoch=epoch, partial=partial)
+        return changed
+
+    def _terms(self, key: BlobKey) -> frozenset[int] | None:
+        for _, postings in self._store.postings([key]):
+            arrays = Arrays.unpack(postings)
+            return frozenset(arrays.terms.tolist()) | frozenset(arrays.symbols.tolist())
+        return None
+
+    def _load_definitions(self, key: BlobKey) -> tuple[Definition, ...]:
+        return unpack(self._store.definitions(key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file that was looked at. `analysis`: None when only its path is known. `new`: it was analysed now."""
+
+    path: str
+    language: str
+    record: FileRecord
+    analysis: Analysis | None
+    new: bool = False
+
+    def document(self) -> Document:
+        a = self.analysis
+        if a is None:
+            return Document(self.path, None, self.language, self.record.state, 0, 0, EMPTY)
+        return Document(
+            self.path, self.record.blob, self.language, a.state, a.lines, a.symbols, Arrays.unpack(a.postings)
+        )
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one commit will write, gathered; and the documents that take the places of the old ones in memory."""
+
+    began: float = field(default_factory=time.monotonic)
+    blobs: list[tuple[BlobKey, Analysis]] = field(default_factory=list)
+    seen: dict[str, FileRecord] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        return len(self.seen) >= BATCH_FILES or (bool(self.seen) and time.monotonic() - self.began > BATCH_SECONDS)
+
+    def add(self, found: _Found, before: FileRecord | None) -> None:
+        self.seen[found.path] = found.record
+        if found.new and found.analysis is not None and found.record.blob is not None:
+            self.blobs.append(((found.record.blob, found.language), found.analysis))
+        if before is not None and (before.blob, before.state) == (found.record.blob, found.record.state):
+            return
+        self.documents.append(found.document())
+        self.changes.append(Change(found.path, _content(before), _content(found.record)))
+
+    def remove(self, path: str, before: FileRecord) -> None:
+        self.gone.append(path)
+        self.changes.append(Change(path, _content(before), None))
+
+
+def version() -> str:
+    """What an index was made by; one made otherwise is not used."""
+    return f"{analysis.VERSION}.{rules_digest()}"
+
+
+def _content(record: FileRecord | None) -> bytes | None:
+    """As `Change` has it."""
+    return None if record is None else record.blob or b""
+
+
+def _retrieved(task: asyncio.Task[Refresh]) -> None:
+    """Whoever waits for it gets its failure; when nobody does any more, that is no news."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _urgency(path: str) -> tuple[bool, str]:
+    """Source first: what is asked for while the rest is still being read is most likely there."""
+    return role_of(path) not in ("source", "types"), path
+
+
+def _closed() -> ReconveneError:
+    return ReconveneError("draining", "The server is stopping; ask again when it is back.")

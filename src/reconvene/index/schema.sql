@@ -1,0 +1,36 @@
+-- One index of one root. Everything here can be built again from the files, so a file that cannot be used is thrown away.
+
+create table meta (name text primary key, value) without rowid;
+
+-- What was found in a content, whatever files have it. id: git's blob id.
+create table blob (
+    number      integer primary key,
+    id          blob not null,
+    language    text not null,
+    state       text not null,     -- indexed, minified, binary, or poison: <reason>
+    lines       integer not null,
+    symbols     integer not null,
+    definitions blob not null,
+    postings    blob not null,
+    unique (id, language)
+);
+
+-- The files as they were when last looked at. blob: null when only the path is known; state says why.
+create table file (
+    path     blob primary key,
+    blob     blob,
+    state    text not null,
+    mtime_ns integer not null,
+    size     integer not null,
+    ino      integer not null,
+    seen_ns  integer not null      -- when it was read, for files that changed in the same moment
+) without rowid;
+
+-- What changed, epoch by epoch. old, new: blob ids; null: no such file; empty: only its path is known.
+create table change (
+    epoch integer not null,
+    path  blob not null,
+    old   blob,
+    new   blob,
+    primary key (epoch, path)
+) without rowid;

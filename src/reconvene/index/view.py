@@ -1,0 +1,126 @@
+"""The whole index in memory, as it was at one epoch: a few segments and which of their files still count. Immutable.
+
+A change makes a new view that shares all but the small parts with the old one, so a search that is under way is not disturbed. A small
+segment is merged with its neighbour as soon as that is not much larger, which keeps them few and their cost logarithmic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from reconvene.index.segment import Document, Mask, Segment
+
+_RATIO = 8
+"""A segment less than so many times as large as the one after it is merged with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What ranking asks of all files together, each rounded to a quarter of a power of two.
+
+    So a changed file moves the scores of the others only when the code base grew or shrank by a tenth, and then for all searches at
+    once: an answer stays exactly what a new search would give until a file that has one of its words changes. Ranking does not feel
+    the difference. `mark` names the values.
+    """
+
+    files: float
+    file_length: float
+    chunk_length: float
+    names_length: float
+    mark: str
+
+
+@dataclass(frozen=True)
+class View:
+    """`partial`: not all files are in it yet. `alive[s][i]`: file i of segment s is still as it was."""
+
+    segments: tuple[Segment, ...] = ()
+    alive: tuple[Mask, ...] = ()
+    epoch: int = 0
+    partial: bool = True
+
+    def replace(self, gone: Collection[str], documents: Sequence[Document], *, epoch: int, partial: bool) -> View:
+        """Without the files in `gone`, and with these documents in place of those of the same path."""
+        dropped = {*gone, *(d.path for d in documents)}
+        segments, alive = (
+            list(self.segments),
+            [_without(s, a, dropped) for s, a in zip(self.segments, self.alive, strict=True)],
+        )
+        if documents:
+            segments.append(Segment.build(documents))
+            alive.append(np.ones(len(documents), np.bool_))
+        for i in reversed([i for i, a in enumerate(alive) if not a.any()]):
+            del segments[i], alive[i]
+        while len(segments) > 1 and alive[-2].sum() < _RATIO * alive[-1].sum():
+            merged = Segment.merge(segments[-2:], alive[-2:])
+            segments[-2:], alive[-2:] = [merged], [np.ones(len(merged.paths), np.bool_)]
+        return View(tuple(segments), tuple(alive), epoch, partial)
+
+    def find(self, path: str) -> tuple[int, int] | None:
+        """(segment, file) of a path."""
+        for s in range(len(self.segments) - 1, -1, -1):
+            i = self.segments[s].number.get(path)
+            if i is not None and self.alive[s][i]:
+                return s, i
+        return None
+
+    def blob(self, path: str) -> bytes | None:
+        at = self.find(path)
+        return self.segments[at[0]].blobs[at[1]] if at else None
+
+    def paths(self) -> Iterator[str]:
+        for segment, alive in zip(self.segments, self.alive, strict=True):
+            for i in np.flatnonzero(alive).tolist():
+                yield segment.paths[i]
+
+    @cached_property
+    def files(self) -> int:
+        return int(sum(a.sum() for a in self.alive))
+
+    @cached_property
+    def symbols(self) -> int:
+        return int(sum(s.symbol_counts[a].sum() for s, a in zip(self.segments, self.alive, strict=True)))
+
+    @cached_property
+    def unread(self) -> int:
+        """Files that could not be read."""
+        return int(sum((s.unread & a).sum() for s, a in zip(self.segments, self.alive, strict=True)))
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Of each segment, the number of its first file when all are counted through; at the end, how many there are."""
+        return (0, *np.cumsum([len(s.paths) for s in self.segments]).tolist())
+
+    def path(self, number: int) -> str:
+        """The path of a file counted through all segments."""
+        s = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        return self.segments[s].paths[number - self.offsets[s]]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        pairs = list(zip(self.segments, self.alive, strict=True))
+        indexed = sum(int((s.length[a] > 0).sum()) for s, a in pairs)
+        length = sum(int(s.length[a].sum()) for s, a in pairs)
+        chunks = sum(int(a[s.chunk_file].sum()) for s, a in pairs)
+        names = sum(int(s.names_length[a].sum()) for s, a in pairs)
+        steps = [_step(self.files, 1), _step(length, indexed), _step(length, chunks), _step(names, indexed)]
+        values = [2 ** (step / 4) for step in steps]
+        return Statistics(values[0], values[1], values[2], values[3], ".".join(map(str, steps)))
+
+
+def _without(segment: Segment, alive: Mask, dropped: Collection[str]) -> Mask:
+    numbers = [segment.number[path] for path in dropped if path in segment.number]
+    if not numbers:
+        return alive
+    left = alive.copy()
+    left[numbers] = False
+    return left
+
+
+def _step(total: int, count: int) -> int:
+    return round(4 * math.log2(max(total, 1) / max(count, 1))) if total > count else 0

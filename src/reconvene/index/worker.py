@@ -1,0 +1,77 @@
+"""The process that analyses files: it reads one request after another from its standard input and answers each on its output.
+
+A file may hang a pattern or eat the memory; then only this process dies. It opens no file, holds no lock, and ends with its input.
+Started by `workers`, as `python -P -m reconvene.index.worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from struct import Struct
+from typing import BinaryIO
+
+from reconvene.index.analysis import Analysis, analyse
+from reconvene.index.languages.registry import LANGUAGES, PLAIN
+
+MEMORY = 1024**3
+SECONDS = 5
+"""Address space, and processor time of one file: over it, the kernel ends the process, even when nobody waits for it any more."""
+
+READY = b"ready\n"
+"""Said once, when it can take requests."""
+REQUEST = Struct("<I16s32s")
+"""Bytes of content, codec, language."""
+ANSWER = Struct("<16sIIII")
+"""State, lines, symbols, bytes of definitions, bytes of postings."""
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    answers.write(READY)
+    answers.flush()
+    while len(head := requests.read(REQUEST.size)) == REQUEST.size:
+        size, codec, language = REQUEST.unpack(head)
+        data = requests.read(size)
+        if len(data) < size:
+            return
+        _allow(SECONDS)
+        found = answer(data, text(codec), text(language))
+        answers.write(
+            ANSWER.pack(found.state.encode(), found.lines, found.symbols, len(found.definitions), len(found.postings))
+        )
+        answers.write(found.definitions)
+        answers.write(found.postings)
+        answers.flush()
+
+
+def answer(data: bytes, codec: str, language: str) -> Analysis:
+    return analyse(data, LANGUAGES.get(language, PLAIN), codec)
+
+
+def text(padded: bytes) -> str:
+    return padded.rstrip(b"\0").decode()
+
+
+def _allow(seconds: int) -> None:
+    """So much more processor time from now on. Not every system lets it be set."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + seconds + 1
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _confine() -> None:
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        os.nice(10)
+
+
+if __name__ == "__main__":
+    _confine()
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        serve(sys.stdin.buffer, sys.stdout.buffer)

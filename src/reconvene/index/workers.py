@@ -1,0 +1,198 @@
+"""The worker processes, from the server's side: a few, started when first needed, each given one file at a time and a deadline.
+
+Never forked from this process, which has threads: a new program is started, with nothing inherited but its two pipes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import reconvene
+from reconvene.errors import ReconveneError
+from reconvene.index.analysis import Analysis
+from reconvene.index.worker import ANSWER, READY, REQUEST, text
+
+COUNT = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+SECONDS = 5.0
+"""Wall-clock time for one file."""
+_START_SECONDS = 30.0
+POISON = "poison"
+_COMMAND = (sys.executable, "-P", "-m", "reconvene.index.worker")
+# What a worker gets of the environment: nothing that holds a key, and no current directory whose files could be imported.
+_KEPT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
+
+
+class WorkersClosed(Exception):
+    """The workers were closed while the caller waited; nothing is known of the file."""
+
+
+class Workers:
+    """Analyses files in other processes. Blocking and thread-safe; `count` calls at a time make progress.
+
+    Args:
+        count: processes at most.
+        seconds: deadline for one file, wall clock.
+        command: the program to start; a test gives another.
+    """
+
+    def __init__(self, count: int = COUNT, *, seconds: float = SECONDS, command: tuple[str, ...] = _COMMAND) -> None:
+        self.count = count
+        self._seconds = seconds
+        self._command = command
+        self._closed = threading.Event()
+        self._all = [_Worker() for _ in range(count)]
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        for worker in self._all:
+            self._idle.put(worker)
+
+    def analyse(self, data: bytes, language: str, codec: str = "utf-8") -> Analysis:
+        """The analysis of a file's content; of one that a worker does not survive, an empty one with state `poison: <reason>`.
+
+        A worker that merely died is given the same file once more: something else may have killed it.
+
+        Raises:
+            WorkersClosed: `close` was called.
+            ReconveneError: `search_failed` when a worker cannot be started.
+        """
+        worker = self._take()
+        try:
+            for last in (False, True):
+                try:
+                    worker.start(self._command)
+                    return worker.ask(data, language, codec, self._seconds)
+                except TimeoutError:
+                    reason = "time"
+                except (OSError, EOFError):
+                    reason = "died"
+                worker.end()
+                self._check()
+                if last or reason == "time":
+                    return Analysis(f"{POISON}: {reason}", 0, 0)
+            raise AssertionError("unreachable")
+        finally:
+            self._idle.put(worker)
+            if self._closed.is_set():
+                self._end_idle()
+
+    def close(self) -> None:
+        """End all processes at once. Idempotent; calls under way raise WorkersClosed."""
+        self._closed.set()
+        for worker in self._all:
+            worker.kill()
+        self._end_idle()
+
+    def pids(self) -> list[int]:
+        return [process.pid for worker in self._all if (process := worker.process) is not None]
+
+    def _take(self) -> _Worker:
+        while True:
+            self._check()
+            with contextlib.suppress(queue.Empty):
+                return self._idle.get(timeout=0.2)
+
+    def _check(self) -> None:
+        if self._closed.is_set():
+            raise WorkersClosed
+
+    def _end_idle(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().end()
+
+
+class _Worker:
+    """One process and its pipes. All but `kill` belong to whoever took it from the idle ones."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: tuple[str, ...]) -> None:
+        if self.process is not None:
+            return
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
+            "PYTHONPATH": str(Path(reconvene.__file__).parents[1])
+        }
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=environment,
+                bufsize=0,
+            )
+            for pipe in self._pipes():
+                os.set_blocking(pipe, False)
+            if _read(self._pipes()[1], len(READY), time.monotonic() + _START_SECONDS) != READY:
+                raise EOFError
+        except (OSError, EOFError) as e:
+            self.end()
+            sentence = (
+                f"The process that reads code for the index does not start ({shlex.join(command)}). "
+                "Reinstall Reconvene, or run that command to see why."
+            )
+            raise ReconveneError("search_failed", sentence) from e
+
+    def ask(self, data: bytes, language: str, codec: str, seconds: float) -> Analysis:
+        writing, reading = self._pipes()
+        deadline = time.monotonic() + seconds
+        _write(writing, REQUEST.pack(len(data), codec.encode(), language.encode()) + data, deadline)
+        state, lines, symbols, definitions, postings = ANSWER.unpack(_read(reading, ANSWER.size, deadline))
+        rest = _read(reading, definitions + postings, deadline)
+        return Analysis(text(state), lines, symbols, rest[:definitions], rest[definitions:])
+
+    def kill(self) -> None:
+        if (process := self.process) is not None:
+            process.kill()
+
+    def end(self) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _pipes(self) -> tuple[int, int]:
+        assert self.process is not None and self.process.stdin is not None and self.process.stdout is not None
+        return self.process.stdin.fileno(), self.process.stdout.fileno()
+
+
+def _write(pipe: int, data: bytes, deadline: float) -> None:
+    view = memoryview(data)
+    while view:
+        _wait(pipe, select.POLLOUT, deadline)
+        with contextlib.suppress(BlockingIOError):
+            view = view[os.write(pipe, view) :]
+
+
+def _read(pipe: int, size: int, deadline: float) -> bytes:
+    found = bytearray()
+    while len(found) < size:
+        _wait(pipe, select.POLLIN, deadline)
+        piece = os.read(pipe, min(size - len(found), 1 << 20))
+        if not piece:
+            raise EOFError
+        found += piece
+    return bytes(found)
+
+
+def _wait(pipe: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(pipe, event)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise TimeoutError
