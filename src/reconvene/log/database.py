@@ -206,9 +206,59 @@ def check(db: apsw.Connection, path: Path, *, below: int = CHECKED_BELOW) -> Non
     _log.debug("database checked", path=str(path), whole=whole, ms=round(1000 * (time.perf_counter() - started)))
 
 
-def instance_of(db: apsw.Connection) -> str:
-    row = db.execute(STATEMENTS["get_value"], ("instance",)).fetchall()
-    return str(row[0][0]) if row else ""
+def open_installed(path: Path, synchronous: str, busy_ms: int, check_below: int) -> tuple[apsw.Connection, str]:
+    """The writing connection and the instance id of the database that belongs here; made only where there never was one.
+
+    Beside the database lies a marker with its instance id, so that a lost or exchanged file is not taken for a new one.
+
+    Raises:
+        ReconveneError: `store_lost`, `store_foreign`, and what `recognise`, `create`, `open_writer` and `check` raise.
+    """
+    marker = path.with_name(path.name + ".instance")
+    try:
+        installed = marker.read_text("ascii", "replace").strip() if marker.exists() else None
+    except OSError as e:
+        raise ReconveneError("data_dir_unusable", f"{marker} cannot be read: {e.strerror}.", path=str(marker)) from e
+    if not os.path.lexists(path):
+        wal = path.with_name(path.name + "-wal")
+        if installed is not None or wal.exists():
+            left = marker if installed is not None else wal
+            raise ReconveneError(
+                "store_lost",
+                f"The database {path} is missing, though {left.name} shows that there was one. Put it back or restore a backup; "
+                f"`reconvene doctor --repair` starts with an empty one.",
+                path=str(path),
+            )
+        create(path)
+    recognise(path)
+    db = open_writer(path, synchronous=synchronous, busy_ms=busy_ms)
+    try:
+        check(db, path, below=check_below)
+        instance = str(db.execute(STATEMENTS["get_value"], ("instance",)).get)
+        if installed and installed != instance:
+            raise ReconveneError(
+                "store_foreign",
+                f"{path} is the database of another installation ({instance}, here is {installed}). Put the right one back; to go on "
+                f"with this one, run `reconvene doctor --repair`.",
+                path=str(path),
+            )
+        if not installed:
+            _mark(marker, instance)
+    except OSError as e:
+        db.close()
+        raise ReconveneError("data_dir_unusable", f"{marker} cannot be written: {e.strerror}.", path=str(marker)) from e
+    except BaseException:
+        db.close()
+        raise
+    return db, instance
+
+
+def _mark(marker: Path, instance: str) -> None:
+    new = marker.with_name(marker.name + ".new")
+    new.write_text(instance + "\n", "ascii")
+    sync(new)
+    os.rename(new, marker)
+    sync(marker.parent)
 
 
 def sync(path: Path) -> None:

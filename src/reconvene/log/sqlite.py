@@ -31,6 +31,7 @@ from reconvene.log.port import (
 )
 from reconvene.log.reader import Readers
 from reconvene.log.transaction import MAX_SEQ
+from reconvene.log.watchdog import INTERVAL, Watchdog
 from reconvene.log.writer import Answers, Commits, Writer
 from reconvene.protocol.cursor import START_TAG
 
@@ -57,8 +58,13 @@ class SqliteLog:
     def __init__(self, path: Path, readers: Readers) -> None:
         self.path = path
         self.on_commit: Callable[[str, tuple[Row, ...]], None] = lambda _session_id, _rows: None
+        self.on_lost: Callable[[ReconveneError], None] = lambda _error: None
+        """Called once, on the loop, when the file was deleted, replaced or cut; every write is answered `store_lost` from then on."""
+        self.instance = ""
+        """Names this database; made with it."""
         self._readers = readers
         self._writer: Writer
+        self._watchdog: Watchdog
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -71,6 +77,7 @@ class SqliteLog:
         synchronous: str = "full",
         busy_ms: int = database.BUSY_MS,
         check_below: int = database.CHECKED_BELOW,
+        watch_interval: float = INTERVAL,
     ) -> SqliteLog:
         """Open the database, making it when there is none.
 
@@ -81,14 +88,19 @@ class SqliteLog:
             synchronous: `full`. Another value breaks promise 2; a test uses it to show that the test would see it.
             busy_ms: how long to wait for a foreign program that holds the database, before `store_busy`.
             check_below: bytes; a smaller file is checked wholly before it is used.
+            watch_interval: seconds between two looks at the file.
 
         Raises:
             ReconveneError: `store_corrupt`, `store_foreign`, `store_newer`, `store_lost`, `store_busy`, `disk_full`, `data_dir_unusable`.
         """
-        db = await asyncio.to_thread(_open, path, synchronous, busy_ms, check_below)
+        db, instance = await asyncio.to_thread(database.open_installed, path, synchronous, busy_ms, check_below)
         _log.info("database opened", path=str(path), sqlite=cls.sqlite_version)
         log = cls(path, Readers(path, busy_ms=busy_ms))
-        log._writer = Writer(path, db, log._deliver, now, batch=batch, synchronous=synchronous, busy_ms=busy_ms)
+        log.instance = instance
+        log._writer = Writer(
+            path, db, log._deliver, log._lost, now, batch=batch, synchronous=synchronous, busy_ms=busy_ms
+        )
+        log._watchdog = Watchdog(path, log._writer, watch_interval)
         return log
 
     @property
@@ -187,6 +199,12 @@ class SqliteLog:
             else:
                 future.set_result(answer)
 
+    def _lost(self, error: ReconveneError) -> None:
+        try:
+            self.on_lost(error)
+        except Exception:
+            _log.exception("on_lost failed")
+
     # reading
 
     async def read(
@@ -281,21 +299,10 @@ class SqliteLog:
         await asyncio.shield(self._closing)
 
     def _close(self) -> None:
+        self._watchdog.stop()
         self._readers.close()
-        self._writer.stop()  # last, as the last connection to close leaves the file whole, without a -wal
-
-
-def _open(path: Path, synchronous: str, busy_ms: int, check_below: int) -> apsw.Connection:
-    if not path.exists():
-        database.create(path)
-    database.recognise(path)
-    db = database.open_writer(path, synchronous=synchronous, busy_ms=busy_ms)
-    try:
-        database.check(db, path, below=check_below)
-    except BaseException:
-        db.close()
-        raise
-    return db
+        self._writer.stop()  # after the readers, as the last connection to close leaves the file whole, without a -wal
+        self._watchdog.close()
 
 
 def to_row(session_id: str, columns: Sequence[Any]) -> Row:

@@ -30,13 +30,14 @@ Answers = list[tuple[Request[Any], Any]]
 
 
 class Writer:
-    """Owns the writing connection. `submit` from any thread; `deliver(answers, commits)` is called on the event loop's thread."""
+    """Owns the writing connection. `submit` from any thread; `deliver(answers, commits)` and `on_lost` are called on the event loop's."""
 
     def __init__(
         self,
         path: Path,
         db: apsw.Connection,
         deliver: Callable[[Answers, Commits], None],
+        on_lost: Callable[[ReconveneError], None],
         now: Callable[[], float],
         *,
         batch: int,
@@ -53,13 +54,16 @@ class Writer:
         """Set for good when the file is not ours any more: nothing is written after that."""
         self.identity = (Identity.of(path), Identity.of(f"{path}-wal"))
         self._deliver = deliver
+        self._on_lost = on_lost
         self._now = now
         self._synchronous = synchronous
         self._busy_ms = busy_ms
         self._checkpoint_pages = checkpoint_pages
-        self._wal_pages = 0
+        self.wal_pages = 0
+        """In the -wal file, at least, since its last checkpoint."""
         self._known = Known()
         self._failed: dict[Fence, ReconveneError] = {}
+        self._losing = threading.Lock()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Request[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="reconvene-log", daemon=True)
@@ -92,7 +96,7 @@ class Writer:
                     _log.exception("the log's writer failed")
                     answers, commits = [(r, explain(e, self.path)) for r in batch], []
                     self._roll_back()
-                self._post(answers, commits)
+                self._post(self._deliver, answers, commits)
             self._checkpoint_when_quiet()
         self._close()
 
@@ -105,11 +109,11 @@ class Writer:
                 break
         return taken
 
-    def _post(self, answers: Answers, commits: Commits) -> None:
+    def _post(self, callback: Callable[..., None], *args: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._deliver, answers, commits)
+            self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:  # the loop is gone, and with it everybody who waited
-            _log.warning("the event loop ended before its writes were answered", answers=len(answers))
+            _log.warning("the event loop ended before the log's writer")
 
     def _write(self, batch: Sequence[Request[Any]]) -> tuple[Answers, Commits]:
         """One commit, or whatever is left of it when something fails. Everyone in the batch is in the answers."""
@@ -262,20 +266,24 @@ class Writer:
             raise self.lost
 
     def lose(self, how: str) -> None:
-        """Write nothing any more. From any thread."""
-        self.lost = ReconveneError(
-            "store_lost",
-            f"The database {self.path} (or its -wal file) was {how} while the server ran. Nothing is written any more. Stop "
-            f"the server, put the file back or restore a backup, and start again.",
-            path=str(self.path),
-        )
+        """Write nothing any more. From any thread; the first finding counts."""
+        with self._losing:
+            if self.lost is not None:
+                return
+            self.lost = ReconveneError(
+                "store_lost",
+                f"The database {self.path} (or its -wal file) was {how} while the server ran. Nothing is written any more. "
+                f"Stop the server, put the file back or restore a backup, and start again.",
+                path=str(self.path),
+            )
         _log.critical("the database is lost", path=str(self.path), how=how)
+        self._post(self._on_lost, self.lost)
 
     # the write-ahead log
 
     def _use(self, db: apsw.Connection) -> None:
         def grown(_db: apsw.Connection, _schema: str, pages: int) -> int:
-            self._wal_pages = pages
+            self.wal_pages = pages
             return apsw.SQLITE_OK
 
         db.set_wal_hook(grown)
@@ -283,13 +291,13 @@ class Writer:
 
     def _checkpoint_when_quiet(self) -> None:
         """Move the WAL into the file: between bursts if there is a chance, as it takes some milliseconds."""
-        if self._wal_pages < self._checkpoint_pages or self.db is None or self.lost:
+        if self.wal_pages < self._checkpoint_pages or self.db is None or self.lost:
             return
-        if self._wal_pages < 8 * self._checkpoint_pages and not self._queue.empty():
+        if self.wal_pages < 8 * self._checkpoint_pages and not self._queue.empty():
             return
         try:
             self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._wal_pages = 0
+            self.wal_pages = 0
         except apsw.Error as e:
             _log.warning("the database could not be checkpointed; it will be tried again", error=str(e))
 
