@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import JsonValue
 
+from reconvene.protocol.events import Content
+
 if TYPE_CHECKING:
     from reconvene.config import Limits
     from reconvene.index import RootIndex
-    from reconvene.protocol.events import Content
     from reconvene.search.context import SearchContext
     from reconvene.workspace import Workspace
 

@@ -26,7 +26,7 @@ _CONTROL = (AgentRunError, ApprovalRequired, CallDeferred, ModelRetry, ToolFaile
 OF_THE_RUN = frozenset(
     {
         "budget_exceeded", "data_dir_unusable", "disk_full", "draining", "fenced", "interrupted", "no_such_session", "question_expired",
-        "store_busy", "store_corrupt", "store_error", "store_lost",
+        "store_busy", "store_corrupt", "store_error", "store_lost", "workspace_gone",
     }
 )  # fmt: skip
 """Codes of errors that end the run or its attempt, whichever tool met them."""

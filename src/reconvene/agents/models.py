@@ -13,6 +13,7 @@ from pydantic_ai import exceptions as broken
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.usage import UsageLimits
 
+from reconvene.agents.redact import redact_own
 from reconvene.agents.scrub import scrub
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
@@ -22,10 +23,8 @@ pydantic_ai.BANNER_ENABLED = False
 OFFLINE = "offline"
 _VARIABLE = re.compile(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`")
 _EXTRA = re.compile(r"pydantic-ai-slim\[([\w-]+)\]")
-_SECRET = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|key|ghp|xai|hf|AIza)[-_][A-Za-z0-9*_-]{6,}|AIza[\w-]{20,}|bearer\s+\S+")
-_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 _TOO_LONG = re.compile(r"context.{0,20}(?:length|window)|maximum.{0,20}tokens|too many tokens|prompt is too long", re.I)
-_LIMIT = re.compile(r"(\w+)_limit of ([\d.]+)")
+_LIMIT = re.compile(r"(\w+)_limit of (\d+(?:\.\d+)?)")
 
 
 def is_offline(name: str) -> bool:
@@ -49,7 +48,7 @@ def resolve(name: str) -> Model:
         name = name.replace("openai:", "openai-chat:", 1)
     if not name.partition(":")[2] and name != "test":
         raise _unknown(
-            name, "A model is named `provider:model`, for example `anthropic:claude-sonnet-4-5`, or `offline`."
+            name, "A model is named `provider:model`, for example `anthropic:claude-sonnet-5-5`, or `offline`."
         )
     try:
         with warnings.catch_warnings():
@@ -191,16 +190,8 @@ def _of_body(body: object) -> str | None:
 
 def _said(text: str) -> str:
     """A provider's words, short and without anything that looks like a key."""
-    text = re.sub(r"\s+", " ", redact(scrub(text))).strip().rstrip(".")
+    text = re.sub(r"\s+", " ", redact_own(scrub(text))).strip().rstrip(".")
     return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-def redact(text: str) -> str:
-    """`text` without the values of this process's secrets and without what has the form of a key."""
-    for name, value in os.environ.items():
-        if len(value) >= 6 and any(part in name.upper() for part in _SECRET_NAMES):
-            text = text.replace(value, "[key]")
-    return _SECRET.sub("[key]", text)
 
 
 def _advice(said: str) -> str:
@@ -217,7 +208,7 @@ def _advice(said: str) -> str:
 
 def _unknown(name: str, advice: str) -> ReconveneError:
     # Somebody may have pasted a key where the name goes.
-    shown = redact(scrub(name))[:100]
+    shown = redact_own(scrub(name))[:100]
     return ReconveneError("model_unknown", f"The model {shown or '(empty)'} cannot be used. {advice}", model=shown)
 
 

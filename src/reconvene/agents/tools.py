@@ -8,15 +8,18 @@ it can cite what it saw and nothing in a file can be taken for a header.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 from typing import Annotated
 
 from pydantic import Field, JsonValue
 from pydantic_ai import FunctionToolset, RunContext
+from pydantic_ai.messages import ModelResponse
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.paths import locate
+from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import Plan, PlanStep
@@ -94,7 +97,7 @@ async def read_file(
     last = min(end or start + PAGE_LINES - 1, start + PAGE_LINES - 1)
     got = await asyncio.to_thread(deps.workspace.read, wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4)
     lines, room = [], RESULT_CHARS
-    for number, line in enumerate(got.text.split("\n") if got.end >= got.start else [], got.start):
+    for number, line in enumerate(redact(got.text).split("\n") if got.end >= got.start else [], got.start):
         numbered = _numbered(number, line)
         room -= len(numbered) + 1
         if room < 0 and lines:
@@ -132,7 +135,7 @@ async def ask_user(
     schema: dict[str, JsonValue] | None = None
     if options:
         schema = {"type": "string", "enum": list(dict.fromkeys(scrub(o) for o in options))}
-    answer = await ctx.deps.durable.ask(f"ask:{ctx.tool_call_id}", scrub(question), schema=schema)
+    answer = await ctx.deps.durable.ask(_key(ctx), scrub(question), schema=schema)
     text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
     shown = text if len(text) <= 80 else f"{text[:79]}…"
     return ToolOutcome(scrub_json(answer), f"answered: {shown}")
@@ -179,6 +182,14 @@ def remember(deps: AgentDeps, *paths: str) -> None:
         deps.seen.append(path)
 
 
+def _key(ctx: RunContext[AgentDeps]) -> str:
+    """Of this call's question, for ever. A provider's call ids may repeat in another step, and may be anything."""
+    call_id = ctx.tool_call_id or ""
+    if not re.fullmatch(r"[\w.-]{1,80}", call_id):
+        call_id = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"ask:{sum(isinstance(m, ModelResponse) for m in ctx.messages)}:{call_id}"
+
+
 def _fit(snippets: list[Snippet] | tuple[Snippet, ...]) -> tuple[list[Snippet], bool]:
     """As many of the best as the result has room for, at least one."""
     kept: list[Snippet] = []
@@ -192,7 +203,7 @@ def _fit(snippets: list[Snippet] | tuple[Snippet, ...]) -> tuple[list[Snippet], 
 
 
 def _rendered(s: Snippet) -> str:
-    lines = s.text.split("\n")
+    lines = redact(s.text).split("\n")
     numbered = [_numbered(n, line) for n, line in enumerate(lines[:SNIPPET_LINES], s.start)]
     if len(lines) > SNIPPET_LINES:
         numbered.append(f"… to line {s.end}")
