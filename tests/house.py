@@ -120,11 +120,18 @@ class House:
         await self.crash()
 
 
-FILES = {
-    "src/hub.py": "class Hub:\n    def sweep(self, now):\n        '''Remove idle sessions.'''\n        return [s for s in self.sessions if s.idle(now)]\n",
-    "src/session.py": "class Session:\n    def idle(self, now):\n        return now - self.last_active > 3600\n",
-    "README.md": "# Example\n\nA hub of sessions.\n",
-}
+HUB = """\
+class Hub:
+    def sweep(self, now):
+        \'\'\'Remove idle sessions.\'\'\'
+        return [s for s in self.sessions if s.idle(now)]
+"""
+SESSION = """\
+class Session:
+    def idle(self, now):
+        return now - self.last_active > 3600
+"""
+FILES = {"src/hub.py": HUB, "src/session.py": SESSION, "README.md": "# Example\n\nA hub of sessions.\n"}
 
 
 def contents(rows: list[Row], type: str, run_id: str | None = None) -> list[dict[str, Any]]:
