@@ -420,7 +420,7 @@ BREAKS: dict[str, tuple[object, str, object, list[str]]] = {
         ["bad33-nan", "bad34-int", "bad34-double", "bad35-duplicate"],
     ),
     "utf8": (strict_json, "decode", lambda text: text, ["bad37-raw"]),
-    "nul": (parsing, "_find_nul", lambda value, path: None, ["bad38-prompt", "bad38-path"]),
+    "nul": (parsing, "find_nul", lambda value, path: None, ["bad38-prompt", "bad38-path"]),
     "size": (parsing, "_too_large", lambda text, limit: False, []),
 }
 

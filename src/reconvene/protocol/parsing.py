@@ -14,6 +14,7 @@ from pydantic import JsonValue, ValidationError
 
 from reconvene.errors import ReconveneError
 from reconvene.protocol.cursor import Cursor
+from reconvene.protocol.field_errors import field_error, find_nul, kind_of
 from reconvene.protocol.frames import (
     CLIENT_FRAMES,
     PROTO,
@@ -109,7 +110,7 @@ def _object(text: str | bytes, depth: int) -> tuple[str, dict[str, Any]]:
     text = decode(text)
     frame = load_json(text, depth)
     if not isinstance(frame, dict):
-        raise FrameRefused("invalid_message", f"A message is a JSON object with a type; this is {_kind(frame)}.")
+        raise FrameRefused("invalid_message", f"A message is a JSON object with a type; this is {kind_of(frame)}.")
     return text, frame
 
 
@@ -119,7 +120,7 @@ def _type(frame: dict[str, Any], known: tuple[str, ...], frame_id: str | None) -
     kind = frame["type"]
     if not isinstance(kind, str):
         raise FrameRefused(
-            "invalid_field", f"The field type must be a string, not {_kind(kind)}.", frame_id, path="type"
+            "invalid_field", f"The field type must be a string, not {kind_of(kind)}.", frame_id, path="type"
         )
     if kind not in known:
         raise FrameRefused(
@@ -148,22 +149,6 @@ def _check_size(text: str, path: str, limit: int, frame_id: str | None) -> None:
         )
 
 
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
-
-
 # --- resumable clients
 
 
@@ -183,12 +168,12 @@ def _resumable(text: str, frame: dict[str, Any], first: bool, limit: int) -> Cli
     if first != (kind == "hello") and kind != "default":
         opening = "opens a connection with hello or default" if first else "says hello only once, in its first frame"
         raise FrameRefused("invalid_field", f"A client {opening}; this is {kind}.", frame_id, path="type")
-    if "\\u0000" in text and (path := _find_nul(frame, "")) is not None:
+    if "\\u0000" in text and (path := find_nul(frame, "")) is not None:
         raise FrameRefused("invalid_field", f"There is a NUL character in {path}; leave it out.", frame_id, path=path)
     try:
         made = cast(ClientFrame, CLIENT_FRAMES[kind].model_validate(frame))
     except ValidationError as e:
-        raise _field_error(e, frame, kind, frame_id) from None
+        raise field_error(e, frame, kind, frame_id) from None
     if isinstance(made, Hello | Default) and made.config is not None and made.config.cursor is not None:
         try:
             Cursor.parse(made.config.cursor)
@@ -223,82 +208,6 @@ def _frame_id(frame: dict[str, Any]) -> str | None:
     return None
 
 
-def _find_nul(value: object, path: str) -> str | None:
-    if isinstance(value, str):
-        return path if "\0" in value else None
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if "\0" in key:
-                return _join(path, shown(key))
-            if (found := _find_nul(inner, _join(path, key))) is not None:
-                return found
-    if isinstance(value, list):
-        for n, inner in enumerate(value):
-            if (found := _find_nul(inner, _join(path, n))) is not None:
-                return found
-    return None
-
-
-def _join(path: str, step: str | int) -> str:
-    if isinstance(step, int):
-        return f"{path}[{step}]"
-    return f"{path}.{step[:64]}" if path else step[:64]
-
-
-_EXPECTED = {
-    "string_type": "a string",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "list_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "none_required": "null or left out",
-}
-
-
-def _field_error(e: ValidationError, frame: dict[str, Any], kind: str, frame_id: str | None) -> FrameRefused:
-    """The first thing that is wrong, as a sentence. Members of a union (an answer: string, boolean, object) are one."""
-    errors = e.errors(include_url=False, include_input=False)
-    located = [(_walk(error["loc"], frame), error) for error in errors]
-    (path, value), error = located[0]
-    problem, context = error["type"], error.get("ctx", {})
-    if problem == "extra_forbidden":
-        name = shown(path)[1:-1]
-        return FrameRefused(
-            "invalid_field", f"The field {name} is not part of a {kind} frame; leave it out.", frame_id, path=path
-        )
-    if problem == "missing":
-        return FrameRefused("invalid_field", f"The field {path} is missing in this {kind} frame.", frame_id, path=path)
-    if problem in _EXPECTED:
-        names = dict.fromkeys(_EXPECTED[o["type"]] for (p, _), o in located if p == path and o["type"] in _EXPECTED)
-        says = f"must be {' or '.join(names)}, not {_kind(value)}"
-    elif problem == "literal_error":
-        says = f"must be {context['expected']}"
-    elif problem == "string_pattern_mismatch":
-        says = f"has the wrong shape; it must match {context['pattern']}"
-    else:
-        says = f"cannot be used: {error['msg'][:1].lower()}{error['msg'][1:]}"
-    return FrameRefused("invalid_field", f"The field {path} {says}.", frame_id, path=path)
-
-
-def _walk(loc: tuple[str | int, ...], frame: dict[str, Any]) -> tuple[str, object]:
-    """pydantic's location as a path into what was sent: the names of union members in it are no part of that."""
-    path: str = ""
-    value: Any = frame
-    for n, step in enumerate(loc):
-        index: Any = step
-        if (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int)):
-            value = value[index]
-        elif isinstance(value, dict) and n == len(loc) - 1:  # what is missing
-            value = None
-        else:
-            continue
-        path = _join(path, step)
-    return path, value
-
-
 # --- plain clients
 
 
@@ -311,7 +220,7 @@ def _plain(frame: dict[str, Any], first: bool, limit: int) -> PlainFrame:
         raise FrameRefused("empty_prompt", "The prompt is empty; write at least one character that is not white space.")
     if not isinstance(content, str):
         raise FrameRefused(
-            "invalid_field", f"The field content must be a string, not {_kind(content)}.", path="content"
+            "invalid_field", f"The field content must be a string, not {kind_of(content)}.", path="content"
         )
     if "\0" in content:
         raise FrameRefused("invalid_field", "There is a NUL character in content; leave it out.", path="content")
