@@ -352,9 +352,8 @@ async def test_a_provider_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp
 
 async def test_a_whole_run_over_http(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
-    call: Callable[[str], dict[str, Any]] = lambda args: {
-        "tool_calls": [{"index": 0, "id": "t1", "function": {"name": "read_file", "arguments": args}}]
-    }
+    calling = {"name": "read_file", "arguments": '{"path": "a.py"}'}
+    call = {"tool_calls": [{"index": 0, "id": "t1", "function": calling}]}
     async with provider(chat(call, finish="tool_calls"), chat({"content": "It is 1 (`a.py:1`)."})) as (it, url):
         result = await fakes.drive(build(setup(monkeypatch, "chat", url)), "What is x?", fakes.deps_of(tmp_path))
     assert result.output == "It is 1 (`a.py:1`)."

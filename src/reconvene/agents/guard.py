@@ -7,6 +7,7 @@ who did not answer) is not the tool's to answer and goes through.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from traceback import format_exception
 from typing import Any
 
 import structlog
@@ -53,9 +54,9 @@ class Guarded(WrapperToolset[AgentDeps]):
                 raise
             result = failed(name, e)
         except Exception as e:  # a tool's fault must not end the run
-            _log.exception(
-                "tool failed", tool=name, session_id=ctx.deps.durable.session_id, run_id=ctx.deps.durable.run_id
-            )
+            where = {"tool": name, "session_id": ctx.deps.durable.session_id, "run_id": ctx.deps.durable.run_id}
+            # As text: a renderer that shows local variables would put the code base's content into the log.
+            _log.error("tool failed", **where, traceback="".join(format_exception(e)))
             result = failed(name, _unforeseen(name, e))
         repeated = loops.repetitions(ctx.messages, call_id)
         return _noted(result, repeated) if repeated >= loops.NOTE_AT and isinstance(result, ToolOutcome) else result

@@ -72,7 +72,7 @@ def _strict(model: Model) -> Model:
     loaded = sys.modules.get("pydantic_ai.models.openai")
     if loaded is None or not isinstance(model, loaded.OpenAIChatModel):
         return model
-    return type(model)(  # type: ignore[call-arg, no-any-return]
+    return type(model)(  # type: ignore[no-any-return]
         model.model_name, provider=model.provider, profile={"openai_chat_streaming_requires_finish_reason": True}
     )
 
@@ -213,4 +213,4 @@ def _unknown(name: str, advice: str) -> ReconveneError:
 
 
 def _other_server(base_url: str | None) -> bool:
-    return bool(base_url) and not (urlsplit(base_url).hostname or "").endswith("openai.com")
+    return base_url is not None and not (urlsplit(base_url).hostname or "openai.com").endswith("openai.com")

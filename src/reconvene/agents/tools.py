@@ -96,7 +96,8 @@ async def read_file(
         )
     last = min(end or start + PAGE_LINES - 1, start + PAGE_LINES - 1)
     got = await asyncio.to_thread(deps.workspace.read, wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4)
-    lines, room = [], RESULT_CHARS
+    lines: list[str] = []
+    room = RESULT_CHARS
     for number, line in enumerate(redact(got.text).split("\n") if got.end >= got.start else [], got.start):
         numbered = _numbered(number, line)
         room -= len(numbered) + 1
@@ -157,8 +158,11 @@ async def create_plan(
         done: How many of them, from the first, are finished.
     """
     done = min(done, len(steps))
-    status = lambda i: "done" if i < done else "active" if i == done else "pending"  # noqa: E731
-    plan = Plan(title=scrub(title), steps=[PlanStep(title=scrub(s), status=status(i)) for i, s in enumerate(steps)])
+    shown = [
+        PlanStep(title=scrub(step), status="done" if i < done else "active" if i == done else "pending")
+        for i, step in enumerate(steps)
+    ]
+    plan = Plan(title=scrub(title), steps=shown)
     told = "The plan is on the page."
     told += " All steps are done." if done == len(steps) else f" Next: {plan.steps[done].title}"
     summary = f"{plan.title}: {done} of {len(steps)} {_plural(len(steps), 'step')} done"
