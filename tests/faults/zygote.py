@@ -1,0 +1,104 @@
+"""A preloaded process that forks servers: a death and a restart cost tenths of a second instead of seconds of imports.
+
+Commands come as JSON lines on stdin: `{"data_dir", "root", "out", "effects", "mutation"}`; each answer is the pid of a forked server.
+Nothing is opened and no thread is started before the fork, so every server begins as a new process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import mutations
+import reconvene.server.lifecycle
+
+import reconvene.agents.guard
+import reconvene.agents.models
+import reconvene.agents.offline
+import reconvene.index.registry
+import reconvene.index.root
+import reconvene.repomap
+import reconvene.runs.attempt
+import reconvene.search.context
+from reconvene.config import Settings
+from scripted import scripted
+
+ANSWER = " ".join(f"word{n}" for n in range(40))
+STEPS: list[Any] = [
+    [("search", {"query": "idle"}), ("search", {"query": "sweep"}), ("search", {"query": "hub"})],
+    [("read_file", {"path": "src/hub.py"}), ("read_file", {"path": "src/session.py"})],
+    [("create_plan", {"title": "Plan", "steps": ["one", "two"]}), ("ask_user", {"question": "Which?"})],
+    ANSWER,
+]
+
+
+def model_with_effects(effects: int) -> Any:
+    """The scripted model; every request is written down outside of the log."""
+
+    def note(**what: Any) -> None:
+        os.write(effects, (json.dumps(what) + "\n").encode())
+
+    async def before(step: int) -> None:
+        await asyncio.sleep(0.004)
+
+    async def between(step: int, word: int) -> None:
+        await asyncio.sleep(0.003)
+
+    call_tool = reconvene.agents.guard.Guarded.call_tool
+
+    async def noted(self: Any, name: str, tool_args: Any, ctx: Any, tool: Any) -> Any:
+        step = ctx.deps.durable.journal.steps - 1
+        session, run = ctx.deps.durable.session_id, ctx.deps.durable.run_id
+        note(session=session, key=f"return:{run}.{step}:{ctx.tool_call_id}")
+        return await call_tool(self, name, tool_args, ctx, tool)
+
+    reconvene.agents.guard.Guarded.call_tool = noted  # type: ignore[method-assign]
+    record = reconvene.runs.durability.Durability.before_model_request
+
+    async def asked(self: Any, ctx: Any, request_context: Any) -> Any:
+        note(session=self.journal.session_id, key=f"model:{self.journal.run_id}.{self.journal.steps}")
+        return await record(self, ctx, request_context)
+
+    reconvene.runs.durability.Durability.before_model_request = asked  # type: ignore[method-assign]
+    return scripted(STEPS, before=before, between=between)
+
+
+def serve(job: dict[str, Any]) -> int:
+    out = os.open(job["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    effects = os.open(job["effects"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    model = model_with_effects(effects)
+    reconvene.agents.models.resolve = lambda _name: model
+    mutations.MUTATIONS[job["mutation"]]()
+    settings = Settings.load({"data_dir": job["data_dir"], "port": 0, **job.get("settings", {})}, environ={})
+    return reconvene.server.lifecycle.run_server(settings, [job["root"]])
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            code = 1
+            try:
+                code = serve(job)
+            finally:
+                os._exit(code or 0)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    main()
