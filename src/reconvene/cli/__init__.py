@@ -1,0 +1,1 @@
+"""The command line, and the resumable client that it follows sessions with."""

@@ -1,0 +1,163 @@
+"""The running server of a data folder: whether there is one, and its HTTP API. Standard library only, so that it starts fast."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from reconvene.cli.link import refusal
+from reconvene.errors import ReconveneError
+
+TIMEOUT = 30.0
+LOCK = "server.lock"
+"""As in `reconvene.log.folder`, which would have to import SQLite."""
+ANSWER = 5.0
+"""Seconds that a server may take to say that it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers, and the owner's token for it."""
+
+    pid: int
+    host: str
+    port: int
+    token: str
+
+    @property
+    def ws_url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ws://{host}:{self.port}/ws"
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = TIMEOUT) -> Any:
+        """One request; returns the JSON of the answer, None when there is none.
+
+        Raises:
+            ReconveneError: what the server's problem document says; `starting` when it does not answer.
+        """
+        return _json(self._request(method, path, body, timeout))
+
+    def text(self, method: str, path: str, *, timeout: float = TIMEOUT) -> str:
+        """Like `call`, for an answer that is no JSON."""
+        return self._request(method, path, None, timeout).decode("utf-8", "replace")
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> bytes:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
+        try:
+            connection.request(method, path, body=data, headers=headers)
+            answer = connection.getresponse()
+            raw = answer.read()
+        except (OSError, http.client.HTTPException) as e:
+            reason = str(e) or type(e).__name__
+            raise ReconveneError(
+                "starting", f"The server on port {self.port} does not answer ({reason}). Try again in a moment."
+            ) from e
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            said = _json(raw)
+            unsaid = {"detail": f"The server answered {answer.status} to {method} {path.partition('?')[0]}."}
+            raise refusal(said if isinstance(said, dict) else unsaid)
+        return raw
+
+
+def find(data_dir: Path) -> Server | None:
+    """The server that uses this data folder now; None when there is none (the file of a killed one is passed over)."""
+    try:
+        said = json.loads((data_dir / "server.json").read_text("utf-8"))
+        token = (data_dir / "owner.token").read_text("ascii").strip()
+        server = Server(int(said["pid"]), str(said["host"]), int(said["port"]), token)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return server if alive(server.pid) and claimed(data_dir) and healthy(server) else None
+
+
+def need(data_dir: Path) -> Server:
+    """Like `find`, for commands that make no sense without a server.
+
+    Raises:
+        ReconveneError: `not_running`.
+    """
+    if (server := find(data_dir)) is not None:
+        return server
+    raise ReconveneError("not_running", f"No server is running for {data_dir}. Start one with `reconvene serve`.")
+
+
+def claimed(data_dir: Path) -> bool:
+    """Whether a living process holds the data folder's lock.
+
+    Without it, what listens on the port of a killed server could be anything, and would be shown the owner's token.
+    """
+    try:
+        lock = os.open(data_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def healthy(server: Server) -> bool:
+    """Whether it answers `/healthz`, which needs no credential."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=ANSWER)
+    try:
+        connection.request("GET", "/healthz")
+        said = _json(connection.getresponse().read())
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return isinstance(said, dict) and said.get("status") == "ok" and "version" in said
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id exists and is not a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0]
+    except OSError:  # no /proc, or gone this moment; the next question will tell
+        return True
+    return state != "Z"
+
+
+def wait_gone(pid: int, seconds: float) -> bool:
+    """Wait for a process to end; whether it did."""
+    deadline = time.monotonic() + seconds
+    while alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def session_path(session_id: str, rest: str = "") -> str:
+    return f"/api/sessions/{quote(session_id, safe='')}{rest}"
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None

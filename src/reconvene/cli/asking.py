@@ -1,0 +1,136 @@
+"""`ask` and `attach` up to the point where the conversation begins: the prompt, the server, the session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from reconvene.cli import background, sessions
+from reconvene.cli.api import Server, find, need
+from reconvene.cli.client import Address
+from reconvene.cli.conversation import Conversation, Screen
+from reconvene.cli.link import Link, new_id
+from reconvene.cli.places import root_of
+from reconvene.cli.terminal import dim, interactive, say
+from reconvene.errors import ReconveneError
+from reconvene.protocol.follower import Follower
+
+PIPED = 4 * 1024**2
+"""Bytes read from a pipe at most; a prompt's limit is far below."""
+
+
+def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, as_json: bool) -> int:
+    """Send a prompt and show its run; returns the exit code.
+
+    Raises:
+        ReconveneError: before or instead of a run: `empty_prompt`, what the server refuses, no server.
+    """
+    text = _prompt(prompt)
+    server = find(data_dir)
+    if session is not None:
+        known = sessions.resolve(server or need(data_dir), session)
+        server = server or need(data_dir)
+        _serve_again(server, known)
+        follower = Follower(known["session_id"])
+        follower.cursor = known["cursor"]  # what was said before is not shown again
+        link = _link(follower, {})
+    else:
+        server, base = _server_for(data_dir, server, root)
+        link = _link(Follower(), {"root_directory": str(base)})
+    code = asyncio.run(Conversation(_where(data_dir), link, _screen(data_dir, as_json), text).run())
+    if code in (0, 4) and link.session_id is not None and sys.stderr.isatty():
+        say(dim(f'· go on with: {_command("ask", "-s", link.session_id[:10], data_dir=data_dir)} "…"'))
+    return code
+
+
+def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
+    """Follow a session until the person leaves; returns the exit code."""
+    known = sessions.resolve(need(data_dir), session)
+    conversation = Conversation(
+        _where(data_dir), _link(Follower(known["session_id"]), {}), _screen(data_dir, as_json), None
+    )
+    return asyncio.run(conversation.run())
+
+
+def _prompt(prompt: str) -> str:
+    """What was typed and what was piped in, as text that can be sent."""
+    piped = _piped(always=prompt == "-")
+    if prompt == "-":
+        text = piped
+    else:
+        # An argument may hold bytes that are no UTF-8; they cannot be part of JSON.
+        typed = os.fsencode(prompt).decode("utf-8", "replace")
+        text = f"{typed}\n\n{piped}" if piped.strip() else typed
+    if not text.strip():
+        raise ReconveneError("empty_prompt", "The prompt is empty. Say what you want to know.")
+    return text
+
+
+def _piped(*, always: bool) -> str:
+    """What is piped or redirected to stdin. A terminal, a socket or /dev/null is not read, unless it was asked for (`-`)."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError, AttributeError):  # closed
+        return ""
+    if not always and not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode)):
+        return ""
+    raw = sys.stdin.buffer.read(PIPED + 1)
+    if len(raw) > PIPED:
+        raise ReconveneError("too_large", f"What is piped in is over {PIPED:,} bytes. Send less of it.")
+    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def _server_for(data_dir: Path, server: Server | None, root: Path | None) -> tuple[Server, Path]:
+    """A server that serves the code base: the running one, told to; or one started in the background."""
+    if server is None:
+        from reconvene.config import Settings
+
+        base = root_of(root, ())
+        settings = Settings.load({"data_dir": data_dir})
+        say(dim("· starting a server in the background"))
+        return background.start(data_dir, base, port=settings.port, port_is_chosen="port" in settings.origins), base
+    served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
+    base = root_of(root, served)
+    if str(base) not in served:
+        server.call("POST", "/api/roots", {"path": str(base)})
+    return server, base
+
+
+def _serve_again(server: Server, known: dict[str, Any]) -> None:
+    """A session's code base may not be served any more; asking in it says that it should be."""
+    served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
+    if known["root"] and known["root"] not in served:
+        server.call("POST", "/api/roots", {"path": known["root"]})
+
+
+def _where(data_dir: Path) -> Callable[[], Awaitable[Address | None]]:
+    async def where() -> Address | None:
+        server = await asyncio.to_thread(find, data_dir)
+        return Address(server.ws_url, server.token) if server else None
+
+    return where
+
+
+def _link(follower: Follower, config: dict[str, Any]) -> Link:
+    return Link(client={"id": new_id(), "name": "terminal"}, config=config, follower=follower)
+
+
+def _screen(data_dir: Path, as_json: bool) -> Screen:
+    return Screen(
+        as_json, not as_json and interactive(), lambda session: _command("attach", session, data_dir=data_dir)
+    )
+
+
+def _command(*words: str, data_dir: Path) -> str:
+    """A command to type, with the data folder when it is not the usual one."""
+    import platformdirs
+
+    usual = os.environ.get("RECONVENE_DATA_DIR") or platformdirs.user_data_dir("reconvene", appauthor=False)
+    more = [] if Path(usual).expanduser().absolute() == data_dir else ["--data-dir", str(data_dir)]
+    return shlex.join(["reconvene", *words, *more])

@@ -1,0 +1,123 @@
+"""`map`, `search` and `index`: a code base looked at in this process. The index in the data folder is the one the server uses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from reconvene.cli import terminal
+from reconvene.cli.api import find
+from reconvene.cli.places import root_of
+from reconvene.config import Settings
+from reconvene.errors import ReconveneError
+from reconvene.index import Indexes, Refresh, RootIndex
+from reconvene.workspace.names import display_path
+from reconvene.workspace.roots import Roots
+
+REDRAW = 0.2
+"""Seconds between two states of the progress bar."""
+_BAR = 30
+
+
+def print_map(data_dir: Path, root: Path | None, *, tokens: int, focus: Sequence[str], as_json: bool) -> None:
+    """Print the repo map; `focus` words are a query, and those that are paths are files it is about."""
+    from reconvene.repomap import repo_map
+
+    async def run() -> None:
+        async with _index(data_dir, root) as (index, _):
+            paths = [f for f in focus if index.fingerprint(f) is not None]
+            words = " ".join(f for f in focus if f not in paths)
+            made = await repo_map(index, tokens=tokens, query=words or None, focus=paths)
+            if as_json:
+                for row in made.rows:
+                    terminal.emit(
+                        {"path": row.path, "line": row.line, "name": row.name, "kind": row.kind, "score": row.score}
+                    )
+            else:
+                terminal.out(terminal.safe(made.text.rstrip("\n")) + "\n")
+            terminal.say(
+                terminal.dim(f"· {made.files:,} files, {made.symbols:,} symbols, about {made.tokens:,} tokens")
+            )
+
+    asyncio.run(run())
+
+
+def print_search(data_dir: Path, root: Path | None, query: str, *, k: int, files: bool, as_json: bool) -> None:
+    """Print ranked snippets: `path:start-end score` and their lines; or (`files`) each file once."""
+    from reconvene.search import search
+
+    async def run() -> None:
+        async with _index(data_dir, root) as (index, _):
+            found = await search(index, query, limit=k)
+            listed: set[str] = set()
+            for snippet in found.snippets:
+                path = display_path(snippet.path)
+                if files:
+                    if snippet.path not in listed:
+                        terminal.emit({"path": path, "score": snippet.score}) if as_json else print(path)
+                    listed.add(snippet.path)
+                elif as_json:
+                    place = {"path": path, "start": snippet.start, "end": snippet.end, "score": snippet.score}
+                    terminal.emit({**place, "symbol": snippet.symbol, "text": snippet.text})
+                else:
+                    print(f"{path}:{snippet.start}-{snippet.end} {snippet.score:.3f}")
+                    terminal.out("".join(f"    {line}\n" for line in terminal.safe(snippet.text).splitlines()))
+            if not found.snippets:
+                terminal.say("Nothing was found. Try other words, or fewer.")
+
+    asyncio.run(run())
+
+
+def refresh_index(data_dir: Path, root: Path | None, *, as_json: bool) -> None:
+    """Bring the index up to date and print what it holds."""
+
+    async def run() -> None:
+        started = time.monotonic()
+        async with _index(data_dir, root) as (index, refresh):
+            seconds = time.monotonic() - started
+            if as_json:
+                done = {"root": str(index.workspace.root), "files": index.files, "symbols": index.symbols}
+                terminal.emit(
+                    {**done, "parsed": refresh.parsed, "seconds": round(seconds, 3), "partial": refresh.partial}
+                )
+            else:
+                more = " The code base has more files than the limit; these are the first." if refresh.partial else ""
+                print(
+                    f"{index.files:,} files, {index.symbols:,} symbols, {refresh.parsed:,} analysed, {seconds:.1f} s.{more}"
+                )
+
+    asyncio.run(run())
+
+
+@contextlib.asynccontextmanager
+async def _index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootIndex, Refresh]]:
+    """The up-to-date index of a code base, with a progress bar while it is built."""
+    settings = Settings.load({"data_dir": data_dir})
+    served: list[str] = []
+    if root is None and (server := find(data_dir)) is not None:
+        with contextlib.suppress(ReconveneError):
+            served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
+    workspace = Roots(data_dir=data_dir, limits=settings.limits).add(root_of(root, served))
+    indexes = Indexes(data_dir, settings.limits)
+    try:
+        index = await indexes.get(workspace)
+        refreshing = asyncio.create_task(index.refresh())
+        shown = False
+        while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
+            if index.progress is not None and sys.stderr.isatty():
+                shown = True
+                print(f"\r{_bar(*index.progress)}", end="", file=sys.stderr, flush=True)
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        yield index, await refreshing
+    finally:
+        await indexes.close()
+
+
+def _bar(done: int, of: int) -> str:
+    full = _BAR * done // max(of, 1)
+    return f"indexing {'█' * full}{'░' * (_BAR - full)} {done:,} of {of:,} files"

@@ -1,0 +1,36 @@
+"""Where this command works: the data folder, and the code base it was called in. Nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import platformdirs
+
+_current: Path | None = None
+
+
+def data_dir(flag: Path | None) -> Path:
+    """The data folder, by the rule of `Settings.load`: the flag, `RECONVENE_DATA_DIR`, the platform's own.
+
+    `Settings` itself would say the same, a tenth of a second of imports later.
+    """
+    global _current
+    chosen = flag or os.environ.get("RECONVENE_DATA_DIR") or platformdirs.user_data_dir("reconvene", appauthor=False)
+    _current = Path(chosen).expanduser().absolute()
+    return _current
+
+
+def log_file() -> Path:
+    """Where an unforeseen error of this command is written."""
+    return (_current or data_dir(None)) / "logs" / "cli.log"
+
+
+def root_of(path: Path | None, served: Iterable[str]) -> Path:
+    """The code base that a command means: `path`, or the served one that the current folder is in, or the current folder."""
+    if path is not None:
+        return Path(os.path.realpath(path.expanduser()))
+    here = Path(os.path.realpath(Path.cwd()))
+    around = [root for root in map(Path, served) if here.is_relative_to(root)]
+    return max(around, key=lambda root: len(root.parts), default=here)

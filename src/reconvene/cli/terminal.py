@@ -1,0 +1,51 @@
+"""What goes to the terminal: text that cannot steer it, dim steps on stderr, JSON lines on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""C0 but tab and newline, DEL, C1, bidi controls, zero-width, lone surrogates."""
+
+
+def safe(text: str) -> str:
+    r"""Text of others (a model, a file name) for a terminal: what could steer it is shown instead of sent.
+
+    >>> safe("\x1b[2Jgone")
+    '\\x1b[2Jgone'
+    """
+    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
+
+
+def json_line(value: Any) -> str:
+    """One JSON object on one line, with what could steer a terminal escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+def say(text: str = "") -> None:
+    """A message for the person: stderr, never stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def dim(text: str) -> str:
+    return f"\x1b[2m{text}\x1b[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def emit(value: Any) -> None:
+    """One JSON object as a line on stdout."""
+    print(json_line(value), flush=True)
+
+
+def out(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def interactive() -> bool:
+    """Whether a person can be asked: they see stderr and stdin is theirs."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
