@@ -96,6 +96,7 @@ def refresh_index(data_dir: Path, root: Path | None, *, as_json: bool) -> None:
 @contextlib.asynccontextmanager
 async def _index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootIndex, Refresh]]:
     """The up-to-date index of a code base, with a progress bar while it is built."""
+    terminal.quiet_logs()
     settings = Settings.load({"data_dir": data_dir})
     served: list[str] = []
     if root is None and (server := find(data_dir)) is not None:

@@ -35,6 +35,7 @@ class Finding:
 
 def doctor(data_dir: Path, *, repair: bool, as_json: bool) -> int:
     """Print the findings; returns the exit code: 1 when something is wrong."""
+    terminal.quiet_logs()
     if repair:
         from reconvene.cli.repair import repair_all
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import time
@@ -42,16 +43,17 @@ def repair_all(data_dir: Path) -> list[str]:
 
 
 def _permissions(data_dir: Path) -> Iterator[str]:
-    """Only for you: 0700 for folders of ours, 0600 for what holds a secret or a conversation."""
-    wanted = {data_dir: 0o700}
-    wanted |= {data_dir / name: 0o700 for name in ("indexes", "logs") if (data_dir / name).is_dir()}
-    names = ("owner.token", "config.toml", "server.json", *(DATABASE + s for s in ("", "-wal", "-shm", ".instance")))
-    wanted |= {data_dir / name: 0o600 for name in names if (data_dir / name).is_file()}
-    for path, mode in wanted.items():
-        found = stat.S_IMODE(os.lstat(path).st_mode)
-        if found & 0o077 or found & mode != mode:
+    """The folder and the token only for you; everything else of ours readable and writable for you."""
+    private = {data_dir: 0o700, data_dir / "owner.token": 0o600}
+    ours = {data_dir / name: 0o700 for name in ("indexes", "logs")}
+    ours |= {data_dir / (DATABASE + suffix): 0o600 for suffix in ("", "-wal", "-shm", ".instance")}
+    for path, mode in (private | ours).items():
+        if not path.exists() or path.is_symlink():
+            continue
+        found = stat.S_IMODE(path.stat().st_mode)
+        if found & mode != mode or (path in private and found & 0o077):
             try:
-                path.chmod(mode, follow_symlinks=False) if os.chmod in os.supports_follow_symlinks else path.chmod(mode)
+                path.chmod(mode)
             except OSError as e:
                 raise ReconveneError(
                     "unsafe_permissions", f"{path} cannot be changed ({e.strerror}): it belongs to somebody else."
@@ -60,7 +62,7 @@ def _permissions(data_dir: Path) -> Iterator[str]:
 
 
 def _database(path: Path) -> Iterator[str]:
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    stamp = _unused_stamp(path)
     if not os.path.lexists(path):
         left = [p for p in _parts(path)[1:] if p.exists()]
         if left:
@@ -94,6 +96,12 @@ def _database(path: Path) -> Iterator[str]:
         yield f"{found.aside:,} events behind the damage are in {leftovers}, one JSON object a line."
     else:
         leftovers.unlink(missing_ok=True)  # empty
+
+
+def _unused_stamp(path: Path) -> str:
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    candidates = itertools.chain([now], (f"{now}-{n}" for n in itertools.count(2)))
+    return next(s for s in candidates if not any(path.parent.glob(f"*-{s}*")))
 
 
 def _problem(path: Path) -> ReconveneError | None:

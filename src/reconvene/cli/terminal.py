@@ -49,3 +49,15 @@ def out(text: str) -> None:
 def interactive() -> bool:
     """Whether a person can be asked: they see stderr and stdin is theirs."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def quiet_logs() -> None:
+    """What the rooms log is for the server's log; here only warnings are shown, on stderr. For commands that work in this process."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

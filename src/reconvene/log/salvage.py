@@ -6,18 +6,21 @@ one thing the rest of the house can go on from. What lies behind the damage is w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import apsw
 
 from reconvene.log import database
+from reconvene.log.port import SessionStatus
 from reconvene.log.queries import STATEMENTS
 from reconvene.protocol.cursor import START_TAG
 
@@ -33,6 +36,7 @@ OTHERS = {
     "value": ("name", "value"),
 }
 """Tables without rowid, by their columns; the key comes first."""
+UNREADABLE = (apsw.Error, UnicodeDecodeError)
 MOST_SESSIONS = 100_000
 """Numbers of sessions tried one by one where their table cannot be read in order."""
 
@@ -150,7 +154,8 @@ def _transfer(old: apsw.Connection, new: apsw.Connection, leftovers: Path) -> Sa
                 continue  # what it did is gone: sent again, it is to be done again
             if table == "value" and values[0] == "instance":
                 continue
-            new.execute(f"insert or ignore into {table} values ({','.join('?' * len(columns))})", values)  # noqa: S608
+            with contextlib.suppress(apsw.ConstraintError):
+                new.execute(f"insert or ignore into {table} values ({','.join('?' * len(columns))})", values)  # noqa: S608
     return found
 
 
@@ -159,13 +164,13 @@ def _sessions(old: apsw.Connection, found: Salvaged) -> Iterator[tuple[Any, ...]
     try:
         yield from old.execute(f"select {columns} from session order by n").fetchall()  # noqa: S608
         return
-    except apsw.Error:
+    except UNREADABLE:
         pass
     missed = 0
     for n in range(1, MOST_SESSIONS):
         try:
             rows = old.execute(f"select {columns} from session where n = ?", (n,)).fetchall()  # noqa: S608
-        except apsw.Error:
+        except UNREADABLE:
             found.lost += 1
             missed += 1
         else:
@@ -184,11 +189,16 @@ def _session(
     aside: Any,
 ) -> None:
     """Take over one session: its events from the first on, as far as they can be read without a gap."""
+    if not (_sound(session) and re.fullmatch(r"s_[\w-]{22}", session["id"], re.ASCII)):
+        found.lost += 1
+        return
     first = session["n"] << 32
     head, tag, size, open_runs = 0, START_TAG, 0, dict[str, None]()
     for row in _readable(old, first, session["head"]):
         event = dict(zip(EVENT, row, strict=True))
-        if event["place"] != (first | head + 1):
+        if not _sound(event):
+            continue
+        if event["place"] != (first | head + 1) or not _put(new, "put_events", row):
             content = {k: v for k, v in event.items() if k != "place"} | {"seq": event["place"] & 0xFFFFFFFF}
             aside.write(json.dumps({"session_id": session["id"], **content}, ensure_ascii=False) + "\n")
             found.aside += 1
@@ -199,16 +209,41 @@ def _session(
             open_runs[event["run_id"]] = None
         elif event["type"] == "completed":
             open_runs.pop(event["run_id"], None)
-        new.execute(STATEMENTS["put_events"], row)
         found.events += 1
-    if head < session["head"] or tag != session["head_tag"]:
+    whole = re.fullmatch(r"[\w-]{1,32}", session["epoch"], re.ASCII) and session["status"] in get_args(SessionStatus)
+    if head < session["head"] or tag != session["head_tag"] or not whole:
         cut[session["id"]] = head
         # Another epoch: a client that knows more than is left must not go on as if nothing had happened.
         session |= {"head": head, "head_tag": tag, "bytes": size, "epoch": secrets.token_hex(6)}
         running = next(reversed(open_runs), None)
         session |= {"status": "running" if running else "idle", "run_id": running}
-    new.execute(STATEMENTS["put_sessions"], tuple(session.values()))
-    found.sessions += 1
+    if _put(new, "put_sessions", tuple(session.values())):
+        found.sessions += 1
+    else:
+        # Its number is free again: what bears it must not become part of another session.
+        new.execute("delete from event where place > ? and place < ?", (first, first + (1 << 32)))
+        found.events -= head
+        found.lost += 1
+
+
+def _sound(row: dict[str, Any]) -> bool:
+    """Whether a row's text is what we write: damage inside of text leaves SQLite's own structures whole."""
+    text: Any = row.get("content", row.get("meta"))
+    try:
+        json.loads(text)
+    except (TypeError, ValueError):
+        return False
+    tag = row.get("tag", row.get("head_tag"))
+    return isinstance(tag, str) and re.fullmatch("[0-9a-f]{8}", tag) is not None
+
+
+def _put(new: apsw.Connection, statement: str, row: tuple[Any, ...]) -> bool:
+    """Whether the row could be taken over; one with a column of the wrong type, or a key twice, cannot."""
+    try:
+        new.execute(STATEMENTS[statement], row)
+    except apsw.ConstraintError:
+        return False
+    return True
 
 
 def _readable(old: apsw.Connection, first: int, head: int) -> Iterator[tuple[Any, ...]]:
@@ -223,12 +258,12 @@ def _readable(old: apsw.Connection, first: int, head: int) -> Iterator[tuple[Any
             at = row[0]
             yield row
         return
-    except apsw.Error:
+    except UNREADABLE:
         pass
     for place in range(at + 1, (first | head) + 1):
         try:
             yield from old.execute(f"select {columns} from event where place = ?", (place,)).fetchall()  # noqa: S608
-        except apsw.Error:
+        except UNREADABLE:
             continue
 
 
@@ -240,6 +275,6 @@ def _both_ends(old: apsw.Connection, table: str, columns: tuple[str, ...]) -> li
             for row in old.execute(f"select {', '.join(columns)} from {table} order by {columns[0]}{order}"):  # noqa: S608
                 rows[row] = None
             break
-        except apsw.Error:
+        except UNREADABLE:
             continue
     return list(rows)
