@@ -1,0 +1,272 @@
+"""The HTTP API (PROTOCOL §3) on FastAPI. Imported after the socket listens: nothing that a page needs first is in here."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from pydantic import BaseModel
+from starlette.responses import StreamingResponse
+
+from reconvene.errors import ReconveneError
+from reconvene.log.port import SessionRow
+from reconvene.protocol.parsing import parse_resumable
+from reconvene.protocol.schema import protocol_schema
+from reconvene.server import api_models as models
+from reconvene.server.asgi import Receive, Scope, Send, headers
+from reconvene.server.commands import carry_out
+from reconvene.server.events_http import PAGE, page, stream
+from reconvene.server.gate import Principal
+from reconvene.server.problems import answer_with_problems, read_body, read_text
+from reconvene.server.services import Services
+from reconvene.sessions.service import Who
+
+_SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
+"""FastAPI would record requests, bodies included, for whatever telemetry is configured in the process."""
+
+
+def takes(model: type[BaseModel]) -> dict[str, Any]:
+    """The description of a body that `read_body` reads: FastAPI's own reading is too forgiving (duplicate keys, NaN)."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def build_api(services: Services) -> FastAPI:
+    """The application for everything below `/api`."""
+    api = FastAPI(
+        title="Reconvene",
+        version=services.version,
+        summary="Sessions that cannot be lost, over HTTP",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_SILENT,
+        responses={"default": {"model": models.Problem, "description": "Problem details (RFC 9457)."}},
+    )
+    answer_with_problems(api, services.metrics)
+    _server_routes(api, services)
+    _session_routes(api, services)
+    return api
+
+
+def principal_of(request: Request) -> Principal:
+    principal: Principal = request.scope["state"]["principal"]
+    return principal
+
+
+def who_asks(request: Request) -> Who:
+    return Who(principal_of(request).owner, "http")
+
+
+def with_token(request: Request) -> None:
+    """For what changes the server itself: a page in a browser, ours included, may not."""
+    if principal_of(request).kind != "bearer":
+        raise ReconveneError(
+            "forbidden", "This takes the token of the data folder, not a cookie. Use the command line."
+        )
+
+
+Asking = Annotated[Who, Depends(who_asks)]
+
+
+def _server_routes(api: FastAPI, services: Services) -> None:
+    roots = services.sessions.roots
+
+    def served() -> list[models.Root]:
+        return [models.Root(root=str(w.root), name=w.name) for w in roots.all()]
+
+    @api.get("/api/me")
+    async def me(request: Request) -> models.Me:
+        """Who asks, and what this server serves. 401 here means: sign in again."""
+        return models.Me(
+            owner=principal_of(request).owner,
+            name=_user_name(),
+            version=services.version,
+            boot=services.boot,
+            roots=served(),
+            model=services.settings.model,
+            sample=True,
+        )
+
+    @api.get("/api/roots")
+    async def list_roots() -> models.Roots:
+        return models.Roots(roots=served())
+
+    @api.post("/api/roots", status_code=201, dependencies=[Depends(with_token)], openapi_extra=takes(models.NewRoot))
+    async def add_root(request: Request) -> models.Root:
+        """Serve one more code base."""
+        new = await read_body(request, models.NewRoot)
+        workspace = await asyncio.to_thread(roots.add, new.path)
+        for tell in services.on_root:
+            await tell(str(workspace.root))
+        return models.Root(root=str(workspace.root), name=workspace.name)
+
+    @api.post("/api/sign-in-links", status_code=201, dependencies=[Depends(with_token)])
+    async def new_link() -> models.Link:
+        """A link that signs a browser in, once, within five minutes."""
+        return models.Link(url=services.credentials.new_link(services.addresses.url))
+
+    @api.post("/api/sign-out", status_code=204, openapi_extra=takes(models.SignOut))
+    async def sign_out(request: Request) -> Response:
+        """End this sign-in, or all; connections that were made with it are closed with 4401."""
+        wish = await read_body(request, models.SignOut)
+        principal = principal_of(request)
+        if wish.everywhere or principal.sign_in is not None:
+            await services.credentials.revoke(None if wish.everywhere else principal.sign_in)
+        response = Response(status_code=204)
+        if headers(request.scope, b"cookie"):
+            cookie = services.credentials.set_cookie("", secure=request.scope["scheme"] == "https")
+            response.headers.append("set-cookie", cookie.decode())
+        return response
+
+    @api.post("/api/stop", status_code=202, dependencies=[Depends(with_token)], openapi_extra=takes(models.Stop))
+    async def stop(request: Request) -> dict[str, str]:
+        """Drain and end; with `restart`, start again in the same place."""
+        wish = await read_body(request, models.Stop)
+        services.stop(wish.restart)
+        return {"status": "restarting" if wish.restart else "stopping"}
+
+    @api.get("/api/protocol.json")
+    async def protocol() -> dict[str, Any]:
+        """JSON Schema of every frame and event."""
+        return protocol_schema()
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "owner"
+
+
+def _session_routes(api: FastAPI, services: Services) -> None:
+    sessions, limits = services.sessions, services.settings.limits
+
+    async def shown(row: SessionRow) -> models.Session:
+        pending = 0 if row.status == "idle" else len((await sessions.state(row.id)).pending)
+        return models.Session.of(row, pending)
+
+    async def current(who: Who, session_id: str) -> models.Session:
+        return await shown(await sessions.get(who.owner, session_id))
+
+    @api.get("/api/sessions")
+    async def list_sessions(who: Asking, archived: bool | None = None) -> models.SessionList:
+        """Newest activity first. `archived` leaves out the others."""
+        return models.SessionList(
+            sessions=[await shown(row) for row in await sessions.list(who.owner, archived=archived)]
+        )
+
+    @api.post("/api/sessions", status_code=201, openapi_extra=takes(models.NewSession))
+    async def new_session(request: Request, who: Asking) -> models.Session:
+        """An empty session. It is listed from its first prompt on."""
+        new = await read_body(request, models.NewSession)
+        attached = await sessions.attach(who, session_id=None, root=new.root_directory, recovery=new.recovery)
+        if new.title is not None:
+            await sessions.act(who, attached.session.id, id=None, name="rename", args={"title": new.title})
+        return await current(who, attached.session.id)
+
+    @api.get("/api/sessions/{session_id}")
+    async def get_session(session_id: str, who: Asking) -> models.Session:
+        return await current(who, session_id)
+
+    @api.patch("/api/sessions/{session_id}", openapi_extra=takes(models.SessionChange))
+    async def change_session(session_id: str, request: Request, who: Asking) -> models.Session:
+        change = await read_body(request, models.SessionChange)
+        actions: dict[str, tuple[str, dict[str, Any]]] = {
+            "title": ("rename", {"title": change.title}),
+            "pinned": ("pin", {"pinned": change.pinned}),
+            "archived": ("archive", {"archived": change.archived}),
+        }
+        for field in change.model_fields_set:
+            if getattr(change, field) is not None:
+                name, args = actions[field]
+                await sessions.act(who, session_id, id=None, name=name, args=args)
+        return await current(who, session_id)
+
+    @api.delete("/api/sessions/{session_id}", status_code=204)
+    async def delete_session(session_id: str, who: Asking) -> Response:
+        """Gone for good; a run that is going on is stopped first."""
+        await sessions.delete(who, session_id)
+        return Response(status_code=204)
+
+    @api.post("/api/sessions/{session_id}/messages", openapi_extra={"requestBody": _FRAME})
+    async def send_message(session_id: str, request: Request, who: Asking) -> models.Accepted:
+        """Any command frame of the WebSocket. The frame's `id` makes sending it again harmless."""
+        await sessions.get(who.owner, session_id)
+        frame = parse_resumable(
+            await read_text(request), first=False, limits_json_depth=limits.json_depth, limits_prompt=limits.prompt
+        )
+        info = getattr(frame, "client", None)
+        if info is not None:
+            who = Who(who.owner, info.name, info.id)
+        receipt = await carry_out(sessions, who, session_id, frame)
+        return models.Accepted(
+            status=receipt.status, seq=receipt.seq, run_id=receipt.run_id, session_id=receipt.session_id
+        )
+
+    @api.get("/api/sessions/{session_id}/events", response_model=models.EventPage, responses={200: _STREAM})
+    async def events(
+        session_id: str,
+        request: Request,
+        who: Asking,
+        after: Annotated[str | None, Query(max_length=96)] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE)] = 500,
+    ) -> Response:
+        """What comes after a cursor or a seq: a page of JSON, or a live stream for `Accept: text/event-stream`."""
+        session = await sessions.get(who.owner, session_id)
+        if "text/event-stream" not in request.headers.get("accept", ""):
+            return Response(await page(services, session, after, limit), media_type="application/json")
+        last = request.headers.get("last-event-id")
+        return _LiveEvents(services, who.owner, stream(services, session, last or after))
+
+    @api.get("/api/sessions/{session_id}/export")
+    async def export(session_id: str, who: Asking) -> Response:
+        """Every public event, one JSON object a line, as it was stored."""
+        session = await sessions.get(who.owner, session_id)
+        name = f'attachment; filename="{session_id}.jsonl"'
+        return StreamingResponse(
+            _lines(services, session), media_type="application/x-ndjson", headers={"content-disposition": name}
+        )
+
+    @api.post("/api/sessions/{session_id}/fork", status_code=201, openapi_extra=takes(models.Fork))
+    async def fork(session_id: str, request: Request, who: Asking) -> models.Session:
+        """A new session that begins with a copy of this one."""
+        wish = await read_body(request, models.Fork)
+        return await shown(await sessions.fork(who, session_id, upto=wish.upto))
+
+
+_FRAME = {
+    "required": True,
+    "content": {"application/json": {"schema": {"$ref": "/api/protocol.json#/$defs/ClientFrame"}}},
+}
+_STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+
+
+async def _lines(services: Services, session: SessionRow) -> AsyncIterator[str]:
+    seq = 0
+    while rows := await services.sessions.log.read(
+        session.id, seq, upto=session.head, public=True, max_events=PAGE, max_bytes=1024**2
+    ):
+        seq = rows[-1].seq
+        yield "".join(f"{row.wire()}\n" for row in rows)
+
+
+class _LiveEvents(StreamingResponse):
+    """A stream that holds a place among the connections for as long as it lasts."""
+
+    def __init__(self, services: Services, owner: str, events: AsyncIterator[bytes]) -> None:
+        fresh = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=fresh)
+        self._leave = functools.partial(services.capacity.leave, owner)
+        services.capacity.enter(owner)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()

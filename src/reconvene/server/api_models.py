@@ -1,0 +1,151 @@
+"""What the HTTP API takes and gives, for its checks and its description."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+
+from reconvene.log.port import SessionRow
+
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
+RootName = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4096)]
+
+
+class _Taken(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewSession(_Taken):
+    """`root_directory` may be left out when one code base is served."""
+
+    root_directory: RootName | None = None
+    recovery: Literal["auto", "ask", "never"] | None = None
+    title: Title | None = None
+
+
+class SessionChange(_Taken):
+    title: Title | None = None
+    pinned: StrictBool | None = None
+    archived: StrictBool | None = None
+
+
+class Fork(_Taken):
+    """`upto`: the last seq that the new session shares; everything when left out."""
+
+    upto: Annotated[int, Field(strict=True, ge=1)] | None = None
+
+
+class NewRoot(_Taken):
+    path: RootName
+
+
+class Stop(_Taken):
+    restart: StrictBool = False
+
+
+class SignOut(_Taken):
+    """`everywhere`: end every sign-in of the owner, not only the one that asks."""
+
+    everywhere: StrictBool = False
+
+
+class Empty(_Taken):
+    pass
+
+
+class Root(BaseModel):
+    root: str
+    name: str
+
+
+class Roots(BaseModel):
+    roots: list[Root]
+
+
+class Me(BaseModel):
+    owner: str
+    name: str
+    version: str
+    boot: str
+    roots: list[Root]
+    model: str
+    sample: bool
+    """Whether /sample is served."""
+
+
+class Session(BaseModel):
+    """`created_at`, `active_at`: seconds since the epoch. `pending`: questions and diffs that wait for a person."""
+
+    session_id: str
+    title: str
+    root: str
+    status: Literal["idle", "running", "waiting", "recovering"]
+    run_id: str | None
+    pinned: bool
+    archived: bool
+    head: int
+    created_at: float
+    active_at: float
+    cursor: str
+    pending: int
+
+    @classmethod
+    def of(cls, row: SessionRow, pending: int) -> Session:
+        return cls(
+            session_id=row.id,
+            title=row.title,
+            root=row.root,
+            status=row.status,
+            run_id=row.run_id,
+            pinned=row.pinned,
+            archived=row.archived,
+            head=row.head,
+            created_at=row.created_at,
+            active_at=row.active_at,
+            cursor=str(row.cursor),
+            pending=pending,
+        )
+
+
+class SessionList(BaseModel):
+    sessions: list[Session]
+
+
+class Link(BaseModel):
+    url: str
+
+
+class Accepted(BaseModel):
+    """A command that is on disk; `session_id` is where it is."""
+
+    status: Literal["accepted", "duplicate", "noop"]
+    seq: int | None
+    run_id: str | None
+    session_id: str
+
+
+class EventPage(BaseModel):
+    """Events after a place. `next` is the cursor to ask with again; it is at the end when `head` is reached.
+
+    `snapshot` is the reason why the given cursor could not be continued (epoch, rollback, diverged): `events` is then the whole
+    session, folded, and replaces what was known.
+    """
+
+    epoch: str
+    head: int
+    events: list[dict[str, Any]]
+    next: str
+    snapshot: str | None = None
+
+
+class Problem(BaseModel):
+    """RFC 9457, with the error's code."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    retryable: bool
+    details: dict[str, Any]

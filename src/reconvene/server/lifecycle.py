@@ -1,0 +1,368 @@
+"""The server's process from start to end.
+
+In this order: claim the data folder, bind the sockets, open the database, serve; then, while pages and sessions are served
+already, import what runs need and continue them. At the end the same backwards: no new connections, runs stop where they
+are, clients are sent away with a time to return, the database is closed, the folder released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+
+from reconvene import __version__
+from reconvene.config import Settings
+from reconvene.errors import ReconveneError
+from reconvene.log.feed import Feed
+from reconvene.log.folder import DataFolder
+from reconvene.log.sqlite import SqliteLog
+from reconvene.log.uptime import Uptime
+from reconvene.protocol.frames import ServerInfo
+from reconvene.runs.supervisor import Supervisor
+from reconvene.server import logs
+from reconvene.server.app import build_app
+from reconvene.server.asgi import Application
+from reconvene.server.capacity import Capacity
+from reconvene.server.connections import Connections
+from reconvene.server.credentials import Credentials
+from reconvene.server.gate import Addresses, Gate
+from reconvene.server.metrics import Metrics
+from reconvene.server.services import Services
+from reconvene.server.sockets import BACKLOG, bind
+from reconvene.server.transport import HttpProtocol, SocketProtocol
+from reconvene.sessions.service import Sessions
+from reconvene.sessions.sweeper import Sweeper
+from reconvene.workspace.roots import Roots
+
+if TYPE_CHECKING:
+    from reconvene.index import Indexes
+
+SERVER_FILE = "server.json"
+PING = 20.0
+"""Seconds between the WebSocket's own pings, and for their answer."""
+RUNS_PATIENCE = 5.0
+GOODBYE_PATIENCE = 2.0
+SPARE_CONNECTIONS = 512
+"""HTTP connections beyond those of WebSockets."""
+_log = structlog.get_logger("reconvene.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The server answers. `new_link` makes a one-time sign-in link; `sessions` are kept here, `runs` go on by themselves."""
+
+    url: str
+    port: int
+    new_link: Callable[[], str]
+    sessions: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The server has ended well. With `restart` its process should begin again, with these roots on this port."""
+
+    restart: bool
+    roots: tuple[str, ...]
+    port: int
+
+
+def run_server(
+    settings: Settings, roots: Sequence[str | Path], *, on_ready: Callable[[Ready], None] | None = None
+) -> Ended:
+    """Serve until SIGTERM, SIGINT, `POST /api/stop` or `idle_exit`. A second signal ends the process at once.
+
+    Raises:
+        ReconveneError: it cannot start: `already_running` (details: pid), `port_in_use` (pid if known), `unsafe_permissions`,
+            `data_dir_unusable`, `store_*`, or what is wrong with a root.
+    """
+    return asyncio.run(Server(settings, roots, on_ready=on_ready).run())
+
+
+class Server:
+    """One server. `run` it once; `stop` asks it to end."""
+
+    def __init__(
+        self, settings: Settings, roots: Sequence[str | Path], *, on_ready: Callable[[Ready], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self.services: Services | None = None
+        self._root_paths = list(roots)
+        self._on_ready = on_ready
+        self._stopping = asyncio.Event()
+        self._restart = False
+        self._indexes: Indexes | None = None
+
+    async def run(self) -> Ended:
+        settings = self.settings
+        folder = await asyncio.to_thread(DataFolder.claim, settings.data_dir)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(folder.release)
+            await asyncio.to_thread(logs.configure, settings.data_dir / "logs", settings.log_level)
+            sockets = bind(
+                settings.host,
+                settings.port,
+                public=settings.public_url is not None,
+                send_time=settings.limits.send_time,
+            )
+            for listening in sockets:
+                stack.callback(listening.close)
+            port: int = sockets[0].getsockname()[1]
+            roots = Roots(data_dir=settings.data_dir, limits=settings.limits)
+            for path in self._root_paths:
+                await asyncio.to_thread(roots.add, path)
+            log = await SqliteLog.open(settings.database)
+            stack.push_async_callback(log.close)
+            await self._serve(log, roots, sockets, port)
+            return Ended(self._restart, tuple(str(w.root) for w in roots.all()), port)
+
+    def stop(self, restart: bool = False) -> None:
+        """Drain and end. Calling it again changes nothing."""
+        if not self._stopping.is_set():
+            self._restart = restart
+            self._stopping.set()
+
+    # -- the middle: everything that needs the open database
+
+    async def _serve(self, log: SqliteLog, roots: Roots, sockets: list[socket.socket], port: int) -> None:
+        settings, limits = self.settings, self.settings.limits
+        uptime = await Uptime.load(log)
+        sessions = Sessions(log, Feed(log, limits), roots, settings, uptime)
+        supervisor, sweeper = Supervisor(sessions), Sweeper(sessions)
+        credentials = await Credentials.open(settings.data_dir, log, uptime.now)
+        capacity, metrics, boot = Capacity(limits), Metrics(), secrets.token_hex(4)
+        connections = Connections(sessions, capacity, metrics, limits, ServerInfo(boot=boot, version=__version__))
+        credentials.on_revoked.append(connections.revoked)
+        services = self.services = Services(
+            sessions=sessions,
+            runs=supervisor,
+            credentials=credentials,
+            settings=settings,
+            addresses=Addresses.of(port, settings.public_url, settings.allowed_origins),
+            capacity=capacity,
+            metrics=metrics,
+            connections=connections,
+            stop=self.stop,
+            boot=boot,
+            version=__version__,
+            on_root=[supervisor.kick_root],
+        )
+        log.on_lost = self._lost
+        app = build_app(services)
+        web = _WebServer(_web_config(app, settings))
+        helpers: list[asyncio.Task[Any]] = []
+        with self._signals():
+            serving = asyncio.create_task(web.serve(sockets=sockets), name="web")
+            serving.add_done_callback(lambda _: self.stop())
+            try:
+                await web.begun(serving)
+                connections.start()
+                sweeper.start()
+                write_server_file(settings.data_dir, port)
+                _log.info("serving", port=port, pid=os.getpid(), roots=[str(w.root) for w in roots.all()])
+                await self._announce(services)
+                starting = asyncio.create_task(self._start_runs(services, supervisor, app), name="start runs")
+                helpers = [starting, asyncio.create_task(self._watch_idleness(services, starting), name="idleness")]
+                await self._stopping.wait()
+            finally:
+                remove_server_file(settings.data_dir)
+                await self._drain(services, supervisor, sweeper, web, serving, helpers)
+
+    async def _announce(self, services: Services) -> None:
+        if self._on_ready is None:
+            return
+        kept = await services.sessions.log.sessions()
+        going = sum(1 for session in kept if session.status != "idle")
+        link = lambda: services.credentials.new_link(services.addresses.url)  # noqa: E731
+        self._on_ready(
+            Ready(services.addresses.url, services.addresses.port, link, sum(1 for s in kept if s.head), going)
+        )
+
+    async def _start_runs(self, services: Services, supervisor: Supervisor, app: Application) -> None:
+        """Import what runs need, which takes a second, and continue what a crash interrupted."""
+        try:
+            surroundings, self._indexes = await asyncio.to_thread(_surroundings, services.sessions, self.settings)
+            supervisor.around = surroundings
+            await supervisor.start()
+            if isinstance(app, Gate) and hasattr(app.app, "warm"):
+                await app.app.warm()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("runs cannot be started: sessions are served, prompts wait")
+
+    async def _watch_idleness(self, services: Services, starting: asyncio.Task[None]) -> None:
+        longest = self.settings.idle_exit
+        if longest is None:
+            return
+        await asyncio.wait({starting})
+        requests, since = -1, time.monotonic()
+        while True:
+            busy = services.capacity.connections or services.runs.active or services.metrics.requests != requests
+            if busy:
+                requests, since = services.metrics.requests, time.monotonic()
+            elif time.monotonic() - since >= longest:
+                _log.info("idle for long enough", seconds=longest)
+                self.stop()
+                return
+            await asyncio.sleep(min(5.0, longest / 4))
+
+    def _lost(self, error: ReconveneError) -> None:
+        """The database was deleted or replaced under us: say so loudly, to clients too, and write nothing more."""
+        _log.critical("the database is gone", code=error.code, message=error.message)
+        if self.services is not None:
+            self.services.unwell = error
+            self.services.connections.lost(error)
+
+    async def _drain(
+        self,
+        services: Services,
+        supervisor: Supervisor,
+        sweeper: Sweeper,
+        web: _WebServer,
+        serving: asyncio.Task[None],
+        helpers: Sequence[asyncio.Task[Any]],
+    ) -> None:
+        _log.info("draining", connections=len(services.connections), runs=supervisor.active)
+        services.connections.draining.set()
+        web.stop_accepting()
+        for task in helpers:
+            task.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        try:
+            async with asyncio.timeout(RUNS_PATIENCE):
+                await supervisor.drain()
+        except TimeoutError:
+            _log.warning("some runs did not stop in time; they are continued from the log at the next start")
+        await services.connections.drain(GOODBYE_PATIENCE)
+        await services.connections.stop()
+        web.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        with contextlib.suppress(ReconveneError):  # a store that is gone takes no last words
+            await sweeper.stop()
+        if self._indexes is not None:
+            await self._indexes.close()
+        _log.info("ended")
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def caught() -> None:
+            if self._stopping.is_set():
+                os._exit(1)  # the log is crash-safe: leaving in the middle costs nothing that was acknowledged
+            self.stop()
+
+        caught_signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in caught_signals:
+            loop.add_signal_handler(number, caught)
+        try:
+            yield
+        finally:
+            for number in caught_signals:
+                loop.remove_signal_handler(number)
+
+
+class _WebServer(uvicorn.Server):
+    """uvicorn without its own idea of signals: ours drain first."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._begun = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun.set()
+
+    async def begun(self, serving: asyncio.Task[None]) -> None:
+        """Wait until connections are accepted. Raises what kept it from that."""
+        waiting = asyncio.create_task(self._begun.wait())
+        await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if serving.done():
+            serving.result()
+
+    def stop_accepting(self) -> None:
+        for server in getattr(self, "servers", ()):
+            server.close()
+
+
+def _web_config(app: Application, settings: Settings) -> uvicorn.Config:
+    limits = settings.limits
+    HttpProtocol.header_time = limits.header_time
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * (limits.connections + SPARE_CONNECTIONS) + 1024
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+    return uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        ws=SocketProtocol,
+        loop="asyncio",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws_max_size=limits.frame,
+        ws_ping_interval=PING,
+        ws_ping_timeout=PING,
+        ws_per_message_deflate=False,
+        h11_max_incomplete_event_size=limits.header,
+        limit_concurrency=limits.connections + SPARE_CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=2,
+        backlog=BACKLOG,
+    )
+
+
+def _surroundings(sessions: Sessions, settings: Settings) -> tuple[Any, Indexes]:
+    """Everything heavy is imported here, in a thread, while the loop serves."""
+    from reconvene.index import Indexes
+    from reconvene.runs.attempt import Surroundings
+
+    indexes = Indexes(settings.data_dir, settings.limits)
+    return Surroundings(sessions, indexes), indexes
+
+
+def write_server_file(data_dir: Path, port: int) -> None:
+    """`server.json`: where the running server is. Written whole or not at all."""
+    said = {"pid": os.getpid(), "host": "localhost", "port": port, "started": round(time.time(), 3)}
+    fresh = data_dir / f".{SERVER_FILE}.{os.getpid()}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(said, file)
+    fresh.replace(data_dir / SERVER_FILE)
+
+
+def remove_server_file(data_dir: Path) -> None:
+    """Only ours: whoever came after us has written its own."""
+    path = data_dir / SERVER_FILE
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(path.read_text("utf-8")).get("pid") == os.getpid():
+            path.unlink()

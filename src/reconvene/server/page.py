@@ -1,0 +1,122 @@
+"""The page's files, as Vite built them, and the sample client. All of it is behind the gate."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconvene.server.asgi import Headers, Scope, Send, header, headers, respond
+from reconvene.server.credentials import Credentials
+from reconvene.server.pages import missing, not_built
+
+STATIC = Path(__file__).parent.parent / "static"
+SAMPLE = Path(__file__).parent / "sample"
+SAMPLE_PATHS = ("/sample", "/sample/page.js", "/sample/page.css", "/sample/sample.js")
+LOOK_AGAIN = 1.0
+"""Seconds after which a file that was not there is looked for again: the page may be built while the server runs."""
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    changed: int
+    body: bytes
+    etag: bytes
+
+
+class Files:
+    """The files of a folder, found by listing it: what a request says is compared with names, never opened as a path."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._paths: dict[str, Path] = {}
+        self._read: dict[str, _File] = {}
+        self._looked = float("-inf")
+
+    def find(self, name: str) -> _File | None:
+        """The file with this name below the folder ("assets/app-1a2b.js"), as it is now."""
+        if name not in self._paths:
+            if time.monotonic() - self._looked < LOOK_AGAIN:
+                return None
+            self._looked = time.monotonic()
+            paths = (p for p in self._folder.rglob("*") if p.suffix in _TYPES and p.is_file() and not p.is_symlink())
+            self._paths = {p.relative_to(self._folder).as_posix(): p for p in paths}
+            if name not in self._paths:
+                return None
+        path = self._paths[name]
+        try:
+            changed = path.stat().st_mtime_ns
+            file = self._read.get(name)
+            if file is None or file.changed != changed:
+                body = path.read_bytes()
+                etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'.encode()
+                file = self._read[name] = _File(path, changed, body, etag)
+        except OSError:  # deleted since
+            del self._paths[name]
+            return None
+        return file
+
+
+class Page:
+    """Answers GET and HEAD for everything that is not the API."""
+
+    def __init__(self, credentials: Credentials, *, static: Path = STATIC) -> None:
+        self._credentials = credentials
+        self._static = Files(static)
+        self._sample = Files(SAMPLE)
+
+    async def __call__(self, scope: Scope, send: Send) -> None:
+        path = scope["path"]
+        if path in SAMPLE_PATHS:
+            file = self._sample.find("page.html" if path == "/sample" else path.removeprefix("/sample/"))
+        elif path == "/" or (path.startswith("/s/") and "/" not in path[3:]):
+            # The page reads the session's name from its address: every deep link is the same file.
+            file = self._static.find("index.html")
+            if file is None:
+                await not_built(scope, send)
+                return
+        else:
+            file = self._static.find(path[1:])
+        if file is None:
+            await missing(scope, send)
+            return
+        await self._send(scope, send, file)
+
+    async def _send(self, scope: Scope, send: Send, file: _File) -> None:
+        extra: Headers = [(b"etag", file.etag)]
+        if file.path.parent.name == "assets":  # Vite puts a hash of the content in these names
+            extra.append((b"cache-control", b"private, max-age=31536000, immutable"))
+        else:
+            extra.append((b"cache-control", b"private, no-cache"))
+        if file.path.suffix == ".html":
+            extra += await self._renewed(scope)
+        if header(scope, b"if-none-match") == file.etag:
+            await respond(scope, send, 304, b"", _TYPES[file.path.suffix], extra)
+            return
+        await respond(scope, send, 200, file.body, _TYPES[file.path.suffix], extra)
+
+    async def _renewed(self, scope: Scope) -> Headers:
+        """The cookie once more, so that a sign-in that is used lasts."""
+        principal = scope["state"]["principal"]
+        if principal.kind != "cookie" or not await self._credentials.seen(principal):
+            return []
+        value = self._credentials.cookie_value(principal, headers(scope, b"cookie"))
+        if value is None:
+            return []
+        return [(b"set-cookie", self._credentials.set_cookie(value, secure=scope["scheme"] == "https"))]

@@ -1,0 +1,185 @@
+"""A resumable client's connection: attach by cursor, acknowledge commands, deliver batches that tile the log."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from reconvene.log.feed import Chunk
+from reconvene.protocol.cursor import Cursor
+from reconvene.protocol.frames import ClientFrame, Config, Default, Hello, Ping, SessionContent, SessionFrame
+from reconvene.protocol.parsing import parse_resumable
+from reconvene.server.commands import carry_out
+from reconvene.server.connection import Connection
+from reconvene.server.delivery import Delivery, batch_frame
+from reconvene.server.transport import text_frame
+from reconvene.sessions.attach import Attachment
+from reconvene.sessions.service import Receipt, Who
+
+ATTEMPTS = 3
+"""Times that attaching begins again because the session was deleted in the middle of it."""
+
+
+class ResumableClient:
+    __slots__ = ("_connected", "_connection", "_delivery", "_epoch", "_sync_at", "_who")
+
+    def __init__(self, connection: Connection, who: Who, attachment: Attachment) -> None:
+        self._connection = connection
+        self._who = who
+        self._epoch = attachment.session.epoch
+        self._sync_at: int | None = attachment.session.head
+        """Until the client has this seq, it has not what there was when it attached."""
+        self._delivery: Delivery | None = None
+        self._connected: AbstractContextManager[None] = connection.house.sessions.connected(attachment.session.id)
+        self._connected.__enter__()
+
+    @classmethod
+    async def attach(cls, connection: Connection, frame: ClientFrame) -> None:
+        """The first frame: find the session, say so, deliver what is missed, carry out the prompt if there is one."""
+        assert isinstance(frame, Hello | Default)
+        info = frame.client
+        who = Who(connection.principal.owner, info.name if info else "client", info.id if info else None)
+        client, attachment = await cls._attached(connection, who, frame)
+        connection.client = client
+        if who.client_id is not None:
+            connection.house.supersede(connection, who.client_id)
+        client._send_session(attachment)
+        await client._begin(attachment)
+        if isinstance(frame, Default):
+            await client._carry_out(frame, first=True)
+
+    @classmethod
+    async def _attached(
+        cls, connection: Connection, who: Who, frame: Hello | Default
+    ) -> tuple[ResumableClient, Attachment]:
+        house, config = connection.house, frame.config or Config()
+        for attempt in range(ATTEMPTS):
+            attachment = await house.sessions.attach(
+                who,
+                session_id=config.session_id,
+                cursor=config.cursor,
+                root=config.root_directory,
+                prompt_id=frame.id if isinstance(frame, Default) else None,
+                recovery=config.recovery,
+            )
+            session_id = attachment.session.id
+            client = cls(connection, who, attachment)
+            house.bind(connection, session_id)
+            # From here on it is connected and never swept; it may have been swept in the moment before.
+            try:
+                if attachment.mode == "fresh" or attempt == ATTEMPTS - 1 or await house.still_there(session_id):
+                    return client, attachment
+            except BaseException:
+                client.close()
+                raise
+            client.close()
+        raise AssertionError("unreachable")
+
+    def _send_session(self, attachment: Attachment) -> None:
+        house, session = self._connection.house, attachment.session
+        content = SessionContent(
+            session_id=session.id,
+            mode=attachment.mode,
+            reason=attachment.reason,
+            head=session.head,
+            state=session.status,
+            run_id=session.run_id,
+            root=session.root,
+            hb_ms=round(house.limits.heartbeat * 1000),
+            retry=house.capacity.retry(),
+            server=house.server,
+        )
+        self._connection.send(text_frame(SessionFrame(content=content).model_dump_json().encode()))
+
+    async def _begin(self, attachment: Attachment) -> None:
+        connection, session = self._connection, attachment.session
+        start = attachment.after
+        if attachment.mode != "resume":
+            events: list[str] = []
+            if attachment.mode == "snapshot":
+                snapshot = await connection.house.sessions.snapshot(session.id)
+                start, events = snapshot.cursor, snapshot.events
+            mark = ""
+            if self._sync_at is not None and start.seq >= self._sync_at:
+                mark, self._sync_at = ',"synced":true', None
+            text = f'{{"type":"snapshot","content":{{"cursor":"{start}","events":[{",".join(events)}]{mark}}}}}'
+            connection.send(text_frame(text.encode()))
+        self._follow(start)
+
+    def _follow(self, start: Cursor) -> None:
+        connection = self._connection
+        self._delivery = Delivery(
+            connection.house.sessions.feed,
+            connection.session_id or "",
+            start,
+            wake=connection.wake,
+            deliver=self._deliver,
+            blocked=lambda: connection.wire.blocked,
+            failed=connection.failed,
+        )
+        connection.wake()
+
+    # -- out
+
+    def _deliver(self, chunk: Chunk) -> bool:
+        synced = self._sync_at is not None and chunk.upto >= self._sync_at
+        if not chunk.rows and not synced:
+            return False  # only private rows, if any: the range goes with the next batch that says something
+        return self._send_batch(chunk, synced=synced)
+
+    def _send_batch(self, chunk: Chunk, *, synced: bool) -> bool:
+        assert self._delivery is not None
+        if not self._connection.send(batch_frame(chunk, self._epoch, self._delivery.tag, synced=synced)):
+            return False
+        if synced:
+            self._sync_at = None
+        return True
+
+    def pump(self) -> None:
+        if self._delivery is not None:
+            self._delivery.pump()
+
+    def beat(self) -> None:
+        delivery = self._delivery
+        if delivery is None or self._connection.wire.blocked:
+            return
+        chunk = delivery.look()
+        if chunk is not None and chunk.upto > delivery.seq and self._send_batch(chunk, synced=False):
+            delivery.advance(chunk)  # private rows alone: the cursor moves while it is quiet, so that a resume need not
+            return
+        self._connection.send(text_frame(f'{{"type":"hb","content":{{"head":{delivery.head}}}}}'.encode()))
+
+    def farewell(self, retry_ms: int) -> None:
+        content = {"reason": "restart", "retry_ms": retry_ms}
+        self._connection.send_json({"type": "goodbye", "content": content})
+
+    def close(self) -> None:
+        if self._delivery is not None:
+            self._delivery.close()
+        self._connected.__exit__(None, None, None)
+
+    # -- in
+
+    async def take(self, text: str) -> None:
+        limits = self._connection.house.limits
+        frame = parse_resumable(text, first=False, limits_json_depth=limits.json_depth, limits_prompt=limits.prompt)
+        if isinstance(frame, Ping):
+            self._connection.send_json({"type": "pong", "content": {"t": frame.content.t}})
+        else:
+            await self._carry_out(frame)
+
+    async def _carry_out(self, frame: ClientFrame, *, first: bool = False) -> None:
+        connection = self._connection
+        assert connection.session_id is not None
+        try:
+            receipt = await carry_out(connection.house.sessions, self._who, connection.session_id, frame)
+        except Exception as error:
+            connection.failed(error, frame.id)
+            return
+        self._acknowledge(frame.id, receipt)
+        if first and receipt.session_id != connection.session_id:
+            # Two connections brought the same first prompt at the same time; the other one's session has it.
+            connection.end(4200, "This prompt is in another session. Attach without a cursor.")
+
+    def _acknowledge(self, frame_id: str | None, receipt: Receipt) -> None:
+        content = {"status": receipt.status, "seq": receipt.seq, "run_id": receipt.run_id}
+        self._connection.send_json({"type": "ack", "reply_to": frame_id, "content": content})
