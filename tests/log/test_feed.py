@@ -107,7 +107,12 @@ async def test_at_the_head_there_is_an_empty_chunk_and_no_reading(log, feed, cou
     watch = feed.watch(S, nothing)
     for _ in range(5):
         chunk = await feed.read(S, 1)
-        assert (chunk.after, chunk.upto, chunk.rows, chunk.at_head) == (1, 1, (), True) and chunk.upto_tag == await log.tag(S, 1)
+        assert (chunk.after, chunk.upto, chunk.rows, chunk.at_head) == (
+            1,
+            1,
+            (),
+            True,
+        ) and chunk.upto_tag == await log.tag(S, 1)
     assert (counting.asked, counting.reads) == (1, 0)
     watch.close()
 
@@ -170,7 +175,9 @@ async def test_control_reading_before_watching_loses_an_event(log, feed):
     await log.append(S, [E("x")])
     woken = asyncio.Event()
     watch = feed.watch(S, woken.set)
-    assert chunk.at_head and not woken.is_set(), "the wrong order: at the head as far as it knows, and nobody will wake it"
+    assert chunk.at_head and not woken.is_set(), (
+        "the wrong order: at the head as far as it knows, and nobody will wake it"
+    )
     watch.close()
 
 

@@ -64,13 +64,23 @@ async def test_rows_are_what_was_written(log, s, store):
 
 
 async def test_what_was_answered_is_there_after_reopening(log, s, store):
-    await log.append(s, [E("x")], update={"title": "T", "status": "waiting", "pinned": True, "last_active": 7.5, "meta": '{"a":1}'})
+    await log.append(
+        s, [E("x")], update={"title": "T", "status": "waiting", "pinned": True, "last_active": 7.5, "meta": '{"a":1}'}
+    )
     await log.put("name", "value")
     fence = await log.claim("s_a/r1")
     log = await store.reopen()
     row = await log.session(s)
     assert isinstance(row, SessionRow)
-    assert (row.head, row.title, row.status, row.pinned, row.archived, row.last_active, row.meta) == (1, "T", "waiting", True, False, 7.5, '{"a":1}')
+    assert (row.head, row.title, row.status, row.pinned, row.archived, row.last_active, row.meta) == (
+        1,
+        "T",
+        "waiting",
+        True,
+        False,
+        7.5,
+        '{"a":1}',
+    )
     assert await log.get("name") == "value"
     assert (await log.claim("s_a/r1")).generation == fence.generation + 1
 
@@ -119,7 +129,9 @@ async def test_many_repetitions_at_once_are_one(log, s):
 
 async def test_bad57_same_id_other_body_is_a_conflict_and_changes_nothing(log, s):
     await log.append(s, [E("prompt")], command=Command(ME, "c1", "one"), update={"title": "one"})
-    await refused("id_conflict", log.append(s, [E("prompt")], command=Command(ME, "c1", "two"), update={"title": "two"}))
+    await refused(
+        "id_conflict", log.append(s, [E("prompt")], command=Command(ME, "c1", "two"), update={"title": "two"})
+    )
     await refused("id_conflict", log.create(NewSession("s_z", ME, "/r", "e"), command=Command(ME, "c1", "two")))
     assert len(await log.read(s, 0)) == 1 and (await log.session(s)).title == "one" and await log.session("s_z") is None
 
@@ -216,7 +228,10 @@ async def test_a_stale_fence_changes_nothing(log, s):
 async def test_a_claim_between_two_appends_of_one_commit_counts(log, s):
     old = await log.claim("s_a/r1")
     first, new, second = await asyncio.gather(
-        log.append(s, [E("x")], fence=old), log.claim("s_a/r1"), log.append(s, [E("y")], fence=old), return_exceptions=True
+        log.append(s, [E("x")], fence=old),
+        log.claim("s_a/r1"),
+        log.append(s, [E("y")], fence=old),
+        return_exceptions=True,
     )
     assert first.status == "accepted" and new.generation == old.generation + 1 and second.code == "fenced"
 
@@ -326,10 +341,20 @@ async def test_sessions_newest_activity_first(log):
 
 
 async def test_create_is_one_commit(log, store):
-    made = await log.create(NewSession("s_a", ME, "/root", "e1", '{"m":1}'), [E("p", run_id="r1"), E("q")], update={"title": "T"})
+    made = await log.create(
+        NewSession("s_a", ME, "/root", "e1", '{"m":1}'), [E("p", run_id="r1"), E("q")], update={"title": "T"}
+    )
     assert (made.status, made.session_id, made.first, made.last, made.run_id) == ("accepted", "s_a", 1, 2, "r1")
     row = await log.session("s_a")
-    assert (row.owner, row.root, row.epoch, row.meta, row.title, row.status, row.head) == (ME, "/root", "e1", '{"m":1}', "T", "idle", 2)
+    assert (row.owner, row.root, row.epoch, row.meta, row.title, row.status, row.head) == (
+        ME,
+        "/root",
+        "e1",
+        '{"m":1}',
+        "T",
+        "idle",
+        2,
+    )
     assert [(id, seqs(rows)) for id, rows in store.told] == [("s_a", [1, 2])]
     await refused("id_conflict", log.create(NewSession("s_a", ME, "/root", "e2")))
 
@@ -344,7 +369,11 @@ async def test_fork_is_another_log_with_the_same_beginning(log, s):
     ]
     assert not {r.tag for r in copy} & {r.tag for r in source}
     row = await log.session("s_f")
-    assert row.cursor == Cursor("e_f", 3, copy[-1].tag) and row.title == "copy" and row.bytes == sum(len(r.content) for r in copy)
+    assert (
+        row.cursor == Cursor("e_f", 3, copy[-1].tag)
+        and row.title == "copy"
+        and row.bytes == sum(len(r.content) for r in copy)
+    )
     assert (await log.append("s_f", [E("x", key="k")])).status == "duplicate"
     assert len(await log.read(s, 0)) == 3
     empty = await log.fork(s, 0, NewSession("s_g", ME, "/r", "e_g"))
@@ -373,7 +402,8 @@ async def test_delete_leaves_a_tombstone_and_nothing_else(log, s, store):
 async def test_bad55_a_session_that_was_active_since_is_not_deleted(log, s):
     await log.append(s, [E("x")], update={"last_active": 5.0})
     appended, deleted = await asyncio.gather(
-        log.append(s, [E("prompt")], update={"last_active": 6.0}), log.delete(s, reason="expired", at=9.0, if_last_active=5.0)
+        log.append(s, [E("prompt")], update={"last_active": 6.0}),
+        log.delete(s, reason="expired", at=9.0, if_last_active=5.0),
     )
     assert appended.status == "accepted" and deleted is False and len(await log.read(s, 0)) == 2
     deleted, appended = await asyncio.gather(

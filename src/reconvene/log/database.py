@@ -176,13 +176,24 @@ def open_writer(path: Path, *, synchronous: str = "full", busy_ms: int = BUSY_MS
     except apsw.Error as e:
         error = explain(e, path, db)
         if db is not None:
-            db.close()
+            abandon(db)
         raise error from e
     except ReconveneError:
         if db is not None:
-            db.close()
+            abandon(db)
         raise
     return db
+
+
+def abandon(db: apsw.Connection) -> None:
+    """Close without touching the files. The last connection to close would else check in and delete the -wal: after a failure it
+    is what the next one recovers from, and after a loss the file of that name may belong to another database.
+    """
+    try:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        db.close(True)
+    except apsw.Error as e:
+        _log.warning("the database did not close cleanly", error=str(e))
 
 
 def check(db: apsw.Connection, path: Path, *, below: int = CHECKED_BELOW) -> None:
@@ -245,10 +256,10 @@ def open_installed(path: Path, synchronous: str, busy_ms: int, check_below: int)
         if not installed:
             _mark(marker, instance)
     except OSError as e:
-        db.close()
+        abandon(db)
         raise ReconveneError("data_dir_unusable", f"{marker} cannot be written: {e.strerror}.", path=str(marker)) from e
     except BaseException:
-        db.close()
+        abandon(db)
         raise
     return db, instance
 

@@ -7,13 +7,24 @@ import fcntl
 import os
 import shlex
 import stat
-import weakref
 from pathlib import Path
 
 from reconvene.errors import ReconveneError
 from reconvene.log.database import OUT_OF_SPACE
 
 LOCK = "server.lock"
+
+_held: set[int] = set()
+"""Descriptors of this process's locks."""
+
+
+def _let_go() -> None:
+    """In a child that is forked without exec: it would hold the locks for as long as it lives, even after this process was killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class DataFolder:
@@ -22,9 +33,7 @@ class DataFolder:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock: int | None = lock
-        # A child that is forked without exec would hold the lock for as long as it lives, also after this process was killed.
-        this = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: (folder := this()) and folder._close())
+        _held.add(lock)
 
     @property
     def database(self) -> Path:
@@ -68,10 +77,7 @@ class DataFolder:
         """Idempotent. The lock file stays: removing it would let two servers lock two files of one name."""
         if self._lock is not None:
             os.ftruncate(self._lock, 0)
-        self._close()
-
-    def _close(self) -> None:
-        if self._lock is not None:
+            _held.discard(self._lock)
             os.close(self._lock)
             self._lock = None
 

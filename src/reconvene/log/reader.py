@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -49,7 +50,8 @@ class Readers:
             if db is not None and not isinstance(e, apsw.BusyError):
                 self._own.db = None  # a connection that met an error starts afresh
                 self._open.remove(db)
-                db.close(True)
+                with contextlib.suppress(apsw.Error):
+                    db.close(True)
             raise error from e
         return None if row is None else json.loads(row)
 
@@ -57,4 +59,5 @@ class Readers:
         """Blocks until what is being read is answered."""
         self._pool.shutdown(wait=True)
         while self._open:
-            self._open.pop().close(True)
+            with contextlib.suppress(apsw.Error):  # it only read
+                self._open.pop().close(True)

@@ -49,6 +49,7 @@ class Watchdog:
         header = os.pread(self._fd, 100, 0)
         if not header.startswith(MAGIC) or header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
             writer.lose("emptied or overwritten")
+            writer.refuse_if_lost()
         short = self._cut(header)
         # A checkpoint writes the first page, which tells the size, before the last: what is short twice is cut.
         if short and short == self._short:

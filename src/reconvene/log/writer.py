@@ -16,7 +16,7 @@ import apsw
 import structlog
 
 from reconvene.errors import ReconveneError
-from reconvene.log.database import OUT_OF_SPACE, Identity, explain, open_writer
+from reconvene.log.database import OUT_OF_SPACE, Identity, abandon, explain, open_writer
 from reconvene.log.port import Fence, Row
 from reconvene.log.queries import STATEMENTS
 from reconvene.log.requests import Append, Claim, Request
@@ -159,6 +159,10 @@ class Writer:
             except ReconveneError as e:
                 answers.append((request, e))
         tx.flush()
+        self._commit(db, tx, answers)
+        return answers, tx.commits
+
+    def _commit(self, db: apsw.Connection, tx: Transaction, answers: Answers) -> None:
         try:
             db.execute(STATEMENTS["commit"])
         except apsw.IOError as e:
@@ -169,7 +173,6 @@ class Writer:
         if tx.changed:
             self.commits += 1
             self.refuse_if_lost()
-        return answers, tx.commits
 
     # failures
 
@@ -234,7 +237,7 @@ class Writer:
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as e:
             error = explain(e, self.path, db)
-            db.close()
+            abandon(db)
             raise error from e
         self._use(db)
 
@@ -249,10 +252,7 @@ class Writer:
     def _drop_connection(self) -> None:
         self._known.forget()
         if self.db is not None:
-            try:
-                self.db.close(True)
-            except apsw.Error as e:
-                _log.warning("the database did not close cleanly", error=str(e))
+            abandon(self.db)
             self.db = None
 
     def refuse_if_lost(self) -> None:
@@ -302,17 +302,16 @@ class Writer:
             _log.warning("the database could not be checkpointed; it will be tried again", error=str(e))
 
     def _close(self) -> None:
-        if self.db is None:
+        if self.db is None or self.lost:
+            self._drop_connection()
             return
         try:
-            if self.lost:
-                # Closing would delete the -wal at the path, which may by now belong to another database.
-                self.db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            else:
-                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self.db.close()
+            self.db = None
         except apsw.Error as e:
             _log.warning("the last checkpoint failed; the next start will make up for it", error=str(e))
-        self._drop_connection()
+            self._drop_connection()
 
 
 class Unknown(Exception):
