@@ -1,0 +1,31 @@
+/** The resumable client: no framework, no dependencies. See README.md beside this file. */
+
+export { applyBatch, applySnapshot, NOTHING, type Held, type Outcome } from './apply'
+export { Client, type ClientState, type Notice, type Options, type Resumed } from './client'
+export * from './frames'
+export { newId } from './ids'
+export { delayOf, Link, verdictOf, type LinkOwner, type LinkState, type StopReason, type Verdict } from './link'
+export { memoryShelf, Outbox, pageShelf, type Entry, type Shelf } from './outbox'
+export {
+  activeRun,
+  emptyView,
+  fold,
+  pending,
+  queued,
+  runState,
+  toJson,
+  totalUsage,
+  type AskItem,
+  type DiffItem,
+  type ErrorItem,
+  type Item,
+  type MapItem,
+  type Plan,
+  type PromptItem,
+  type RunView,
+  type TextItem,
+  type ToolItem,
+  type View,
+} from './reducer'
+export { lastSession, rememberSession, sessionId } from './session'
+export { browserWorld, type PageEvent, type Socket, type Whoami, type World } from './world'

@@ -1,0 +1,63 @@
+/** The few things the page asks over HTTP. What belongs to a session's log comes over its WebSocket. */
+
+import type { Command, Failure, RunState } from '../client'
+
+export interface Root {
+  root: string
+  name: string
+}
+export interface Me {
+  name: string
+  version: string
+  roots: Root[]
+  model: string
+}
+export interface SessionInfo {
+  session_id: string
+  title: string
+  root: string
+  status: RunState
+  run_id: string | null
+  pinned: boolean
+  archived: boolean
+  head: number
+  created_at: number
+  active_at: number
+  pending: number
+}
+
+/** The server's refusal, as a sentence. */
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    readonly failure: Failure,
+  ) {
+    super(failure.message)
+  }
+}
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const answer = await fetch(path, {
+    method,
+    credentials: 'same-origin',
+    cache: 'no-store',
+    ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+  })
+  if (answer.ok) return (answer.status === 204 ? null : await answer.json()) as T
+  const problem = (await answer.json().catch(() => ({}))) as Partial<Failure> & { detail?: string; title?: string }
+  throw new Refusal(answer.status, {
+    code: problem.code ?? 'internal',
+    message: problem.detail ?? problem.title ?? `The server answered ${answer.status}.`,
+    retryable: problem.retryable ?? answer.status >= 500,
+    details: problem.details ?? {},
+  })
+}
+
+const at = (session: string): string => `/api/sessions/${encodeURIComponent(session)}`
+
+export const me = (): Promise<Me> => call<Me>('GET', '/api/me')
+export const sessions = async (): Promise<SessionInfo[]> => (await call<{ sessions: SessionInfo[] }>('GET', '/api/sessions')).sessions
+export const change = (session: string, what: { title?: string; pinned?: boolean; archived?: boolean }): Promise<SessionInfo> =>
+  call('PATCH', at(session), what)
+/** A command for a session that this page is not connected to. */
+export const deliver = (session: string, frame: Command): Promise<unknown> => call('POST', `${at(session)}/messages`, frame)

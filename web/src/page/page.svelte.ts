@@ -1,0 +1,253 @@
+/**
+ * What the page is showing now: one client at a time, and the list of sessions. It owns no message: `state` is what the client
+ * folded from the log, replaced as a whole and drawn at most once a frame.
+ */
+
+import { SvelteSet } from 'svelte/reactivity'
+import {
+  activeRun,
+  Client,
+  Outbox,
+  pageShelf,
+  pending,
+  queued,
+  sessionId,
+  type ClientState,
+  type Entry,
+  type Held,
+  type RunView,
+  type SessionContent,
+  type Shelf,
+} from '../client'
+import * as api from './api'
+
+const LIST_MS = 15_000
+/** Views of sessions that were left, so that coming back costs only what was missed. */
+const KEPT = 8
+
+export class Page {
+  state = $state.raw<ClientState>() as ClientState
+  me = $state.raw<api.Me | null>(null)
+  sessions = $state.raw<api.SessionInfo[]>([])
+  /** Wall clock in ms; moves while something on the page counts seconds. */
+  now = $state(Date.now())
+  /** Something that went wrong beside the session: shown until dismissed. */
+  complaint = $state<string | null>(null)
+  /** The run that was asked to stop and has not yet. */
+  stopping = $state<string | null>(null)
+  /** The latest finished blocks, for whoever listens instead of looking. */
+  spoken = $state<{ id: number; text: string }[]>([])
+  /** Questions and diffs that were answered from this page. */
+  readonly answered = new SvelteSet<string>()
+
+  readonly view = $derived(this.state.view)
+  readonly waiting = $derived(pending(this.state.view))
+  readonly queue = $derived(queued(this.state.view))
+  readonly active = $derived<[string, RunView] | null>(activeRun(this.state.view))
+  readonly running = $derived(this.active !== null || this.queue.length > 0)
+  readonly session = $derived(this.state.session?.session_id ?? null)
+  readonly info = $derived(this.sessions.find((known) => known.session_id === this.session) ?? null)
+  /** What was sent and is not in the log yet, or was refused. */
+  readonly outbox = $derived<Entry[]>(this.unseen(this.state))
+  readonly unsent = $derived(this.state.outbox.filter((entry) => !entry.failed).length)
+
+  readonly shelf: Shelf = pageShelf()
+  private client: Client
+  private readonly kept = new Map<string, Held>()
+  private unsubscribe = () => {}
+  private drawing = false
+  private listing = false
+  private tried = new Set<string>()
+  private chosen = false
+  private told = 0
+  private greeted: SessionContent | null = null
+
+  constructor() {
+    const wanted = sessionId(/^\/s\/([^/]+)$/.exec(location.pathname)?.[1])
+    this.client = this.make(wanted === null ? {} : { session: wanted })
+    this.client.start()
+    addEventListener('popstate', () => {
+      const id = sessionId(/^\/s\/([^/]+)$/.exec(location.pathname)?.[1])
+      if (id && id !== this.session) this.open(id, false)
+    })
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') void this.list()
+    })
+    setInterval(() => (this.now = Date.now()), 1000)
+    setInterval(() => document.visibilityState === 'visible' && this.state.link.phase === 'live' && void this.list(), LIST_MS)
+    void this.meet()
+    void this.list()
+  }
+
+  // -- sessions
+
+  /** Goes to a session; null: a new one, of this code base. */
+  open(session: string | null, push = true, root: string | null = null): void {
+    const left = this.client.stop()
+    if (left.session && left.held.cursor) {
+      this.kept.delete(left.session)
+      this.kept.set(left.session, left.held)
+      for (const oldest of [...this.kept.keys()].slice(0, -KEPT)) this.kept.delete(oldest)
+    }
+    const held = session === null ? undefined : this.kept.get(session)
+    this.stopping = null
+    this.complaint = null
+    this.client = this.make({ session, ...(held ? { held } : {}), ...(session === null ? { root: root ?? this.newRoot() } : {}) })
+    if (push && session !== null) history.pushState(null, '', `/s/${session}`)
+    if (push && session === null) history.pushState(null, '', '/')
+    this.client.start()
+  }
+
+  /** The code base of a new session: the current one's, as long as it is served. */
+  private newRoot(): string | null {
+    const roots = this.me?.roots ?? []
+    const now = this.state.session?.root
+    return roots.find(({ root }) => root === now)?.root ?? roots[0]?.root ?? null
+  }
+
+  async list(): Promise<void> {
+    if (this.listing) return
+    this.listing = true
+    try {
+      this.sessions = await api.sessions()
+      void this.deliverStrays()
+    } catch {
+      // The link says that the server is away; the list is what it was.
+    }
+    this.listing = false
+  }
+
+  async change(id: string, what: { title?: string; pinned?: boolean; archived?: boolean }): Promise<void> {
+    const before = this.sessions
+    this.sessions = before.map((known) => (known.session_id === id ? { ...known, ...what } : known))
+    try {
+      await api.change(id, what)
+      await this.list()
+    } catch (error) {
+      this.sessions = before
+      this.complaint = error instanceof api.Refusal ? error.message : 'The server cannot be reached now. Nothing was changed; try again in a moment.'
+    }
+  }
+
+  private async meet(): Promise<void> {
+    try {
+      this.me = await api.me()
+      this.chooseRoot()
+    } catch {
+      // The link tells why.
+    }
+  }
+
+  /** Several code bases are served and none was named: take the first, the person can take another. */
+  private chooseRoot(): void {
+    const { link, session } = this.state
+    if (link.phase === 'stopped' && link.reason === 'refused' && !session && !this.chosen && this.me?.roots.length) {
+      this.chosen = true
+      this.open(null, false)
+    }
+  }
+
+  /** What was written to a session that is not open now is sent too: its id keeps it from being done twice. */
+  private async deliverStrays(): Promise<void> {
+    const outbox = new Outbox(this.shelf)
+    for (const entry of outbox.all()) {
+      if (entry.session === null || entry.session === this.session || entry.failed || this.tried.has(entry.id)) continue
+      this.tried.add(entry.id)
+      try {
+        await api.deliver(entry.session, entry.frame)
+        outbox.remove(entry.id)
+      } catch (error) {
+        if (error instanceof api.Refusal && !error.failure.retryable) outbox.fail(entry.id, error.failure)
+        else this.tried.delete(entry.id)
+      }
+    }
+  }
+
+  // -- the client
+
+  prompt(text: string, delivery: 'queue' | 'steer' = 'queue'): void {
+    this.client.prompt(text, delivery)
+  }
+  answer(question: string, value: string | boolean): void {
+    this.answered.add(question)
+    this.client.answer(question, value)
+  }
+  decide(diff: string, verdict: 'accept' | 'reject' | 'feedback', feedback: string | null = null): void {
+    this.answered.add(diff)
+    this.client.decide(diff, verdict, verdict === 'feedback' ? { feedback } : {})
+  }
+  stop(): void {
+    const run = this.active?.[0] ?? this.queue[0]?.run_id
+    if (!run || this.stopping === run) return
+    this.stopping = run
+    this.client.cancel(run)
+  }
+  act(name: string, args: Record<string, string | boolean | number>): void {
+    this.client.act(name, args)
+  }
+  again(id: string): void {
+    this.client.again(id)
+  }
+  dismiss(id: string): Entry | undefined {
+    return this.client.dismiss(id)
+  }
+  connect(): void {
+    this.client.tryNow()
+  }
+  /** A block of an answer is finished. Only blocks are told, never single characters. */
+  announce(source: string): void {
+    const text = source.replace(/[`*_#>|]+/g, ' ').trim()
+    if (text) this.spoken = [...this.spoken, { id: ++this.told, text }].slice(-4)
+  }
+  clearNotice(): void {
+    this.client.clearNotice()
+  }
+
+  private make(options: { session?: string | null; held?: Held; root?: string | null }): Client {
+    this.unsubscribe()
+    const client = new Client({ ...options, name: clientName(), shelf: this.shelf })
+    this.state = client.state
+    this.unsubscribe = client.subscribe((state) => this.draw(state))
+    return client
+  }
+
+  /** At most once a frame; a page that is not seen has no frames, but still counts what waits for its person. */
+  private draw(state: ClientState): void {
+    if (state.session && state.session !== this.greeted) this.arrived(state.session)
+    if (this.drawing) return
+    this.drawing = true
+    const show = () => {
+      this.drawing = false
+      const before = this.state
+      this.state = this.client.state
+      this.now = Date.now()
+      if (activeRun(before.view)?.[0] !== activeRun(this.state.view)?.[0] || before.view.title !== this.state.view.title) void this.list()
+      this.chooseRoot()
+      if (this.stopping && this.state.view.runs[this.stopping]?.outcome) this.stopping = null
+    }
+    if (document.visibilityState === 'visible') requestAnimationFrame(show)
+    else setTimeout(show, 250)
+  }
+
+  private arrived(session: SessionContent): void {
+    this.greeted = session
+    const path = `/s/${session.session_id}`
+    if (location.pathname !== path) history.replaceState(null, '', path)
+    void this.meet()
+    void this.list()
+  }
+
+  /** Without prompts that the log already shows: their acknowledgement comes a moment later. */
+  private unseen(state: ClientState): Entry[] {
+    const shown = new Set(state.view.items.map((item) => (item.type === 'prompt' ? item.id : '')))
+    return state.outbox.filter((entry) => !shown.has(entry.id))
+  }
+}
+
+/** What others are shown as who answered: `Firefox on Linux`. */
+function clientName(): string {
+  const agent = navigator.userAgent
+  const browser = ['Edg', 'Firefox', 'Chrome', 'Safari'].find((name) => agent.includes(`${name}/`)) ?? 'Browser'
+  const system = ['Android', 'iPhone', 'iPad', 'Windows', 'Mac OS', 'Linux'].find((name) => agent.includes(name))
+  return `${browser === 'Edg' ? 'Edge' : browser}${system ? ` on ${system === 'Mac OS' ? 'macOS' : system}` : ''}`
+}

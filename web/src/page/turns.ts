@@ -1,0 +1,43 @@
+/** A view's items, gathered run by run: a prompt that waits in the queue does not split the answer that is being written. Pure. */
+
+import type { Item, PromptItem, RunView, View } from '../client'
+
+export interface Turn {
+  id: string
+  run: RunView | null
+  /** What was asked; prompts that steer are among the items. */
+  prompts: PromptItem[]
+  items: Item[]
+  /** When it began and ended; seconds since the epoch. */
+  began: number | null
+  ended: number | null
+}
+
+/** Turns in the order in which they began; what waits in the queue is not among them. */
+export function turns(view: View): Turn[] {
+  const known = new Map<string, Turn & { order: number }>()
+  view.items.forEach((item, place) => {
+    const id = item.run_id ?? ''
+    let turn = known.get(id)
+    if (!turn) {
+      turn = { id, run: view.runs[id] ?? null, prompts: [], items: [], began: null, ended: view.runs[id]?.ended_at ?? null, order: Infinity }
+      known.set(id, turn)
+    }
+    if (item.type === 'prompt') {
+      if (item.removed) return
+      if (turn.items.length === 0) turn.prompts.push(item)
+      else turn.items.push(item)
+      return
+    }
+    if (turn.items.length === 0) {
+      turn.order = place
+      turn.began = item.at
+    }
+    turn.items.push(item)
+  })
+  const begun = ({ run, items, prompts }: Turn) => items.length > 0 || (prompts.length > 0 && !(run?.status === 'queued' && run.outcome === null))
+  return [...known.values()]
+    .filter(begun)
+    .map((turn) => (turn.order === Infinity && turn.ended !== null ? { ...turn, order: view.items.indexOf(turn.prompts[0]!) } : turn))
+    .sort((a, b) => (a.order === b.order ? 0 : a.order - b.order))
+}

@@ -1,0 +1,16 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte'
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  plugins: [svelte()],
+  build: {
+    outDir: '../src/reconvene/static',
+    emptyOutDir: true,
+    target: 'es2023',
+    // The polyfill is an inline script, which the page's policy forbids.
+    modulePreload: { polyfill: false },
+    // An inlined asset is a data: address, which the page's policy forbids too.
+    assetsInlineLimit: 0,
+  },
+  test: { include: ['test/**/*.test.ts'], environment: 'node' },
+})
