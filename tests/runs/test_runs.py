@@ -205,16 +205,17 @@ async def test_a_stop_that_was_acknowledged_survives_a_crash(tmp_path: Path) -> 
 
 
 async def test_prompts_queue_and_steer(tmp_path: Path) -> None:
-    release = asyncio.Event()
+    release, requested = asyncio.Event(), asyncio.Event()
     heard: list[str] = []
 
     async def before(step: int) -> None:
+        requested.set()
         await release.wait()
 
     steps = [[("search", {"query": "hub"})], "answer"]
     house = await House.open(tmp_path, scripted(steps, before=before, asked=lambda p, n: heard.append(p)))
     session = await house.ask("first")
-    await house.until(session, lambda rows: contents(rows, "run")[-1]["status"] == "running")
+    await requested.wait()
     await house.ask("second", session)
     steer = await house.sessions.submit(ME, session, id="s1", text="hurry", delivery="steer")
     assert steer.run_id == "r1"
