@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from reconvene.index.languages.language import HOLDERS, Language
 MOST = 20_000
 """Definitions kept of one file; more is generated code."""
 _SIGNATURE = 160
+_CODE = re.compile(r"[ \t]*[\w@$]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def find(data: bytes, language: Language) -> list[Definition]:
     kinds, refused, after = language.kinds, language.not_names, language.not_after
     found: list[Definition] = []
     around: list[int] = []
-    line, counted = 1, 0
+    line, counted, passed = 1, 0, 0
     for match in language.regex.finditer(data):
         group = match.lastindex
         if not group:
@@ -59,6 +61,12 @@ def find(data: bytes, language: Language) -> list[Definition]:
         indent = _level(signature) if kind == "heading" else _columns(text)
         while around and found[around[-1]].indent >= indent:
             around.pop()
+        if around and found[around[-1]].kind in ("function", "method") and kind != "heading":
+            # Further right than a function is not always in it: an `if` of the class may have come between.
+            left = _leftmost(data[passed:begin])
+            while around and found[around[-1]].indent >= left and found[around[-1]].kind in ("function", "method"):
+                around.pop()
+        passed = end if end >= 0 else len(data)
         parent = around[-1] if around else -1
         if kind == "function" and parent >= 0 and found[parent].kind in HOLDERS:
             kind = "method"
@@ -99,6 +107,12 @@ def unpack(packed: bytes) -> tuple[Definition, ...]:
     if not packed:
         return ()
     return tuple(Definition(*row) for row in json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass")))
+
+
+def _leftmost(between: bytes) -> int:
+    """The least indentation of the lines of code between two definitions; brackets, comments and strings do not count."""
+    lines = (line.decode("utf-8", "replace") for line in between.split(b"\n")[1:])
+    return min((_columns(line) for line in lines if _CODE.match(line)), default=1 << 16)
 
 
 def _columns(line: str) -> int:

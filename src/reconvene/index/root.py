@@ -7,10 +7,12 @@ commit moves an epoch and records what changed by it. Blocking work runs in one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import threading
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -28,7 +30,7 @@ from reconvene.index.definitions import Definition, unpack
 from reconvene.index.languages.registry import language_of, rules_digest
 from reconvene.index.roles import LISTED_ONLY, role_of
 from reconvene.index.segment import UNREAD, Document, path_terms
-from reconvene.index.store import Batch, BlobKey, Change, FileRecord, Store
+from reconvene.index.store import SCHEMA, Batch, BlobKey, Change, FileRecord, Store
 from reconvene.index.view import View
 from reconvene.index.workers import Workers, WorkersClosed
 from reconvene.workspace import Workspace
@@ -174,7 +176,27 @@ class RootIndex:
     def definitions(self, path: str) -> tuple[Definition, ...]:
         """The definitions of a file as indexed, in the order of their lines. Blocking, and cached."""
         blob = self.view.blob(path)
-        return self._definitions((blob, language_of(path).name)) if blob else ()
+        return self.definitions_of(blob, path) if blob else ()
+
+    def definitions_of(self, blob: bytes, path: str) -> tuple[Definition, ...]:
+        """The definitions in a content that a file of this name had. Blocking, and cached."""
+        return self._definitions((blob, language_of(path).name))
+
+    def arrays(self, path: str) -> Arrays:
+        """What was found in a file as indexed, nothing for one that is known by its path only. Blocking."""
+        blob = self.view.blob(path)
+        for _, postings in self._store.postings([(blob, language_of(path).name)] if blob else []):
+            return Arrays.unpack(postings)
+        return EMPTY
+
+    def note(self, name: str, epoch: int) -> str | None:
+        """A text kept with the index, if it was made at this epoch. Blocking."""
+        return self._store.note(name, epoch)
+
+    def keep_note(self, name: str, epoch: int, value: str) -> None:
+        """Keep a text that holds for this epoch, over restarts. Blocking; a failure to write it is no failure."""
+        with contextlib.suppress(apsw.Error):
+            self._store.keep_note(name, epoch, value)
 
     def left_out(self) -> dict[str, str]:
         """Files that are not in the index though they should be, and why (`denied`, `poison: time`, `poison: died`). Blocking."""
@@ -461,9 +483,10 @@ class _Batch:
         self.changes.append(Change(path, _content(before), None))
 
 
+@functools.cache
 def version() -> str:
     """What an index was made by; one made otherwise is not used."""
-    return f"{analysis.VERSION}.{rules_digest()}"
+    return f"{analysis.VERSION}.{rules_digest()}.{zlib.crc32(SCHEMA.encode()):08x}"
 
 
 def _content(record: FileRecord | None) -> bytes | None:

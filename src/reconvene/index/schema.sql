@@ -34,3 +34,10 @@ create table change (
     new   blob,
     primary key (epoch, path)
 ) without rowid;
+
+-- Texts that were made from the index at an epoch, and hold as long as it does: the overview map.
+create table note (
+    name  text primary key,
+    epoch integer not null,
+    value text not null
+) without rowid;

@@ -22,6 +22,7 @@ from reconvene.index.analysis import Analysis
 from reconvene.workspace.names import decode, encode
 
 CHANGES_KEPT = 200_000
+SCHEMA = (files("reconvene.index") / "schema.sql").read_text("utf-8")
 
 
 class FileRecord(NamedTuple):
@@ -142,7 +143,19 @@ class Store:
             row = self._db.execute("select value from meta where name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
+    def note(self, name: str, epoch: int) -> str | None:
+        """A text that was kept under this name at this epoch."""
+        with self._lock:
+            row = self._db.execute("select value from note where name = ? and epoch = ?", (name, epoch)).fetchone()
+        return None if row is None else str(row[0])
+
     # -- writing
+
+    def keep_note(self, name: str, epoch: int, value: str) -> None:
+        """Keep a text under a name; those of other epochs go."""
+        with self._lock, self._db:
+            self._db.execute("delete from note where epoch <> ?", (epoch,))
+            self._db.execute("replace into note values (?, ?, ?)", (name, epoch, value))
 
     def commit(self, batch: Batch, meta: Mapping[str, str] | None = None) -> int:
         """Write all of a batch, or nothing. The epoch moves on when something changed; it is returned."""
@@ -232,7 +245,7 @@ def _create(db: apsw.Connection, version: str) -> None:
     # An epoch of another index must not be taken for one of this: they begin far apart, and stay exact in JSON (below 2^53).
     floor = str((secrets.randbits(32) + 1) << 20)
     with db:
-        db.execute((files("reconvene.index") / "schema.sql").read_text("utf-8"))
+        db.execute(SCHEMA)
         db.executemany("insert into meta values (?, ?)", [("version", version), ("floor", floor), ("epoch", floor)])
 
 

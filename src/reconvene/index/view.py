@@ -7,13 +7,16 @@ segment is merged with its neighbour as soon as that is not much larger, which k
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from reconvene.index.segment import Document, Mask, Segment
+from reconvene.index.arrays import U32
+from reconvene.index.segment import Document, Mask, Postings, Segment
+from reconvene.index.usage import Usage
 
 _RATIO = 8
 """A segment less than so many times as large as the one after it is merged with it."""
@@ -35,7 +38,21 @@ class Statistics:
     mark: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Of all segments one after the other. Per file: `alive`, `length`, `names_length`, `roles`; per chunk: its file, its length."""
+
+    alive: Mask
+    length: NDArray[np.float64]
+    names_length: NDArray[np.float64]
+    roles: NDArray[np.uint8]
+    chunk_file: NDArray[np.int64]
+    chunk_length: NDArray[np.float64]
+    chunk_bases: tuple[int, ...]
+    """Of each segment, the number of its first chunk."""
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """`partial`: not all files are in it yet. `alive[s][i]`: file i of segment s is still as it was."""
 
@@ -73,6 +90,10 @@ class View:
         at = self.find(path)
         return self.segments[at[0]].blobs[at[1]] if at else None
 
+    def has_folder(self, path: str) -> bool:
+        """Whether any file is below it."""
+        return any(other.startswith(f"{path}/") for other in self.paths())
+
     def paths(self) -> Iterator[str]:
         for segment, alive in zip(self.segments, self.alive, strict=True):
             for i in np.flatnonzero(alive).tolist():
@@ -100,6 +121,49 @@ class View:
         """The path of a file counted through all segments."""
         s = int(np.searchsorted(self.offsets, number, side="right")) - 1
         return self.segments[s].paths[number - self.offsets[s]]
+
+    def chunk_starts(self, number: int) -> list[int]:
+        """First lines of the chunks of a file counted through all segments."""
+        s = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        segment = self.segments[s]
+        first, last = np.searchsorted(segment.chunk_file, [number - self.offsets[s], number - self.offsets[s] + 1])
+        starts: list[int] = segment.chunk_start[first:last].tolist()
+        return starts
+
+    @cached_property
+    def columns(self) -> Columns:
+        segments = self.segments
+        return Columns(
+            alive=np.concatenate([np.zeros(0, np.bool_), *self.alive]),
+            length=np.concatenate([np.zeros(0), *(s.length for s in segments)]),
+            names_length=np.concatenate([np.zeros(0), *(s.names_length for s in segments)]),
+            roles=np.concatenate([np.zeros(0, np.uint8), *(s.roles for s in segments)]),
+            chunk_file=np.concatenate(
+                [
+                    np.zeros(0, np.int64),
+                    *(s.chunk_file + np.int64(base) for s, base in zip(segments, self.offsets, strict=False)),
+                ]
+            ),
+            chunk_length=np.concatenate([np.zeros(0), *(s.chunk_length for s in segments)]),
+            chunk_bases=(0, *np.cumsum([len(s.chunk_file) for s in segments]).tolist()),
+        )
+
+    def entries(
+        self, field: Callable[[Segment], Postings], *, of_chunks: bool = False
+    ) -> tuple[U32, NDArray[np.int64]]:
+        """(term, file) of each posting of one kind, of the files that count."""
+        terms, files = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
+        for segment, alive, base in zip(self.segments, self.alive, self.offsets, strict=False):
+            postings = field(segment)
+            file = segment.chunk_file[postings.where] if of_chunks else postings.where
+            kept = alive[file]
+            terms.append(postings.terms()[kept])
+            files.append(file[kept] + np.int64(base))
+        return np.concatenate(terms), np.concatenate(files)
+
+    @cached_property
+    def usage(self) -> Usage:
+        return Usage(*self.entries(lambda segment: segment.chunks, of_chunks=True))
 
     @cached_property
     def statistics(self) -> Statistics:

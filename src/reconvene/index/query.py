@@ -1,0 +1,236 @@
+"""What a search asks for, read from its text. The text is data: no option, pattern or query language can hide in it.
+
+Understood are words and identifiers, `"quoted phrases"`, and the filters `path:src/`, `-path:test`, `lang:py`, `-lang:md`, `def:Name`.
+Everything else is words.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from reconvene.config import Limits
+from reconvene.errors import ReconveneError
+from reconvene.index.languages.registry import language_named, language_of
+from reconvene.index.words import WORD, counts_as_term, parts, stem, symbol_term, term, whole
+
+_PIECE = re.compile(
+    r'(?P<not>-)?(?P<field>path|lang|def):(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))|"(?P<phrase>[^"]+)"'
+)
+_SEPARATORS = re.compile(r"::|\.|->|#")
+_ONE_NAME = re.compile(r"\s*[^\W\d]\w*(?:(?:::|\.|->|#)[^\W\d]\w*)*(?:\(\))?\s*")
+_CODE_LIKE = re.compile(r"[a-z][A-Z]|_|[A-Z]{2,}[a-z]|\d")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(map(stem, text.split()))
+
+
+STOP = _words("""
+    a an the and or of to in on for with without is are was were be been being it its this that these those as at by from into if then than
+    so do does did done not no nor but when while which who whom whose what where why how can could should would shall may might must we you
+    i they he she them his her our your their there here also only just very more most some any all each every other such same own too via
+    per e g etc about after before between both during over under again further once up down out off above below because until against now
+    new
+""")
+# The verbs and nouns that every change and every question has: they say little of where.
+GENERIC = _stems("""
+    fix add support allow make use remove update change improve ensure handle prevent avoid set get return also now when new feature feat
+    bug issue case correct properly instead implement introduce enable option via call one two way need want see like using used work
+    without
+""")
+_STOPPED = STOP | frozenset(map(stem, STOP))
+_GENERIC_WEIGHT = 0.3
+_ASKS = {
+    "test": _stems("test tests testing spec specs fixture fixtures unittest pytest conftest benchmark"),
+    "docs": _stems("doc docs documentation readme guide tutorial example examples changelog documented"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A term to look for, and how much it counts."""
+
+    term: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Query:
+    """`terms`, by number, each once: what ranking reads, in an order that does not depend on how the words stood.
+
+    `names`: identifiers that may be a definition's exact name; `single`: the query is one identifier and nothing else.
+    `phrases`: literal text that a line must have. `defining`: `def:` names, of which a file must define all.
+    `paths`, `languages`: filters to keep, `not_paths`, `not_languages`: to leave out. `roles`: kinds of files that are asked for.
+    """
+
+    text: str
+    terms: tuple[Weighted, ...]
+    names: tuple[str, ...]
+    single: bool
+    phrases: tuple[str, ...] = ()
+    defining: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    not_paths: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    not_languages: tuple[str, ...] = ()
+    roles: frozenset[str] = frozenset()
+
+    @cached_property
+    def key(self) -> tuple[object, ...]:
+        """Two queries with the same key are answered alike: it is all that ranking and choosing read, and no more."""
+        terms = tuple((t.term, t.weight) for t in self.terms)
+        filters = (self.phrases, self.defining, self.paths, self.not_paths, self.languages, self.not_languages)
+        return (terms, self.names, self.single, filters, tuple(sorted(self.roles)))
+
+    @cached_property
+    def concerns(self) -> frozenset[int] | None:
+        """Terms of which a file must have one for the answer to depend on it; None when it may depend on any file."""
+        terms = {t.term for t in self.terms} | {symbol_term(n) for n in self.symbols}
+        if not terms:
+            terms = set().union(*map(required_terms, self.phrases))
+        return frozenset(terms) or None
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """Names whose exact definitions are looked for."""
+        return tuple(sorted({*self.names, *self.defining}))
+
+    def wants(self, path: str) -> bool:
+        """Whether the path and language filters leave a file in."""
+        if self.languages or self.not_languages:
+            language = language_of(path).name
+            if (self.languages and language not in self.languages) or language in self.not_languages:
+                return False
+        lower = path.lower()
+        return all(_fits(p, lower) for p in self.paths) and not any(_fits(p, lower) for p in self.not_paths)
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.paths or self.not_paths or self.languages or self.not_languages)
+
+
+def parse(text: str, limits: Limits) -> Query:
+    """
+    Raises:
+        ReconveneError: `invalid_field` (nothing to look for, NUL), `pattern_too_big` (over `limits.pattern` bytes).
+    """
+    if "\0" in text:
+        raise ReconveneError("invalid_field", "The search holds a NUL character. Leave it out.", field="query")
+    if not text.strip():
+        raise ReconveneError("invalid_field", "The search is empty. Write words or names to look for.", field="query")
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > limits.pattern:
+        # Far over the limit it is no pattern at all, but something that was pasted or sent by mistake.
+        code = "invalid_field" if size > 8 * limits.pattern else "pattern_too_big"
+        sentence = f"The search has {size:,} bytes; the limit is {limits.pattern:,}. Search for its most telling words."
+        raise ReconveneError(code, sentence, field="query", limit=limits.pattern)
+    found: dict[str, list[str]] = {}
+    phrases: list[str] = []
+
+    def take(m: re.Match[str]) -> str:
+        if m["phrase"] is not None:
+            if m["phrase"].strip():
+                phrases.append(" ".join(m["phrase"].split()))
+            return f" {m['phrase']} "
+        value = (m["quoted"] if m["quoted"] is not None else m["bare"]).strip()
+        if m["field"] == "lang":
+            value = language_named(value) or ""
+        if not value or (m["field"] == "def" and (m["not"] or not re.fullmatch(r"[\w.:#$>-]+", value))):
+            return f" {m[0]} "  # no filter that we know: words
+        found.setdefault(("-" if m["not"] else "") + m["field"], []).append(value)
+        return " "
+
+    rest = _PIECE.sub(take, text)
+    defining = tuple(sorted({_SEPARATORS.split(name)[-1] for name in found.get("def", ())}))
+    terms = _terms(rest)
+    names, single = _names(rest)
+    if not terms and not phrases and not defining:
+        what = "The search has filters, but nothing to look for" if found else "The search has no word and no name"
+        raise ReconveneError("invalid_field", f"{what}. Add words or names.", field="query")
+
+    def values(field: str, *, lower: bool = True) -> tuple[str, ...]:
+        return tuple(sorted({v.lower() if lower else v for v in found.get(field, ())}))
+
+    asked = {stem(p) for word in WORD.findall(rest) for p in parts(word)}
+    return Query(
+        text=text,
+        terms=terms,
+        names=names,
+        single=single and not found and not phrases,
+        phrases=tuple(sorted(set(phrases))),
+        defining=defining,
+        paths=values("path"),
+        not_paths=values("-path"),
+        languages=values("lang"),
+        not_languages=values("-lang"),
+        roles=frozenset(role for role, words in _ASKS.items() if asked & words),
+    )
+
+
+def required_terms(phrase: str) -> frozenset[int]:
+    """Terms that every file with the phrase has; none when its words are not indexed."""
+    return frozenset(term(stem(p)) for word in WORD.findall(phrase) for p in parts(word) if counts_as_term(p))
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """The phrase as it may stand on a line: literally, whole words at its ends, any case, any white space for a blank."""
+    body = r"[ \t]+".join(map(re.escape, phrase.split()))
+    before = r"(?<!\w)" if re.match(r"\w", phrase) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", phrase) else ""
+    return re.compile(before + body + after, re.IGNORECASE)
+
+
+def _terms(text: str) -> tuple[Weighted, ...]:
+    found = _weighted(text, stopped=_STOPPED)
+    # "to be or not to be": better its small words than nothing.
+    return tuple(sorted((found or _weighted(text, stopped=frozenset())).values(), key=lambda w: w.term))
+
+
+def _weighted(text: str, stopped: frozenset[str]) -> dict[int, Weighted]:
+    found: dict[int, Weighted] = {}
+    row: list[str | None] = []
+    for word in WORD.findall(text):
+        split = parts(word)
+        if len(split) < 2 and word.lower() in stopped:
+            row.append(None)
+            continue
+        for part in split:
+            stemmed = stem(part)
+            if counts_as_term(part) and stemmed not in stopped:
+                found[term(stemmed)] = Weighted(term(stemmed), _GENERIC_WEIGHT if stemmed in GENERIC else 1.0)
+        joined = "".join(split)
+        if len(split) > 1 and (name := whole(joined)):
+            found[term(name)] = Weighted(term(name), 1.0)
+        row.append(joined)
+    # Two neighbours may be one identifier: "session store" finds SessionStore.
+    for a, b in pairwise(row):
+        if a and b and a.isalpha() and b.isalpha() and (name := whole(a + b)):
+            found.setdefault(term(name), Weighted(term(name), 1.0))
+    return found
+
+
+def _names(text: str) -> tuple[tuple[str, ...], bool]:
+    """Identifiers that look like names of definitions, and whether the text is just one."""
+    if _ONE_NAME.fullmatch(text):
+        return (_SEPARATORS.split(text.strip().removesuffix("()"))[-1],), True
+    found = [
+        w
+        for w in WORD.findall(text)
+        if len(w) > 2 and (_CODE_LIKE.search(w) or (w[0].isupper() and w.lower() not in STOP))
+    ]
+    return tuple(sorted(set(found))), False
+
+
+def _fits(pattern: str, lower_path: str) -> bool:
+    """A glob of the whole path, of its end or of its beginning; else a part of it ("/src" at its beginning or of a folder's name)."""
+    if "*" in pattern or "?" in pattern:
+        return any(fnmatch.fnmatchcase(lower_path, glob) for glob in (pattern, f"*/{pattern}", f"{pattern}/*"))
+    return pattern in f"/{lower_path}" if pattern.startswith("/") else pattern in lower_path

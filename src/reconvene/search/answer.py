@@ -1,0 +1,276 @@
+"""A query to ranked snippets, read from the files as they are now."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconvene.errors import ReconveneError
+from reconvene.index.definitions import Definition
+from reconvene.index.query import Query, parse, phrase_pattern, required_terms
+from reconvene.index.ranking import Signals, defining, rank, with_terms
+from reconvene.index.root import RootIndex
+from reconvene.index.view import View
+from reconvene.search.windows import FileWindows, Window, any_of
+from reconvene.workspace.names import display_path
+from reconvene.workspace.reading import blob_id, decode_text
+
+LINE_CHARS = 300
+"""Of a line in a snippet, at most."""
+SEEN = "seen in this session"
+_WORTH_A_LOOK = 0.25
+_SNIPPETS_PER_FILE = 3
+_SECOND_CHUNK, _SECOND_SNIPPET = 0.6, 0.8
+"""A further chunk of a file is shown when it scores so much of the best one, and counts so much less."""
+_GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """Lines `start` to `end` (from 1, inclusive) of a file. `path` is the display form, which `Workspace.read` takes.
+
+    `score`: higher is better, comparable within one answer. `symbol`: the definition it is of, `Session.close`.
+    `why`: what it was found for, in a few words each.
+    """
+
+    path: str
+    start: int
+    end: int
+    score: float
+    symbol: str | None
+    text: str
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """
+    `total`: files that match, those far below the best one left out. `truncated`: time ran out, or a file could not be read as it was
+    indexed, so something may be missing. `skipped`: files of the code base that cannot be read. `partial`: the index is still being
+    built, and this is from what is there. `epoch`, `mark`: of the index that answered. `fingerprints`: of the snippets' files, by path.
+    """
+
+    query: str
+    snippets: tuple[Snippet, ...]
+    total: int
+    truncated: bool
+    skipped: int
+    epoch: int
+    mark: str
+    partial: bool
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+async def search(index: RootIndex, query: str, *, limit: int = 8, seen: Sequence[str] = ()) -> SearchResult:
+    """The best places for a query, from the index as it is (`RootIndex.refresh` brings it up to date).
+
+    Args:
+        query: see `search.query`.
+        limit: snippets, 1 to `limits.search_hits`.
+        seen: paths that the session knows; they are pointed out, and change neither choice nor order.
+
+    Raises:
+        ReconveneError: `invalid_field`, `pattern_too_big`, `workspace_gone`, `search_failed`.
+    """
+    parsed = parse(query, index.limits)
+    check_limit(limit, index)
+    return pointed_out(await answer(index, parsed, limit), seen)
+
+
+async def answer(index: RootIndex, query: Query, limit: int) -> SearchResult:
+    for last in (False, False, True):
+        result, stale = await asyncio.to_thread(_answer, index, query, limit)
+        # A file that changed since it was indexed is indexed again; one that is being written all the time is left out in the end.
+        if last or not stale or index.progress is not None:
+            break
+        await index.refresh(stale)
+    return result
+
+
+def check_limit(limit: int, index: RootIndex) -> None:
+    most = index.limits.search_hits
+    if not 1 <= limit <= most:
+        raise ReconveneError(
+            "invalid_field",
+            f"A search returns 1 to {most} places; {limit} is not in that range.",
+            field="limit",
+            limit=most,
+        )
+
+
+def pointed_out(result: SearchResult, seen: Iterable[str]) -> SearchResult:
+    """The result with those files marked that the session has seen."""
+    known = {display_path(path) for path in seen} | set(seen)
+    if not known:
+        return result
+    snippets = tuple(replace(s, why=(*s.why, SEEN)) if s.path in known else s for s in result.snippets)
+    return replace(result, snippets=snippets)
+
+
+def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> list[str] | None:
+    """A file's lines; None when it is not what it was.
+
+    Raises:
+        ReconveneError: why it cannot be read.
+    """
+    try:
+        data = index.workspace.read_bytes(path, max_bytes=index.limits.indexed_file)
+    except ReconveneError as e:
+        if e.code in _GONE:
+            return None
+        raise
+    if blob_id(data) != fingerprint or (text := decode_text(data)) is None:
+        return None
+    return text.removesuffix("\n").split("\n")
+
+
+def cut_lines(lines: Sequence[str]) -> str:
+    return "\n".join(line if len(line) <= LINE_CHARS else line[:LINE_CHARS] + "…" for line in lines)
+
+
+def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, list[str]]:
+    """The result, and the files that were left out because they are not what they were when indexed."""
+    deadline = time.monotonic() + index.limits.search_time
+    view = index.view
+    signals = rank(view, query)
+    candidates = _candidates(view, query, signals)
+    top = float(signals.score[candidates].max(initial=0.0))
+    total = int((signals.score[candidates] >= _WORTH_A_LOOK * top).sum())
+    found: list[Snippet] = []
+    fingerprints: dict[str, str] = {}
+    stale: list[str] = []
+    truncated = False
+    for number in _in_order(view, signals, candidates, limit if not query.phrases else None):
+        if len(fingerprints) >= limit:
+            break
+        if time.monotonic() > deadline:
+            truncated = True
+            break
+        path = view.path(number)
+        blob = view.blob(path)
+        if blob is None:
+            continue  # known by its path only: nothing to show
+        try:
+            lines = read_as_indexed(index, path, blob.hex())
+        except ReconveneError as e:
+            if e.code in ("workspace_gone", "tool_failed"):
+                raise
+            truncated = True
+            continue
+        if lines is None:
+            stale.append(path)
+            continue
+        snippets = _of_file(view, query, signals, number, lines, index.definitions_of(blob, path))
+        if snippets:
+            found += snippets
+            fingerprints[display_path(path)] = blob.hex()
+    found.sort(key=lambda s: (-s.score, s.path, s.start))
+    found = found[:limit]
+    shown = {s.path for s in found}
+    if query.phrases:
+        total = len(fingerprints)
+    result = SearchResult(
+        query=query.text,
+        snippets=tuple(found),
+        total=total,
+        truncated=truncated or bool(stale),
+        skipped=index.skipped,
+        epoch=view.epoch,
+        mark=view.statistics.mark,
+        partial=view.partial,
+        fingerprints={path: value for path, value in fingerprints.items() if path in shown},
+    )
+    return result, stale
+
+
+def _candidates(view: View, query: Query, signals: Signals) -> NDArray[np.int64]:
+    """Files that may be shown, by number."""
+    mask = signals.score > 0
+    if query.defining:
+        mask = defining(view, query.defining)
+    elif query.phrases and not query.terms:
+        mask = view.columns.alive
+    for phrase in query.phrases:
+        mask = mask & with_terms(view, required_terms(phrase))
+    numbers = np.flatnonzero(mask)
+    if not query.filtered:
+        return numbers
+    return np.array([n for n in numbers.tolist() if query.wants(view.path(n))], np.int64)
+
+
+def _in_order(view: View, signals: Signals, candidates: NDArray[np.int64], enough: int | None) -> Iterator[int]:
+    """Best first; of equals, by path. `enough`: how many are asked for at a time."""
+    scores = signals.score[candidates]
+    step = 4 * enough if enough else len(candidates)
+    while len(candidates):
+        if len(candidates) > step:
+            least = np.partition(scores, -step)[-step]
+            first = scores >= least
+        else:
+            first = np.ones(len(candidates), np.bool_)
+        yield from sorted(candidates[first].tolist(), key=lambda n: (-signals.score[n], view.path(n)))
+        candidates, scores = candidates[~first], scores[~first]
+
+
+def _of_file(
+    view: View, query: Query, signals: Signals, number: int, lines: list[str], definitions: Sequence[Definition]
+) -> list[Snippet]:
+    path = display_path(view.path(number))
+    file = FileWindows(lines, definitions, signals.weights, query.symbols)
+    windows = _windows(file, query, signals, view, number, lines)
+    shown: list[Snippet] = []
+    taken: list[Window] = []
+    best = max((w.weight for w in windows), default=0.0)
+    for window in windows:
+        if any(window.start <= w.end and w.start <= window.end for w in taken):
+            continue
+        share = window.weight / best if best > 0 else 1.0
+        score = float(signals.score[number]) * (share * _SECOND_SNIPPET ** len(taken) if taken else 1.0)
+        why = _why(file, query, signals, number, window)
+        taken.append(window)
+        text = cut_lines(lines[window.start - 1 : window.end])
+        shown.append(Snippet(path, window.start, window.end, round(score, 4), window.symbol, text, why))
+    return shown
+
+
+def _windows(
+    file: FileWindows, query: Query, signals: Signals, view: View, number: int, lines: Sequence[str]
+) -> list[Window]:
+    if query.phrases:
+        patterns = [phrase_pattern(p) for p in query.phrases]
+        if not all(any(p.search(line) for line in lines) for p in patterns):
+            return []
+        return file.of_lines(any_of(patterns))
+    if (query.single or query.defining) and (named := file.of_names()):
+        return named[:_SNIPPETS_PER_FILE]
+    first, last = np.searchsorted(signals.chunk_file, [number, number + 1])
+    chunk = signals.chunk[first:last]
+    order = [int(c) for c in np.argsort(-chunk, kind="stable")[:_SNIPPETS_PER_FILE] if chunk[c] > 0]
+    order = [c for c in order if chunk[c] > _SECOND_CHUNK * chunk[order[0]] or c == order[0]]
+    if not order:
+        return [file.head()]
+    starts = [*view.chunk_starts(number), len(lines) + 1]
+    windows = [file.of_chunk(starts[c], starts[c + 1] - 1) for c in order]
+    scale = chunk[order[0]]
+    return [replace(w, weight=float(chunk[c] / scale)) for w, c in zip(windows, order, strict=True)]
+
+
+def _why(file: FileWindows, query: Query, signals: Signals, number: int, window: Window) -> tuple[str, ...]:
+    why = []
+    if window.symbol and window.symbol.rpartition(".")[2] in query.symbols:
+        why.append(f"defines {window.symbol}")
+    why += [f'has "{phrase}"' for phrase in query.phrases]
+    if words := file.words(window)[:6]:
+        why.append("words: " + ", ".join(words))
+    if signals.stem[number] > 0:
+        why.append("file name")
+    if signals.names[number] > 0:
+        why.append("names it defines")
+    if signals.folder[number] > 0:
+        why.append("folder")
+    return tuple(why)

@@ -1,0 +1,234 @@
+"""What a session has searched, and when such an answer still holds.
+
+A remembered answer is served only if a new search would give the same, to the letter: the question reads alike to the ranking
+(`Query.key`: its terms, names, phrases and filters; the order of words matters exactly as far as neighbours form a compound), the files
+shown are what they were, no file changed since that had or has a word of the question, and the statistics of the code base are the
+same. Likeness of the question's text plays no part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reconvene.errors import ReconveneError
+from reconvene.index.query import Query, parse
+from reconvene.index.root import Refresh, RootIndex, version
+from reconvene.search.answer import SearchResult, Snippet, answer, check_limit, cut_lines, pointed_out, read_as_indexed
+
+Cache = Literal["cached", "refreshed", "fresh"]
+
+RECIPE = 1
+"""Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
+PATIENCE = 2.0
+"""Seconds to wait for a look at the disk; then the answer is from the index as it is, and nothing remembered is served."""
+KEPT = 300
+"""Answers a session remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A snippet without its text, which is read again when it is served."""
+
+    path: str
+    start: int
+    end: int
+    score: float
+    symbol: str | None
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An answer as it is kept in the log. `whole`: nothing was missing from it, so it may be served again."""
+
+    key: str
+    query: str
+    epoch: int
+    mark: str
+    whole: bool
+    total: int
+    places: tuple[Place, ...]
+    fingerprints: Mapping[str, str]
+
+    @classmethod
+    def of(cls, key: str, result: SearchResult) -> Entry:
+        places = tuple(Place(s.path, s.start, s.end, s.score, s.symbol, s.why) for s in result.snippets)
+        whole = not (result.truncated or result.partial)
+        return cls(key, result.query, result.epoch, result.mark, whole, result.total, places, dict(result.fingerprints))
+
+    def to_json(self) -> str:
+        places = [[p.path, p.start, p.end, p.score, p.symbol, list(p.why)] for p in self.places]
+        value = {
+            "key": self.key, "query": self.query, "epoch": self.epoch, "mark": self.mark, "whole": self.whole,
+            "total": self.total, "places": places, "fingerprints": dict(self.fingerprints),
+        }  # fmt: skip
+        return json.dumps(value, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Entry:
+        """
+        Raises:
+            ValueError: it is not an entry as this version writes them.
+        """
+        try:
+            value: dict[str, Any] = json.loads(text)
+            places = tuple(Place(p[0], p[1], p[2], p[3], p[4], tuple(p[5])) for p in value["places"])
+            return cls(
+                value["key"], value["query"], value["epoch"], value["mark"], value["whole"], value["total"], places, value["fingerprints"]
+            )  # fmt: skip
+        except (KeyError, IndexError, TypeError) as e:
+            raise ValueError("not an entry of a search context") from e
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer and where it came from. `entry` belongs into the log, in the commit that has the answer.
+
+    `cache`: `cached`, served from the session's context; `refreshed`, it was known but no longer held, so it was searched again; `fresh`.
+    """
+
+    result: SearchResult
+    cache: Cache
+    entry: Entry
+
+
+class SearchContext:
+    """One session's searches, newest last. Folded from the `searched` rows of its log."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    @classmethod
+    def fold(cls, rows_content: Iterable[str]) -> SearchContext:
+        """From the contents of the rows, oldest first. What another version wrote is left aside: it will be searched again."""
+        context = cls()
+        for content in rows_content:
+            try:
+                entry = Entry.from_json(content)
+            except ValueError:
+                continue
+            context.add(entry)
+        return context
+
+    def add(self, entry: Entry) -> None:
+        self._entries.pop(entry.key, None)
+        self._entries[entry.key] = entry
+        while len(self._entries) > KEPT:
+            del self._entries[next(iter(self._entries))]
+
+    def get(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def paths(self) -> Iterator[str]:
+        """Every path that was found, those found last at the end, each once."""
+        latest: dict[str, None] = {}
+        for entry in self._entries.values():
+            for place in entry.places:
+                latest.pop(place.path, None)
+                latest[place.path] = None
+        return iter(latest)
+
+    def known(self, *, tokens: int = 600) -> str:
+        """What an agent may be told it has found already, newest searches first: `path:10-40 Symbol`, one place a line.
+
+        Args:
+            tokens: of four characters each, at most.
+        """
+        room = tokens * 4
+        lines: list[str] = []
+        told: set[tuple[str, int, int]] = set()
+        for entry in reversed(self._entries.values()):
+            for place in entry.places:
+                if (place.path, place.start, place.end) in told:
+                    continue
+                told.add((place.path, place.start, place.end))
+                line = f"{place.path}:{place.start}-{place.end}" + (
+                    f" {' '.join(place.symbol.split())}" if place.symbol else ""
+                )
+                room -= len(line) + 1
+                if room < 0:
+                    return "\n".join(lines)
+                lines.append(line)
+        return "\n".join(lines)
+
+
+async def lookup_or_search(
+    context: SearchContext, index: RootIndex, query: str, limit: int = 8, seen: Iterable[str] = ()
+) -> Found:
+    """The answer to a question of a session: the remembered one if it still holds, else a new one, which the context remembers.
+
+    Raises:
+        ReconveneError: as `search`.
+    """
+    parsed = parse(query, index.limits)
+    check_limit(limit, index)
+    key = key_of(parsed, limit)
+    verified = await _up_to_date(index)
+    entry = context.get(key)
+    known = tuple(seen)
+    if entry is not None and verified:
+        result = await asyncio.to_thread(remembered, index, parsed, entry)
+        if result is not None:
+            return Found(pointed_out(result, known), "cached", entry)
+    result = await answer(index, parsed, limit)
+    now = Entry.of(key, result)
+    context.add(now)
+    return Found(pointed_out(result, known), "fresh" if entry is None else "refreshed", now)
+
+
+def key_of(query: Query, limit: int) -> str:
+    return hashlib.sha256(repr((RECIPE, version(), limit, query.key)).encode()).hexdigest()[:32]
+
+
+def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | None:
+    """The entry as an answer, its text read anew; None when a new search might differ. Blocking."""
+    view = index.view
+    if not entry.whole or view.partial or entry.mark != view.statistics.mark or not unconcerned(index, query, entry):
+        return None
+    snippets = []
+    for place in entry.places:
+        try:
+            lines = read_as_indexed(index, place.path, entry.fingerprints.get(place.path))
+        except ReconveneError:
+            return None
+        if lines is None:
+            return None
+        text = cut_lines(lines[place.start - 1 : place.end])
+        snippets.append(Snippet(place.path, place.start, place.end, place.score, place.symbol, text, place.why))
+    return SearchResult(
+        query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.statistics.mark, False, entry.fingerprints
+    )  # fmt: skip
+
+
+def unconcerned(index: RootIndex, query: Query, entry: Entry) -> bool:
+    """Whether no file changed since the entry that has, or had, anything to do with the question."""
+    changed = (
+        index.changed_since(entry.epoch)
+        if query.concerns is None
+        else index.concerned_since(entry.epoch, query.concerns)
+    )
+    return changed is not None and not changed
+
+
+async def _up_to_date(index: RootIndex) -> bool:
+    """Whether the index is known to be what is on the disk."""
+    looking = asyncio.ensure_future(index.refresh())
+    done, _ = await asyncio.wait({looking}, timeout=PATIENCE)
+    if not done:
+        looking.add_done_callback(_retrieved)
+        return False
+    looking.result()
+    return True
+
+
+def _retrieved(task: asyncio.Future[Refresh]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,174 @@
+"""Which lines of a file to show for a query: a few dozen that begin and end where the code does."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconvene.index.definitions import Definition, last_name, qualified
+from reconvene.index.words import WORD, terms
+from reconvene.search.extent import Extents
+
+LINES = 40
+"""Of one snippet, at most."""
+_SMALL = 6
+"""A definition of fewer lines is shown with what stands around it."""
+_NEAR = (0.5, 0.25)
+"""What the neighbours of a line add to its weight, and theirs."""
+_NAME_BONUS = 1.5
+"""What the line of a name that is looked for is worth, in best terms."""
+_NAME_SHARE = 0.4
+_CANDIDATES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Lines `start` to `end`, from 1, inclusive. `symbol`: the qualified name of the definition they are of. `weight`: of its best line."""
+
+    start: int
+    end: int
+    symbol: str | None
+    weight: float
+
+
+class FileWindows:
+    """Chooses windows in one file.
+
+    Args:
+        lines: the whole file.
+        weights: how much each term of the query counts in this code base.
+        names: exact names that are looked for.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[str],
+        definitions: Sequence[Definition],
+        weights: Mapping[int, float],
+        names: Sequence[str],
+    ) -> None:
+        self._lines = lines
+        self._definitions = definitions
+        self._extents = Extents(lines, definitions)
+        self._weights = weights
+        self._names = frozenset(names)
+        self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
+        self._defined = {d.line for d in definitions if last_name(d.name) in self._names}
+
+    def of_names(self) -> list[Window]:
+        """The definitions of the names that are looked for, those that hold others first."""
+        found = [i for i, d in enumerate(self._definitions) if last_name(d.name) in self._names and d.kind != "impl"]
+        found.sort(key=lambda i: (self._definitions[i].indent, self._definitions[i].line))
+        return [self._whole(i, self._definitions[i].line, self._bonus) for i in found]
+
+    def of_chunk(self, first: int, last: int) -> Window:
+        """The best of those around the best lines between two lines."""
+        found: list[Window] = []
+        for line, weight in self._best_lines(range(max(first, 1), min(last, len(self._lines)) + 1)):
+            if not any(w.start <= line <= w.end for w in found):
+                found.append(self._around(line, weight))
+        return max(found, key=lambda w: (self._value(w), -w.start))
+
+    def of_lines(self, matches: Callable[[str], bool]) -> list[Window]:
+        """Around lines that fulfil a condition, the best first, none twice."""
+        found = [n for n, line in enumerate(self._lines, 1) if matches(line)][:200]
+        found.sort(key=lambda n: (-self._smooth(n), n))
+        windows: list[Window] = []
+        for n in found:
+            if not any(w.start <= n <= w.end for w in windows):
+                windows.append(self._around(n, self._smooth(n)))
+            if len(windows) == 3:
+                break
+        return windows
+
+    def head(self) -> Window:
+        """The beginning of the file."""
+        return Window(*self._trimmed(1, min(len(self._lines), LINES // 2)), None, 0.0)
+
+    def words(self, window: Window) -> list[str]:
+        """The query's words as they stand in the window, the most telling first."""
+        found: dict[int, tuple[float, str]] = {}
+        for line in self._lines[window.start - 1 : window.end]:
+            for word in WORD.findall(line):
+                for t in terms(word):
+                    if t in self._weights and t not in found:
+                        found[t] = (self._weights[t], word if len(word) <= 40 else word[:39] + "…")
+        ordered = [word for _, word in sorted(found.values(), key=lambda f: (-f[0], f[1]))]
+        return list({word.lower(): word for word in reversed(ordered)}.values())[::-1]
+
+    # -- choosing
+
+    def _line(self, n: int) -> float:
+        if not 1 <= n <= len(self._lines):
+            return 0.0
+        found = {t for word in WORD.findall(self._lines[n - 1]) for t in terms(word)} & self._weights.keys()
+        return sum(sorted(self._weights[t] for t in found)) + (self._bonus if n in self._defined else 0.0)
+
+    def _smooth(self, n: int) -> float:
+        return self._line(n) + sum(share * (self._line(n - k) + self._line(n + k)) for k, share in enumerate(_NEAR, 1))
+
+    def _best_lines(self, numbers: range) -> list[tuple[int, float]]:
+        line = {n: self._line(n) for n in range(numbers.start - 2, numbers.stop + 2)}
+        smooth = {n: line[n] + sum(s * (line[n - k] + line[n + k]) for k, s in enumerate(_NEAR, 1)) for n in numbers}
+        return sorted(smooth.items(), key=lambda item: (-item[1], item[0]))[:_CANDIDATES]
+
+    def _value(self, window: Window) -> float:
+        """How much the window says of the query: each term, less for each repetition and in a longer one; more in its symbol's name."""
+        counts: Counter[int] = Counter()
+        for line in self._lines[window.start - 1 : window.end]:
+            for word in WORD.findall(line):
+                counts.update(t for t in terms(word) if t in self._weights)
+        norm = 0.5 + 0.5 * (window.end - window.start + 1) / LINES
+        value = sum(self._weights[t] * n / (n + norm) for t, n in sorted(counts.items()))
+        own = (window.symbol or "").rpartition(".")[2]
+        named = sum(self._weights.get(t, 0.0) for t in sorted({t for word in WORD.findall(own) for t in terms(word)}))
+        exact = any(window.start <= line <= window.end for line in self._defined)
+        return value + _NAME_SHARE * named + (self._bonus if exact else 0.0)
+
+    def _around(self, line: int, weight: float) -> Window:
+        around = self._extents.around(line)
+        return self._whole(around, line, weight) if around >= 0 else self._cut(line, 1, len(self._lines), None, weight)
+
+    def _whole(self, i: int, line: int, weight: float) -> Window:
+        """The definition, or the largest one around it that is short enough, or as much of it as is."""
+        first, last = self._extents.of(i)
+        symbol = qualified(self._definitions, i)
+        if last - first + 1 > LINES:
+            return self._cut(line, first, last, symbol, weight)
+        parent = self._definitions[i].parent
+        while parent >= 0:
+            outer = self._extents.of(parent)
+            if not (outer[0] <= first and last <= outer[1]) or outer[1] - outer[0] + 1 > LINES:
+                break
+            (first, last), symbol = outer, qualified(self._definitions, parent)
+            parent = self._definitions[parent].parent
+        if last - first + 1 < _SMALL:
+            low, high = self._extents.of(parent) if parent >= 0 else (1, len(self._lines))
+            return self._cut(line, low, high, symbol, weight, LINES // 2)
+        return Window(*self._trimmed(first, last), symbol, weight)
+
+    def _cut(self, line: int, first: int, last: int, symbol: str | None, weight: float, size: int = LINES) -> Window:
+        """At most `size` of the lines first to last, with `line` among them, cut where a paragraph ends if that is near."""
+        if line - first < size * 3 // 4:
+            start = first
+        else:
+            reach = range(line - size // 6, max(first, line - size // 2), -1)
+            start = next((n for n in reach if not self._lines[n - 2].strip()), line - size // 3)
+        end = min(last, start + size - 1)
+        if end < last:
+            reach = range(end, max(line, end - size // 3), -1)
+            end = next((n - 1 for n in reach if not self._lines[n - 1].strip()), end)
+        return Window(*self._trimmed(start, max(end, line)), symbol, weight)
+
+    def _trimmed(self, start: int, end: int) -> tuple[int, int]:
+        while start < end and not self._lines[start - 1].strip():
+            start += 1
+        while end > start and not self._lines[end - 1].strip():
+            end -= 1
+        return start, end
+
+
+def any_of(patterns: Sequence[re.Pattern[str]]) -> Callable[[str], bool]:
+    return lambda line: any(p.search(line) for p in patterns)
