@@ -56,12 +56,12 @@ def found(
         asked.append((query, limit, tuple(seen)))
         given = {
             "query": query,
-            "snippets": list(snippets),
+            "snippets": snippets,
             "total": len(snippets),
             "truncated": False,
             "skipped": 0,
         } | more
-        return Answer(SearchResult(**given, epoch=1, fingerprints={}), cache, Stored(query))
+        return Answer(SearchResult(**{"epoch": 1, "mark": "", "partial": False} | given), cache, Stored(query))
 
     monkeypatch.setattr(tools, "lookup_or_search", lookup_or_search)
     return asked
@@ -74,7 +74,7 @@ def snippet(
     symbol: str | None = "Hub.go",
     text: str = "def go():\n    pass",
 ) -> Snippet:
-    return Snippet(path=path, start=start, end=end, score=1.0, symbol=symbol, text=text, why="")
+    return Snippet(path=path, start=start, end=end, score=1.0, symbol=symbol, text=text, why=())
 
 
 async def call(root: Path, name: str, args: dict[str, Any] | str, **deps: Any) -> Any:
@@ -93,7 +93,7 @@ async def test_search_gives_numbered_places_and_records_what_was_searched(
     assert asked == [("go  hub", 4, ("old.py",))]
     assert (
         got
-        == '2 of 5 places for "go hub", best first.\n\n## src/hub.py:3-4 Hub.go\n3| def go():\n4|     pass\n\n## a.py:1-1\n1| x'
+        == '2 places for "go hub" in 2 of 5 files, best first.\n\n## src/hub.py:3-4 Hub.go\n3| def go():\n4|     pass\n\n## a.py:1-1\n1| x'
     )
     assert (outcome.summary, outcome.cache, outcome.ok) == ('"go hub": 2 places in 2 files', "refreshed", True)
     assert outcome.private == (("searched", '{"query": "go  hub"}'),)

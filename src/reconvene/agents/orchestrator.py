@@ -62,7 +62,8 @@ def code_base(ctx: RunContext[AgentDeps]) -> str:
     name = display_path(ctx.deps.workspace.name)
     if not ctx.deps.repo_map:
         return f"The code base is `{name}`."
-    return f"The code base is `{name}`. Its most important definitions, file by file:\n\n{scrub(ctx.deps.repo_map)}"
+    shown = scrub(ctx.deps.repo_map).replace("</repo-map", "</ repo-map").strip("\n")
+    return f"The code base is `{name}`. Its most important definitions, file by file:\n<repo-map>\n{shown}\n</repo-map>"
 
 
 def project_notes(ctx: RunContext[AgentDeps]) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, JsonValue
@@ -23,13 +24,12 @@ from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import Plan, PlanStep
-from reconvene.search import Snippet
-from reconvene.search.context import lookup_or_search
+from reconvene.search import Found, Snippet, lookup_or_search
 
 RESULT_CHARS = 16_000
 """Of one tool result, at most (about 4,000 tokens)."""
 PAGE_LINES = 300
-SNIPPET_LINES = 30
+SNIPPET_LINES = 40
 LINE_CHARS = 400
 MOST_HITS = 20
 MOST_STEPS = 20
@@ -39,10 +39,11 @@ MOST_OPTIONS = 10
 async def search(
     ctx: RunContext[AgentDeps], query: str, limit: Annotated[int, Field(ge=1, le=MOST_HITS)] = 8
 ) -> ToolOutcome:
-    """Find places in the code base, best first, by words and identifiers. No regular expressions.
+    """Find places in the code base, best first. No regular expressions.
 
     Args:
-        query: What the code is called or is about: `session sweeper idle`, `parse_frame`, `class Hub`.
+        query: Words and identifiers: what the code is called or is about. `"text in quotes"` must stand on a line as it is.
+            `def:Name` finds definitions; `path:src/`, `-path:test`, `lang:py` filter.
         limit: The number of places wanted.
     """
     deps = ctx.deps
@@ -54,22 +55,24 @@ async def search(
     asked = scrub(" ".join(query.split()))
     asked = asked if len(asked) <= 80 else f"{asked[:79]}…"
     if not shown:
-        text = f'Nothing matches "{asked}". Try other words: names as code would spell them, or fewer of them.'
-        return ToolOutcome(
-            text, f'"{asked}": nothing found', cache=found.cache, private=_searched(found.entry.to_json())
+        building = " The index is still being built: search again in a moment." if result.partial else ""
+        text = (
+            f'Nothing matches "{asked}". Try other words: names as code would spell them, or fewer of them.{building}'
         )
+        return ToolOutcome(text, f'"{asked}": nothing found', cache=found.cache, private=_searched(found))
     files = len({s.path for s in shown})
     count = f"{len(shown)} {_plural(len(shown), 'place')} in {files} {_plural(files, 'file')}"
-    more = f" of {result.total}" if result.total > len(shown) else ""
+    among = f" in {files} of {result.total} files" if result.total > files else ""
     skipped = f" {result.skipped} files could not be read and were left out." if result.skipped else ""
-    head = f'{len(shown)}{more} {_plural(len(shown), "place")} for "{asked}", best first.{skipped}'
+    building = " The index is still being built, so some may be missing." if result.partial else ""
+    head = f'{len(shown)} {_plural(len(shown), "place")} for "{asked}"{among}, best first.{skipped}{building}'
     return ToolOutcome(
         "\n\n".join([head, *(_rendered(s) for s in shown)]),
         f'"{asked}": {count}',
         truncated=result.truncated or cut,
         cache=found.cache,
         places=places,
-        private=_searched(found.entry.to_json()),
+        private=_searched(found),
     )
 
 
@@ -194,7 +197,7 @@ def _key(ctx: RunContext[AgentDeps]) -> str:
     return f"ask:{sum(isinstance(m, ModelResponse) for m in ctx.messages)}:{call_id}"
 
 
-def _fit(snippets: list[Snippet] | tuple[Snippet, ...]) -> tuple[list[Snippet], bool]:
+def _fit(snippets: Sequence[Snippet]) -> tuple[list[Snippet], bool]:
     """As many of the best as the result has room for, at least one."""
     kept: list[Snippet] = []
     room = RESULT_CHARS
@@ -229,8 +232,9 @@ def one_line(text: str) -> str:
     return re.sub(r"\s+", " ", scrub(text)).strip()
 
 
-def _searched(entry: str) -> tuple[tuple[str, str], ...]:
-    return (("searched", entry),)
+def _searched(found: Found) -> tuple[tuple[str, str], ...]:
+    """The private row; what was served from the session's context is in the log already."""
+    return () if found.cache == "cached" else (("searched", found.entry.to_json()),)
 
 
 def _plural(count: int, noun: str) -> str:
