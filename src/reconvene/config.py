@@ -65,41 +65,59 @@ class Limits(BaseModel):
     message_burst: int = 60
     """Client frames that may come at once."""
     connections_per_user: int = 32
+    """Open WebSocket connections and event streams of one owner."""
     connections: int = 256
+    """Open WebSocket connections and event streams in all."""
     handshakes_per_second: float = 50.0
     """More are answered 503 with Retry-After."""
     header: Bytes = 16 * 1024
+    """Bytes of one request's headers."""
     header_time: Seconds = 5.0
+    """A request whose headers are not complete by then is closed."""
     first_frame_time: Seconds = 10.0
+    """A WebSocket that has not sent its first frame by then is closed with 4408."""
     send_time: Seconds = 20.0
     """A send without progress for so long ends the connection; it resumes later."""
     heartbeat: Seconds = 15.0
+    """After so long without a frame the server sends `hb`."""
     file_read: Bytes = 1024**2
+    """Bytes of a file that are read at once; more of it is paged."""
     indexed_file: Bytes = 1024**2
+    """Larger files are listed but not searched."""
     line: Bytes = 20_000
     """A longer line is cut, and says so."""
     files: int = 1_000_000
+    """Files of one code base; with more, the map and the index cover the first of them and say so."""
     search_hits: int = 200
+    """Places one search may return."""
     pattern: Bytes = 1024
+    """UTF-8 bytes of one search."""
     search_time: Seconds = 5.0
+    """A search that takes longer is ended with what it has."""
     diff: Bytes = 1024**2
+    """Bytes of one proposed change."""
     diff_files: int = 200
+    """Files of one proposed change."""
     question_time: Seconds = 7 * 86400.0
     """Uptime, not wall clock, that a question waits for its answer."""
     batch_events: int = 64
+    """Events in one batch to a client."""
     batch_bytes: Bytes = 64 * 1024
+    """Bytes in one batch to a client."""
     lag_events: int = 2000
     """A client further behind gets a snapshot instead of what it missed."""
     lag_bytes: Bytes = 1024**2
+    """The same in bytes."""
     model_requests: int = 50
-    """Of one run."""
+    """Model requests of one run."""
     tool_calls: int = 200
-    """Of one run."""
+    """Tool calls of one run."""
     parallel_tool_calls: int = 16
-    """Of one model response; the rest are answered "limit"."""
+    """Tool calls of one model response; the rest are answered "limit"."""
     attempts_without_progress: int = 5
     """A run that is started again so often without getting further is failed, so that no crash loops for ever."""
     provider_retries: int = 3
+    """Times a model request is asked again when its provider fails or asks to wait."""
     model_idle: Seconds = 120.0
     """A model's stream that is silent for so long is cut and asked again."""
 
@@ -112,6 +130,7 @@ class Settings(BaseModel):
     data_dir: Path
     """Holds `reconvene.db`, `owner.token`, `indexes/`, `logs/`; only its owner can read it."""
     host: str = "localhost"
+    """What to listen on: `localhost` is both loopbacks; any other address needs `public_url`."""
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free one."""
     model: str = "offline"
@@ -123,12 +142,17 @@ class Settings(BaseModel):
     recovery: Literal["auto", "ask", "never"] = "auto"
     """What happens to a run that a crash interrupted, unless its session says otherwise."""
     idle_unload: Seconds = 3600.0
+    """The memory of a session that was idle for so long is freed; it stays resumable."""
     sweep_interval: Seconds = 600.0
+    """How often idle sessions are looked for."""
     retention: Seconds = 30 * 86400.0
+    """Sessions idle for so long are archived and then, if nobody comes back to them, deleted."""
     disk_budget: Bytes = 2 * 1024**3
+    """Over it the sessions idle longest are archived, then deleted."""
     idle_exit: Seconds | None = None
     """A server started in the background stops after so long without a connection or a run."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What goes to `logs/server.log`; warnings are shown on stderr too."""
     limits: Limits = Limits()
     origins: dict[str, str] = {}
 
