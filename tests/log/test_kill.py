@@ -19,7 +19,7 @@ from pytest import fail
 from reconvene.log import database
 from reconvene.log.folder import DataFolder
 
-KILLS, WRITERS = 30, 4
+KILLS, WRITERS = 24, 4
 
 # Imports once and forks a server for each "line of starts": a start of the interpreter for every kill would take most of the time.
 ZYGOTE = """
@@ -161,7 +161,7 @@ def test_control_a_verifier_that_is_shown_a_lost_event_sees_it(tmp_path):
         zygote.end()
     acknowledged = dict(acks(said))
     verify(tmp_path / "data", acknowledged)
-    (w, i), seq = next(iter(acknowledged.items()))
+    (w, _), seq = next(iter(acknowledged.items()))
     db = apsw.Connection(str(tmp_path / "data" / "reconvene.db"))
     db.execute("delete from event where session = (select n from session where id = ?) and seq = ?", (f"s_{w}", seq))
     db.close()

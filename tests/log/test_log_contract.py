@@ -114,10 +114,18 @@ async def test_a_command_is_done_once(log, s):
     await twice_the_same_command(log, s)
 
 
-async def test_control_without_the_check_of_commands_the_test_fails(log, s, monkeypatch):
-    monkeypatch.setattr("reconvene.log.transaction.Transaction.command", lambda self, command: None)
-    with pytest.raises((AssertionError, ReconveneError)):
-        await twice_the_same_command(log, s)
+@pytest.mark.parametrize(
+    ("broken", "value", "check"),
+    [
+        ("command", None, "twice_the_same_command"),
+        ("key", None, "twice_the_same_key"),
+        ("check", None, "a_stale_fence"),
+    ],
+)
+async def test_control_without_its_check_each_promise_breaks(log, s, monkeypatch, broken, value, check):
+    monkeypatch.setattr(f"reconvene.log.transaction.Transaction.{broken}", lambda self, *args: value)
+    with pytest.raises((AssertionError, ReconveneError, pytest.fail.Exception)):
+        await globals()[check](log, s)
 
 
 async def test_many_repetitions_at_once_are_one(log, s):
@@ -161,6 +169,10 @@ async def test_a_command_may_have_no_events(log, s):
 
 
 async def test_a_key_is_taken_once_in_its_session(log, s):
+    await twice_the_same_key(log, s)
+
+
+async def twice_the_same_key(log: Any, s: str) -> None:
     await a_session(log, "s_b")
     first = await log.append(s, [E("a"), E("b", key="k", run_id="r1")])
     again = await log.append(s, [E("c"), E("d", key="k")], update={"title": "no"})
@@ -217,6 +229,10 @@ async def test_refusals_in_one_commit_do_not_hurt_the_others(log, s):
 
 
 async def test_a_stale_fence_changes_nothing(log, s):
+    await a_stale_fence(log, s)
+
+
+async def a_stale_fence(log: Any, s: str) -> None:
     old = await log.claim("s_a/r1")
     assert (await log.append(s, [E("x")], fence=old)).status == "accepted"
     new = await log.claim("s_a/r1")

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -272,3 +273,24 @@ async def test_a_queue_that_is_full_refuses(tmp_path, monkeypatch):
     log = await SqliteLog.open(tmp_path / "reconvene.db")
     assert await outcome(a_session(log, S)) == "store_busy"
     await log.close()
+
+
+async def test_nobody_waits_for_ever_for_a_disk_that_stands_still(tmp_path, monkeypatch):
+    async with on_a_faulty_disk(tmp_path) as (log, disk):
+        go_on, command = threading.Event(), Command("o", "c", "h")
+
+        def stand_still(op: str, path: str) -> None:
+            if op == "sync":
+                go_on.wait(20)
+
+        disk.before = stand_still
+        with monkeypatch.context() as patch:
+            patch.setattr("reconvene.log.sqlite.ANSWERED_WITHIN", 0.2)
+            answers = await asyncio.gather(
+                outcome(log.append(S, [E("x")], command=command)), outcome(log.append(S, [E("y")]))
+            )
+        assert answers == ["store_error"] * 2 and await log.read(S, 0) == []
+        go_on.set()
+        again = await outcome(log.append(S, [E("x")], command=command))
+        assert (again.status, again.first) == ("duplicate", 1), "it was unknown, and it was there"
+        assert seqs(await log.read(S, 0)) == [1, 2]

@@ -13,8 +13,12 @@ from typing import Any
 
 import apsw
 
+from reconvene.errors import ReconveneError
 from reconvene.log.database import connect, explain
 from reconvene.log.queries import STATEMENTS
+
+ANSWERED_WITHIN = 30.0
+"""Seconds."""
 
 
 class Readers:
@@ -36,7 +40,12 @@ class Readers:
             ReconveneError: `store_error`, `store_busy`, `store_corrupt`.
         """
         self.statements += 1
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, statement, bindings)
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, statement, bindings)
+        except TimeoutError as e:
+            sentence = f"The disk under {self._path} has not answered for {ANSWERED_WITHIN:.0f} s. Try again later."
+            raise ReconveneError("store_error", sentence, path=str(self._path)) from e
 
     def _ask(self, statement: str, bindings: Mapping[str, Any]) -> Any:
         db: apsw.Connection | None = getattr(self._own, "db", None)

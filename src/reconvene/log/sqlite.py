@@ -42,6 +42,9 @@ T = TypeVar("T")
 QUEUED = 20_000
 """Requests that may wait for the disk; more are refused, so that a disk that stands still does not fill the memory."""
 
+ANSWERED_WITHIN = 30.0
+"""Seconds. A disk that stands still keeps its writes, but nobody waits longer for it."""
+
 _SESSION = tuple(f.name for f in fields(SessionRow))
 _TYPES: dict[str, tuple[type, ...]] = {
     "title": (str,), "status": (str,), "run_id": (str, type(None)), "pinned": (bool, int), "archived": (bool, int),
@@ -170,7 +173,15 @@ class SqliteLog:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         request.future = future
         self._submit(request)
-        return await future
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                return await future
+        except TimeoutError as e:
+            sentence = (
+                f"The disk under {self.path} has not answered for {ANSWERED_WITHIN:.0f} s. Whether this was written is unknown; "
+                f"repeat it with the same id."
+            )
+            raise ReconveneError("store_error", sentence, path=str(self.path)) from e
 
     def _submit(self, request: requests.Request[Any]) -> None:
         if self._closing:
