@@ -85,7 +85,7 @@ def _options(
 def serve(
     roots: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[ROOT]...", help="Code bases to serve (default: the current folder)."),
+        typer.Argument(metavar="ROOT", help="Code bases to serve (default: the current folder)."),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port on loopback; 0 takes a free one (default: 8000).")] = None,
     data_dir: DataDir = None,

@@ -1,0 +1,189 @@
+"""The documentation says everything there is, and nothing that is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+REFERENCE = sorted((DOCS / "reference").glob("*.md"))
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def load_generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = load_generator()
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda p: p.stem)
+def test_the_tables_are_those_of_the_code(page: Path) -> None:
+    old = page.read_text("utf-8")
+    assert generate.renewed(old) == old, "run: .venv/bin/python docs/generate.py"
+
+
+def test_every_table_has_its_place() -> None:
+    placed = {m[2] for page in REFERENCE for m in generate._BLOCK.finditer(page.read_text("utf-8"))}
+    assert placed == set(generate.GENERATED)
+
+
+def test_mutation_a_setting_that_is_not_in_the_docs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reconvene.errors import KINDS, Kind
+
+    monkeypatch.setitem(KINDS, "brand_new", Kind(400, meaning="New."))
+    with pytest.raises(AssertionError, match="generate"):
+        test_the_tables_are_those_of_the_code(DOCS / "reference/errors.md")
+
+
+def test_every_setting_and_limit_says_what_it_is() -> None:
+    from reconvene.config import Limits, Settings
+
+    for cls, page in ((Settings, "reference/settings.md"), (Limits, "reference/limits.md")):
+        docs = generate.field_docs(cls)
+        for name in set(cls.model_fields) - {"limits", "origins"}:
+            assert docs[name], f"{cls.__name__}.{name} has no docstring"
+            assert f"| `{name}` |" in text(page)
+
+
+def test_every_error_is_there_and_says_what_it_means() -> None:
+    from reconvene.errors import KINDS
+
+    page = text("reference/errors.md")
+    for code, kind in KINDS.items():
+        assert f"| `{code}` |" in page
+        assert kind.meaning.endswith("."), code
+
+
+def test_every_event_and_frame_is_there() -> None:
+    from reconvene.protocol.events import CONTENTS
+    from reconvene.protocol.frames import CLIENT_FRAMES
+
+    headings = set(re.findall(r"^#### `(\w+)`", text("reference/events.md"), re.M))
+    assert set(CONTENTS) | set(CLIENT_FRAMES) <= headings
+    assert {"session", "ack", "nack", "snapshot", "batch", "hb", "pong", "goodbye", "notice"} <= headings
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    from typer.main import get_command
+
+    from reconvene.cli.main import app
+
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        yield from ((f"{name} {n}", c) for n, c in inner.items()) if inner else ((name, command),)
+
+
+def test_every_command_is_there_and_takes_a_data_folder() -> None:
+    page = text("reference/cli.md")
+    for name, command in commands():
+        assert f"### `reconvene {name}`" in page
+        assert "--data-dir" in {o for p in command.params for o in p.opts}, name
+
+
+def test_every_address_is_there() -> None:
+    from reconvene.server.app import PATH, SAMPLE_PATHS
+    from reconvene.server.gate import OPEN_PATHS
+
+    page = text("reference/http.md")
+    for path in (
+        PATH,
+        *OPEN_PATHS,
+        "/metrics",
+        next(iter(SAMPLE_PATHS)),
+        "/api/me",
+        "/api/sessions/{session_id}/events",
+    ):
+        assert f"`{path}" in page, path
+
+
+def test_every_dependency_has_a_reason() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    python = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    web = json.loads((REPOSITORY / "web/package.json").read_text("utf-8"))
+    names = {re.split(r"[\[=<>~ ;]", d)[0] for d in python} | {
+        *web.get("dependencies", {}),
+        *web.get("devDependencies", {}),
+    }
+    named = set(re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", text("explanation/dependencies.md"), re.M))
+    listed = {n for cell in named for n in re.findall(r"`([^`]+)`", cell)}
+    assert names - listed == set(), "without a reason"
+    assert listed - names == set(), "no dependency any more"
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*(?: [a-z-]+)*):", (REPOSITORY / "Makefile").read_text("utf-8"), re.M))
+    known = {t for line in targets for t in line.split()}
+    for page in PAGES:
+        said = page.read_text("utf-8")
+        blocks = "\n".join(re.findall(r"```sh\n(.*?)```", said, re.S))
+        in_blocks = re.findall(r"^(?:[A-Z_]+=\S+ )*make (\w+)", blocks, re.M)
+        assert {*in_blocks, *re.findall(r"`make ([\w-]+)", said)} <= known, page.name
+
+
+def test_commands_that_are_named_exist() -> None:
+    known = {name for name, _ in commands()} | {"sessions", "--help"}
+    for page in PAGES:
+        said = page.read_text("utf-8")
+        blocks = re.findall(r"```sh\n(.*?)```", said, re.S)
+        lines = [line for block in blocks for line in block.splitlines()] + re.findall(
+            r"`([^`\n]*reconvene [^`\n]*)`", said
+        )
+        for line in lines:
+            for words in re.findall(r"(?:^|[/ ])reconvene ((?:sessions )?[a-z-]+)", line):
+                if "alias" not in line and "cd reconvene" not in line and "…" not in words:
+                    assert words in known, f"{page.name}: {line}"
+
+
+def test_options_that_are_shown_exist() -> None:
+    options = {name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} for name, command in commands()}
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.S):
+            for line in block.splitlines():
+                if found := re.search(
+                    r"(?:^|[/| ])reconvene ((?:sessions )?[a-z]+)(.*)", line.replace("$PWD/.venv/bin/reconvene", "")
+                ):
+                    used = {w for w in shlex.split(found[2], comments=True) if w.startswith("-") and w != "-"}
+                    assert used <= options[found[1]], f"{page.name}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_sample_is_the_one_that_is_served() -> None:
+    """PROTOCOL's sample stands in the docs to the letter, and so on the page at /sample."""
+    (sample,) = re.findall(r"```js\n(.*?)```", text("explanation/protocol.md"), re.S)
+    served = "".join(
+        p.read_text("utf-8") for p in (REPOSITORY / "src/reconvene/server/sample").iterdir() if p.is_file()
+    )
+    squeeze = re.compile(r"\s+")
+    core = squeeze.sub(" ", sample.split("// other types")[0]).strip()
+    assert core in squeeze.sub(" ", served)
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["version"] in (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
