@@ -74,7 +74,8 @@ def _listen(address: str, port: int, send_time: float) -> socket.socket | None:
     """A listening socket; None where this machine has no such address (IPv6 may be switched off)."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named, or asyncio leaves Nagle's algorithm on: small frames would wait up to 40 ms for an ACK.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as e:
         if e.errno == errno.EAFNOSUPPORT:
             return None
