@@ -113,6 +113,7 @@ class HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, _Patient(transport, self))
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -135,6 +136,7 @@ class HttpProtocol(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._unwatch()
+        self.transport = cast(_Patient, self.transport).real
         super().handle_websocket_upgrade(event)
 
     def _watch(self) -> None:
@@ -168,11 +170,36 @@ class HttpProtocol(H11Protocol):
             response = h11.Response(status_code=status, headers=[kind, length, (b"connection", b"close")])
             out = [self.conn.send(response), self.conn.send(h11.Data(data=body)), self.conn.send(h11.EndOfMessage())]
             self.transport.write(b"".join(part for part in out if part))
+        self.linger()
+
+    def linger(self) -> None:
+        """Half-close, and throw away what still comes: closing with bytes unread would reset our answer away."""
         self._dropped = 0
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.abort)
+
+    @property
+    def mid_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY and self._dropped is None
+
+
+class _Patient:
+    """A transport as uvicorn's response cycle sees it: closing while a body still comes lingers instead."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: HttpProtocol) -> None:
+        self.real = transport
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def close(self) -> None:
+        if self._protocol.mid_body and not self.real.is_closing():
+            self._protocol.linger()
+        else:
+            self.real.close()
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
