@@ -13,6 +13,7 @@ from reconvene.index.languages.language import HOLDERS, Language
 MOST = 20_000
 """Definitions kept of one file; more is generated code."""
 _SIGNATURE = 160
+_HOLD_OTHERS = HOLDERS | {"function", "method", "heading"}
 _CODE = re.compile(r"[ \t]*[\w@$]")
 
 
@@ -67,10 +68,11 @@ def find(data: bytes, language: Language) -> list[Definition]:
             while around and found[around[-1]].indent >= left and found[around[-1]].kind in ("function", "method"):
                 around.pop()
         passed = end if end >= 0 else len(data)
-        parent = around[-1] if around else -1
+        parent = around[-1] if around and language.nested else -1
         if kind == "function" and parent >= 0 and found[parent].kind in HOLDERS:
             kind = "method"
-        around.append(len(found))
+        if kind in _HOLD_OTHERS:
+            around.append(len(found))
         found.append(Definition(name, kind, line, indent, parent, signature[:_SIGNATURE]))
         if len(found) >= MOST:
             break

@@ -107,6 +107,9 @@ class RootIndex:
 
         Args:
             workers: shared with other indexes; None for its own.
+
+        Raises:
+            ReconveneError: `search_failed` when it can neither be opened nor made.
         """
         return await asyncio.to_thread(cls._open, workspace, data_dir, limits, workers)
 
@@ -114,8 +117,13 @@ class RootIndex:
     def _open(cls, workspace: Workspace, data_dir: Path, limits: Limits, workers: Workers | None) -> RootIndex:
         name = hashlib.sha256(str(workspace.root).encode()).hexdigest()[:24]
         path = data_dir / "indexes" / f"{name}.db"
-        index = cls(workspace, limits, Store(path, version()), path, workers or Workers(), own_workers=workers is None)
-        index._with_whole_store(index._load)
+        try:
+            index = cls(
+                workspace, limits, Store(path, version()), path, workers or Workers(), own_workers=workers is None
+            )
+            index._with_whole_store(index._load)
+        except (OSError, apsw.Error) as e:
+            raise _unusable(workspace, e) from e
         return index
 
     # -- what is known
@@ -259,11 +267,7 @@ class RootIndex:
         except apsw.Error as e:
             if self._closing.is_set():
                 raise _closed() from None
-            sentence = (
-                f"The index of {self.workspace.name} cannot be written ({e}). "
-                "Check the space left and the permissions of the data folder."
-            )
-            raise ReconveneError("search_failed", sentence) from e
+            raise _unusable(self.workspace, e) from e
 
     def _with_whole_store(self, work: Callable[..., T], *args: object) -> T:
         """Do it; when the stored index turns out to be damaged, do it again with a new one."""
@@ -503,6 +507,14 @@ def _retrieved(task: asyncio.Task[Refresh]) -> None:
 def _urgency(path: str) -> tuple[bool, str]:
     """Source first: what is asked for while the rest is still being read is most likely there."""
     return role_of(path) not in ("source", "types"), path
+
+
+def _unusable(workspace: Workspace, e: Exception) -> ReconveneError:
+    sentence = (
+        f"The index of {workspace.name} cannot be kept ({e}). "
+        "Check the space left and the permissions of the folder `indexes` in the data folder."
+    )
+    return ReconveneError("search_failed", sentence)
 
 
 def _closed() -> ReconveneError:

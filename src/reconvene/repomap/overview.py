@@ -37,7 +37,8 @@ def headline(paths: list[str], *, partial: bool) -> str:
 
 
 def tree(paths: list[str], room: int) -> list[str]:
-    """Folders with the number of files of a known language in them, sources first, the large ones opened, and the files at the root that say what this is.
+    """Folders with the number of files of a known language in them, sources first, the large ones opened; then the files at the root
+    that say what this is.
 
     Args:
         room: characters.

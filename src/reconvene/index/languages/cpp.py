@@ -10,8 +10,8 @@ LANGUAGE = Language(
     aliases=("c++",),
     rules=(
         DEFINE,
-        Rule("class", rf"{_BEFORE}class[ \t]+{_ATTRIBUTES}({NAME})[^;(){{}}=\n>]*\s*\{{"),
-        Rule("struct", rf"{_BEFORE}(?:typedef[ \t]+)?(?:struct|union)[ \t]+{_ATTRIBUTES}({NAME})[^;(){{}}=\n>]*\s*\{{"),
+        Rule("class", rf"{_BEFORE}class[ \t]+{_ATTRIBUTES}({NAME})[^;(){{}}=\n]*\s*\{{"),
+        Rule("struct", rf"{_BEFORE}(?:typedef[ \t]+)?(?:struct|union)[ \t]+{_ATTRIBUTES}({NAME})[^;(){{}}=\n]*\s*\{{"),
         Rule("enum", rf"^[ \t]*(?:typedef[ \t]+)?enum[ \t]+(?:(?:class|struct)[ \t]+)?({NAME})[^;()={{}}\n]*\s*\{{"),
         Rule("module", rf"^[ \t]*(?:inline[ \t]+)?namespace[ \t]+(?:\w+::)*({NAME})[ \t]*\s*\{{"),
         Rule("type", rf"{_BEFORE}(?:using[ \t]+({NAME})[ \t]*=)"),

@@ -4,6 +4,7 @@ LANGUAGE = Language(
     name="go",
     globs=("*.go",),
     aliases=("golang",),
+    nested=False,
     rules=(
         Rule("function", rf"^func[ \t]+({NAME})[ \t]*[(\[]"),
         Rule("method", rf"^func[ \t]*\([^)\n]*\)[ \t]*({NAME})[ \t]*\("),

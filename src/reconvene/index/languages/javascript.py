@@ -4,7 +4,7 @@ _NAME = r"[A-Za-z_$\x80-\xff][\w$\x80-\xff]*"
 _EXPORT = r"^[ \t]*(?:export[ \t]+)?(?:default[ \t]+)?(?:declare[ \t]+)?"
 _MODIFIERS = r"(?:(?:public|private|protected|static|async|get|set|readonly|override|abstract|accessor)[ \t]+)*"
 # Parameters in balanced parentheses, one level deep.
-_PARAMETERS = r"\([^;{}()]*(?:\([^;{}()]*\)[^;{}()]*)*\)"
+_PARAMETERS = r"\([^;()]*(?:\([^;()]*\)[^;()]*)*\)"
 
 _SCRIPT = (
     Rule("function", rf"{_EXPORT}(?:async[ \t]+)?function[ \t]*\*?[ \t]*({_NAME})[ \t]*[(<]"),

@@ -55,6 +55,8 @@ class Language:
     aliases: tuple[str, ...] = ()
     not_names: frozenset[str] = frozenset()
     not_after: frozenset[str] = frozenset()
+    nested: bool = True
+    """A definition further right than the one before may be in it."""
 
     @cached_property
     def regex(self) -> Any:

@@ -1,0 +1,152 @@
+"""Files that hang or kill what reads them: only a worker dies, and the file is marked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import reconvene.index.workers as rooms
+from reconvene.errors import ReconveneError
+from reconvene.index.workers import Workers, WorkersClosed
+
+# A worker that is told by the file's content what to do: the real one, with its analysis replaced.
+STAND_IN = """
+import os, signal, sys, time
+sys.path.insert(0, {source!r})
+from reconvene.index import worker
+real = worker.answer
+def answer(data, codec, language):
+    if data == b"hang": time.sleep(60)
+    if data == b"spin":
+        while True: pass
+    if data == b"die": os._exit(1)
+    if data == b"eat": bytearray(2 * worker.MEMORY)
+    if data.startswith(b"once"):
+        mark = data.split()[1].decode()
+        if not os.path.exists(mark):
+            open(mark, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if data == b"environment": return worker.Analysis(" ".join(sorted(os.environ))[:16], 0, 0, " ".join(os.environ).encode(), os.getcwd().encode())
+    return real(data, codec, language)
+worker.answer = answer
+worker._confine()
+worker.serve(sys.stdin.buffer, sys.stdout.buffer)
+"""
+SOURCE = str(Path(rooms.__file__).parents[2])
+
+
+def stand_in(**changes: float) -> Workers:
+    return Workers(1, command=(sys.executable, "-c", STAND_IN.format(source=SOURCE)), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def odd() -> Workers:
+    return stand_in(seconds=0.4)
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [(b"hang", "poison: time"), (b"spin", "poison: time"), (b"die", "poison: died"), (b"eat", "poison: died")],
+    ids=["bad95-hangs", "bad95-spins", "bad95-dies", "bad95-eats-memory"],
+)
+def test_a_file_that_no_worker_survives_is_marked_and_the_next_is_read(
+    odd: Workers, content: bytes, state: str
+) -> None:
+    try:
+        assert odd.analyse(content, "python").state == state
+        assert odd.analyse(b"def next(): pass\n", "python").symbols == 1
+    finally:
+        odd.close()
+
+
+def test_without_the_deadline_the_file_would_hang_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control of the above: with the wait made endless, the call does not come back by itself."""
+    real = rooms._wait
+    monkeypatch.setattr(rooms, "_wait", lambda pipe, event, deadline: real(pipe, event, deadline + 3600))
+    workers = stand_in(seconds=0.05)
+    ended = threading.Event()
+
+    def read() -> None:
+        with pytest.raises(WorkersClosed):
+            workers.analyse(b"hang", "python")
+        ended.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert not ended.wait(0.5)
+    workers.close()
+    assert ended.wait(10)
+    thread.join()
+
+
+def test_a_worker_that_something_else_killed_costs_no_file(tmp_path: Path) -> None:
+    workers = stand_in()
+    try:
+        assert workers.analyse(f"once {tmp_path / 'mark'}".encode(), "python").state == "indexed"
+    finally:
+        workers.close()
+
+
+def test_a_killed_worker_is_replaced(workers: Workers) -> None:
+    assert workers.analyse(b"x = 1\n", "python").lines == 1
+    (pid,) = workers.pids()
+    os.kill(pid, signal.SIGKILL)
+    assert workers.analyse(b"x = 1\ny = 2\n", "python").lines == 2
+    assert workers.pids() != [pid]
+
+
+def test_closing_ends_the_processes_and_refuses_more() -> None:
+    workers = Workers(1)
+    workers.analyse(b"x = 1\n", "python")
+    (pid,) = workers.pids()
+    workers.close()
+    workers.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(WorkersClosed):
+        workers.analyse(b"x = 1\n", "python")
+
+
+def test_a_worker_gets_no_keys_and_not_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, odd: Workers
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = odd.analyse(b"environment", "python")
+    finally:
+        odd.close()
+    assert b"OPENAI_API_KEY" not in found.definitions
+    assert found.postings == b"/"
+
+
+def test_modules_of_the_current_folder_are_not_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "re.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "reconvene").mkdir()
+    (tmp_path / "reconvene/__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    workers = Workers(1)
+    try:
+        assert workers.analyse(b"x = 1\n", "python").state == "indexed"
+    finally:
+        workers.close()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_worker_that_does_not_start_is_no_reason_to_mark_a_file() -> None:
+    workers = Workers(1, command=(sys.executable, "-c", "raise SystemExit(3)"))
+    with pytest.raises(ReconveneError) as e:
+        workers.analyse(b"x = 1\n", "python")
+    assert e.value.code == "search_failed"
+    workers.close()
+
+
+def test_large_files_go_through(workers: Workers) -> None:
+    text = b"".join(b"def function_%d(): return %d\n" % (i, i) for i in range(20_000))
+    found = workers.analyse(text, "python")
+    assert (found.lines, found.symbols) == (20_000, 20_000)
