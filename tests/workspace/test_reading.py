@@ -141,27 +141,31 @@ def test_any_page_of_any_text(data: bytes, start: int, span: int | None, room: i
     assert read or not want
 
 
-def test_bad86_binary(root: Path, serve: Serve) -> None:
-    kinds = {
-        b"\x89PNG\r\n\x1a\n" + b"\0" * 20: "PNG image",
-        b"%PDF-1.7 no zero byte": "PDF document",
-        b"\x7fELF\x02": "ELF program",
-        b"a\0b": "binary data",
-        b"\xff\xfe\0\0a\0\0\0": "binary data",
-    }
-    for data, kind in kinds.items():
-        (root / "f").write_bytes(data)
-        with pytest.raises(ReconveneError) as e:
-            serve().read("f")
-        assert (e.value.code, e.value.details["size"], e.value.details["kind"]) == ("binary_file", len(data), kind)
-        assert decode_text(data) is None
-        assert serve().fingerprint("f") == blob_id(data)
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, "PNG image"),
+        (b"%PDF-1.7 no zero byte", "PDF document"),
+        (b"\x7fELF\x02", "ELF program"),
+        (b"a\0b", "binary data"),
+        (b"\xff\xfe\0\0a\0\0\0", "binary data"),
+    ],
+    ids=["bad86-png", "bad86-pdf", "bad86-elf", "bad86-nul", "bad86-utf32"],
+)
+def test_what_is_not_text_is_not_read(root: Path, serve: Serve, data: bytes, kind: str) -> None:
+    (root / "f").write_bytes(data)
+    with pytest.raises(ReconveneError) as e:
+        serve().read("f")
+    assert (e.value.code, e.value.details["size"], e.value.details["kind"]) == ("binary_file", len(data), kind)
+    assert decode_text(data) is None
+    assert serve().fingerprint("f") == blob_id(data)
 
 
-def test_bad87_a_terabyte_with_text_in_front(root: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("size", [1 << 30, 1 << 40], ids=["bad87-gigabyte", "bad87-terabyte"])
+def test_a_sparse_file_with_text_in_front(root: Path, serve: Serve, size: int) -> None:
     head = "".join(f"line {n}\n" for n in range(1, 2001))
     (root / "f").write_text(head)
-    os.truncate(root / "f", 1 << 40)
+    os.truncate(root / "f", size)
     workspace = serve(file_read=4096, line=1000)
     workspace.read("f")  # what is imported on the way is not the file's
     tracemalloc.start()
@@ -171,9 +175,9 @@ def test_bad87_a_terabyte_with_text_in_front(root: Path, serve: Serve) -> None:
     tracemalloc.stop()
     assert peak < 2_000_000
     assert got.text.startswith("line 1\nline 2\n")
-    assert (got.size, got.total_lines, got.truncated, got.next_start) == (1 << 40, None, True, got.end + 1)
+    assert (got.size, got.total_lines, got.truncated, got.next_start) == (size, None, True, got.end + 1)
     assert got.fingerprint == workspace.fingerprint("f")
-    assert got.fingerprint.startswith(f"big-{1 << 40}-")
+    assert got.fingerprint.startswith(f"big-{size}-")
     assert last.text.startswith("line 1999\nline 2000\n␀␀␀")
     assert "[line cut here: it has more than " in last.text
     assert (last.end, last.truncated, last.next_start) == (2001, True, None)
@@ -183,17 +187,20 @@ def test_bad87_a_terabyte_with_text_in_front(root: Path, serve: Serve) -> None:
         workspace.read_bytes("f", max_bytes=1 << 20)
 
 
-def test_bad87_a_hole_is_binary(root: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("size", [1 << 40], ids=["bad87-hole"])
+def test_a_hole_is_binary(root: Path, serve: Serve, size: int) -> None:
     (root / "f").touch()
-    os.truncate(root / "f", 1 << 40)
+    os.truncate(root / "f", size)
     with pytest.raises(ReconveneError, match="binary_file"):
         serve().read("f")
 
 
-def test_bad88_one_line_of_50_megabytes(root: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("char", ["x", "é", "🙂"], ids=["bad88-ascii", "bad88-two-bytes", "bad88-four-bytes"])
+def test_one_line_of_50_megabytes(root: Path, serve: Serve, char: str) -> None:
+    width = len(char.encode())
     with open(root / "f", "wb") as f:
         for _ in range(50):
-            f.write("é".encode() * 500_000)
+            f.write(char.encode() * (1_000_000 // width))
         f.write(b"\nlast\n")
     workspace = serve()
     tracemalloc.start()
@@ -202,7 +209,7 @@ def test_bad88_one_line_of_50_megabytes(root: Path, serve: Serve) -> None:
     tracemalloc.stop()
     assert peak < 4_000_000
     first, last = got.text.split("\n")
-    assert first.startswith("é" * 10_000 + " … [line cut here: it has 50,000,000 bytes]")
+    assert first.startswith(char * (20_000 // width) + " … [line cut here: it has 50,000,000 bytes]")
     assert (last, got.total_lines, got.truncated, got.next_start) == ("last", 2, True, None)
 
 
