@@ -67,8 +67,6 @@ const AGAIN_MS = 2_000
 const AGAIN_CAP_MS = 30_000
 /** Bytes of a frame that the server takes (its limit `frame`). */
 const FRAME_BYTES = 1024 ** 2
-/** How long to wait for the first missed event before saying that there was none. */
-const QUIET_MS = 600
 
 export class Client {
   state: ClientState
@@ -86,10 +84,9 @@ export class Client {
   private connected = false
   private missed = 0
   /** The command that was this connection's first frame. */
-  private opening: string | null = null
+  private opening: Entry | null = null
   /** Of entries that the server asked to send later. */
   private readonly delays = new Map<string, { tries: number; waiting: boolean; cancel: () => void }>()
-  private cancelQuiet = () => {}
   private readonly subscribers = new Set<(state: ClientState) => void>()
 
   constructor(options: Options = {}) {
@@ -141,7 +138,6 @@ export class Client {
   /** Leaves the session: the run goes on without us. Returns what a later client can resume from. */
   stop(): { session: string | null; held: Held } {
     this.link.stop()
-    this.cancelQuiet()
     for (const { cancel } of this.delays.values()) cancel()
     this.delays.clear()
     return { session: this.session, held: this.held }
@@ -236,8 +232,7 @@ export class Client {
   private linked(link: LinkState): void {
     if (link.phase !== 'live') {
       this.attached = false
-      this.cancelQuiet()
-    }
+      }
     this.publish(link.phase === 'live' ? { link } : { link, synced: false })
   }
 
@@ -249,7 +244,7 @@ export class Client {
       const [entry] = this.outbox.waiting(null)
       const config: Config = this.root === null ? {} : { root_directory: this.root }
       if (entry?.frame.type === 'default') {
-        this.opening = entry.id
+        this.opening = entry
         return { ...entry.frame, ...binding, config: { ...config, ...entry.frame.config } }
       }
       return { type: 'hello', ...binding, config }
@@ -308,15 +303,13 @@ export class Client {
     this.connected = true
     this.publish({ session: content, view: this.held.view, synced: false, outbox: this.mine() })
     for (const entry of this.outbox.waiting(id)) {
-      if (entry.id !== this.opening && !this.delays.get(entry.id)?.waiting) this.send(entry)
+      if (entry.id !== this.opening?.id && !this.delays.get(entry.id)?.waiting) this.send(entry)
     }
-    if (content.mode === 'resume') this.cancelQuiet = this.world.later(QUIET_MS, () => this.missed === 0 && this.caughtUp(true))
   }
 
   private caughtUp(synced: boolean | null | undefined): void {
     const { session } = this.state
     if (!synced || this.state.synced || !session) return
-    this.cancelQuiet()
     const { mode, reason } = session
     const told = this.returning && mode !== 'plain' ? { mode, reason, missed: this.missed, at: this.world.now() } : null
     this.publish({ synced: true, resumed: told ?? this.state.resumed })
@@ -324,6 +317,11 @@ export class Client {
 
   private forget(): void {
     this.held = NOTHING
+    if (this.opening) {
+      // The first frame's prompt went to another session at the same time; its id leads there.
+      this.outbox.add({ ...this.opening, session: null })
+      this.session = null
+    }
     this.publish({ view: emptyView })
   }
 

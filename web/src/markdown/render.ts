@@ -71,6 +71,8 @@ export function sanitize(html: string, tags: readonly string[] = TAGS, attribute
   return DOMPurify.sanitize(html, {
     ALLOWED_TAGS: [...tags],
     ALLOWED_ATTR: [...attributes],
+    // DOMPurify takes every other attribute's value for an address, and would drop it for not being one.
+    ADD_URI_SAFE_ATTR: attributes.filter((name) => name !== 'href'),
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,

@@ -36,11 +36,14 @@ export function split(source: string, finished: boolean, before: Split = EMPTY):
   Object.assign(lexer.tokens.links, grows ? before.links : {})
   const tokens = lexer.lex(rest)
   const blocks = [...kept]
+  let at = 0
   for (const token of tokens) {
+    // A token's `raw` is as long as its source, but blank ends of lists are tidied in it.
+    const raw = rest.slice(at, (at += token.raw.length))
     const last = blocks.at(-1)
-    if (token.type !== 'space' && token.type !== 'def') blocks.push({ raw: token.raw, token })
-    else if (last && blocks.length > kept.length) blocks[blocks.length - 1] = { ...last, raw: last.raw + token.raw }
-    else blocks.push({ raw: token.raw, token: null })
+    if (token.type !== 'space' && token.type !== 'def') blocks.push({ raw, token })
+    else if (last && blocks.length > kept.length) blocks[blocks.length - 1] = { ...last, raw: last.raw + raw }
+    else blocks.push({ raw, token: null })
   }
   // A block whose text is as it was stays the same object: nothing is drawn again.
   const sameLinks = Object.keys(before.links).length === Object.keys(tokens.links).length

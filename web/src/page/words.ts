@@ -7,7 +7,7 @@ export const count = (n: number, one: string, many = `${one}s`): string => `${n.
 export interface LinkWords {
   text: string
   /** Beside it: what there is to do. */
-  action: 'try now' | 'connect again' | null
+  action: 'try now' | null
   tone: 'good' | 'busy' | 'bad'
   /** More, for whoever wants to know. */
   title: string
@@ -44,7 +44,6 @@ export function linkWords(link: LinkState, resumed: Resumed | null, waiting: num
     }
     case 'stopped':
       return words(link.reason === 'sign-in' ? 'Signed out' : 'Disconnected', 'bad', {
-        action: link.reason === 'gone' ? null : 'connect again',
         title: link.message,
       })
     case 'live':
