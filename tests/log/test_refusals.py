@@ -225,10 +225,8 @@ def test_bad130_the_lock_ends_with_the_process_and_its_children_do_not_keep_it(t
     server = os.fork()
     if server == 0:
         DataFolder.claim(tmp_path)
-        child = os.fork()
-        if child == 0:
-            signal.pause()
-        os.write(tell, f"{child}\n".encode())
+        if os.fork() == 0:  # it says so itself: only once it runs has it let go of the lock
+            os.write(tell, f"{os.getpid()}\n".encode())
         signal.pause()
     child = int(os.read(ready, 32))
     try:
