@@ -55,8 +55,8 @@ class Pattern:
 def parse_pattern(line: bytes) -> Pattern | None:
     """None for a blank line, a comment, and what can match nothing.
 
-    >>> parse_pattern(b"!/doc/*.txt")
-    Pattern(regex=b'doc/[^/\\\\x00]*\\\\.txt\\\\x00?', negated=True)
+    >>> parse_pattern(b"# comment"), parse_pattern(b"[a"), parse_pattern(b"!*.py").negated
+    (None, None, True)
     """
     line = line.removesuffix(b"\r")
     if line.startswith(b"#"):
