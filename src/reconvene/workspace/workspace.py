@@ -22,10 +22,10 @@ class Workspace:
     A `path` is relative to the root with "/" between its names, as `listing` gives it or as `display_path` shows it.
     """
 
-    def __init__(self, jail: Jail, limits: Limits, name: str | None = None) -> None:
+    def __init__(self, jail: Jail, limits: Limits) -> None:
         self.root = Path(jail.root)
         """Real path."""
-        self.name = name or display_path(self.root.name)
+        self.name = display_path(self.root.name)
         """Folder name; `Roots` makes it unique."""
         self.limits = limits
         self._jail = jail
