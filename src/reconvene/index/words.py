@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
+from threading import local
 from typing import Protocol
 from zlib import crc32
 
@@ -52,11 +53,16 @@ def whole(joined: str) -> str | None:
     return "=" + joined if 3 < len(joined) <= _LONGEST_WHOLE else None
 
 
-@cache
-def _stemmer() -> _Stemmer:
-    from snowballstemmer.english_stemmer import EnglishStemmer
+_own = local()
 
-    found: _Stemmer = EnglishStemmer()
+
+def _stemmer() -> _Stemmer:
+    """This thread's: a stemmer works on the word in its own fields, so two threads must not share one."""
+    found: _Stemmer | None = getattr(_own, "stemmer", None)
+    if found is None:
+        from snowballstemmer.english_stemmer import EnglishStemmer
+
+        found = _own.stemmer = EnglishStemmer()
     return found
 
 
