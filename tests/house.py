@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_ai.models import Model
 
+from example import FILES
 from reconvene.config import Limits, Settings
 from reconvene.index import Indexes
 from reconvene.log.feed import Feed
@@ -118,20 +119,6 @@ class House:
 
     async def close(self) -> None:
         await self.crash()
-
-
-HUB = """\
-class Hub:
-    def sweep(self, now):
-        \'\'\'Remove idle sessions.\'\'\'
-        return [s for s in self.sessions if s.idle(now)]
-"""
-SESSION = """\
-class Session:
-    def idle(self, now):
-        return now - self.last_active > 3600
-"""
-FILES = {"src/hub.py": HUB, "src/session.py": SESSION, "README.md": "# Example\n\nA hub of sessions.\n"}
 
 
 def contents(rows: list[Row], type: str, run_id: str | None = None) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import apsw
 
-from house import FILES
+from example import FILES
 from reconvene.cli.client import Address, Client, Lost
 from reconvene.cli.link import Happening, Link, Receipt, Settled, new_id
 from reconvene.protocol.view import reduce
@@ -32,6 +32,7 @@ from reconvene.protocol.view import reduce
 PATIENCE = 12.0
 """Seconds for a run of half a second to end after the last death. Shorter than a heartbeat, which would hide a lost wake-up."""
 TRIALS_A_FOLDER = 8
+COLUMNS = ("session_id", "seq", "type", "content", "run_id", "item_id", "parent_id", "at", "key", "public")
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Servers:
             token = (self.data / "owner.token").read_text().strip()
         except (OSError, ValueError):
             return None
-        return Address(f"http://127.0.0.1:{server['port']}", token) if server["pid"] == self.pid else None
+        return Address(f"ws://127.0.0.1:{server['port']}/ws", token) if server["pid"] == self.pid else None
 
     def rows(self) -> list[dict[str, Any]]:
         """Every row on disk, read from a copy, as a server that starts now would find them."""
@@ -102,11 +103,14 @@ class Servers:
                     shutil.copy(source, Path(copy) / f"c.db{suffix}")
             db = apsw.Connection(str(Path(copy) / "c.db"))
             try:
-                names = ["session_id", "seq", "type", "content", "run_id", "item_id", "parent_id", "key", "public"]
-                found = db.execute(f"select {', '.join(names)} from event order by session_id, seq")
+                names = list(COLUMNS)
+                columns = ", ".join("s.id" if n == "session_id" else f"e.{n}" for n in names)
+                found = db.execute(f"select {columns} from event e join session s on s.n = e.session order by place")
                 return [dict(zip(names, row, strict=True)) for row in found]
-            except apsw.SQLError:
-                return []  # killed before the first migration
+            except apsw.SQLError as e:
+                if "no such table" in str(e):
+                    return []  # killed before the first migration
+                raise
             finally:
                 db.close()
 
@@ -131,7 +135,7 @@ async def preloaded() -> AsyncIterator[asyncio.subprocess.Process]:
     program = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
     environ = {k: v for k, v in os.environ.items() if not k.startswith("RECONVENE_")}
     process = await asyncio.create_subprocess_exec(
-        *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environ | {"PYTHONSAFEPATH": "1"}
+        *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environ
     )
     assert process.stdin and process.stdout
     assert await process.stdout.readline() == b"ready\n"
@@ -169,7 +173,8 @@ class Trial:
             answering = asyncio.create_task(self.answer(client))
             try:
                 for _ in range(self.deaths):
-                    await self.die(client)
+                    if not self.done():
+                        await self.die(client)
                 async with asyncio.timeout(PATIENCE):
                     await sending
                     while not self.done():
@@ -189,10 +194,19 @@ class Trial:
 
     async def die(self, client: Client) -> None:
         """Wait for a random moment, kill, note what was on disk, start again."""
-        if self.rng.random() < 0.35:
-            await asyncio.sleep(self.rng.uniform(0, 0.02))
-        else:
-            await asyncio.sleep(self.rng.uniform(0.02, 0.7))
+        match self.rng.choice(["at once", "soon", "seen", "seen", "seen"]):
+            case "at once":
+                await asyncio.sleep(self.rng.uniform(0, 0.01))
+            case "soon":
+                await asyncio.sleep(self.rng.uniform(0, 0.5))
+            case "seen":  # the client is back and the run goes on
+                connections = client.connections
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(3):
+                        while client.connections == connections and self.tally.kills:
+                            self.changed.clear()
+                            await self.changed.wait()
+                await asyncio.sleep(self.rng.uniform(0, 0.4))
         if self.rng.random() < 0.2:
             await client.drop()
         await self.servers.kill()
@@ -254,11 +268,24 @@ def check(servers: Servers, trials: list[Trial], tally: Tally) -> None:
         for kind, count in (("model", 4), ("tool_return", 7)):
             if (found := sum(r["type"] == kind for r in rows)) != count:
                 wrong.append(f"{found} rows of {kind}, {count} expected")
-        public = [{**r, "content": json.loads(r["content"])} for r in rows if r["public"]]
-        if reduce(public).to_json() != trial.link.follower.view.to_json():
-            wrong.append("the client shows something else than the log")
+        public = [{**r, "at": round(r["at"], 3), "content": json.loads(r["content"])} for r in rows if r["public"]]
+        shown = trial.link.follower.view.to_json()
+        if reduce(public).to_json() != shown:
+            wrong.append(
+                f"the client shows something else than the log: {differences(reduce(public).to_json(), shown)}"
+            )
         tally.attempts[max((json.loads(r["content"])["attempt"] for r in rows if r["type"] == "run"), default=0)] += 1
         tally.violations += [f"{session} in {servers.folder}: {w}" for w in wrong]
+
+
+def differences(log: Any, client: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, a line each."""
+    if isinstance(log, dict) and isinstance(client, dict):
+        keys = [*log, *(k for k in client if k not in log)]
+        return [d for k in keys for d in differences(log.get(k), client.get(k), f"{path}.{k}")]
+    if isinstance(log, list) and isinstance(client, list) and len(log) == len(client):
+        return [d for i, (a, b) in enumerate(zip(log, client, strict=True)) for d in differences(a, b, f"{path}[{i}]")]
+    return [] if log == client else [f"{path}: log {json.dumps(log)[:200]}, client {json.dumps(client)[:200]}"]
 
 
 async def campaign(kills: int, seed: int, mutation: str = "none", *, until_violation: bool = False) -> Tally:
