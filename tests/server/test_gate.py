@@ -377,7 +377,7 @@ async def test_every_route_asks_for_a_credential(tmp_path: Path) -> None:
                     assert answer.status in (200, 403, 405), path
                 else:
                     assert answer.status == 401, (method, path)
-        assert OPEN_PATHS == {"/healthz", "/sign-in"}
+        assert {"/healthz", "/sign-in"} == OPEN_PATHS
 
 
 async def test_a_websocket_is_refused_before_the_upgrade(tmp_path: Path) -> None:

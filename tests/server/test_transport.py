@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import struct
 import time
@@ -51,10 +52,8 @@ class Raw:
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
-        try:
+        with contextlib.suppress(ConnectionError):
             await self.writer.drain()
-        except ConnectionError:
-            pass
 
     async def close_code(self, patience: float = 8.0) -> int:
         """The code of the close frame; 1006 when the connection ended without one."""

@@ -496,7 +496,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_resumes(tmp_path: Path
                 while len(server.services.connections) > 1:
                     await asyncio.sleep(0.02)
             assert server.services.metrics.slow_clients == 1
-            with pytest.raises(Exception):  # noqa: B017, PT011
+            with pytest.raises(Exception):  # noqa: B017
                 while True:
                     await slow.recv()
         async with server.connect() as again:

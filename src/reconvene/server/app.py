@@ -55,7 +55,10 @@ class App:
         except ReconveneError as error:
             if not started:
                 self.services.metrics.bad_inputs[error.code] += 1
-                await respond_problem(scope, send, error)
+                if error.code == "not_found":
+                    await missing(scope, send, error)
+                else:
+                    await respond_problem(scope, send, error)
         except Exception as error:
             if started:  # the API has answered with an id of its own already
                 return
@@ -80,18 +83,14 @@ class App:
             api = await self.warm()
             await api(scope, receive, send)
         elif path == "/api":
-            await missing(scope, send)
+            raise ReconveneError("not_found", "The API is below /api/; /api/openapi.json describes it.")
         else:
             await self._only_reads(scope, send, self.page)
 
     @staticmethod
     async def _only_reads(scope: Scope, send: Send, answer: Any) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            allow = [(b"allow", b"GET, HEAD")]
-            await respond_problem(
-                scope, send, ReconveneError("method_not_allowed", "This address is only read."), extra=allow
-            )
-            return
+            raise ReconveneError("method_not_allowed", "This address is only read.", allow="GET, HEAD")
         await answer(scope, send)
 
     async def _healthz(self, scope: Scope, send: Send) -> None:

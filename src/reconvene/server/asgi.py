@@ -105,6 +105,8 @@ async def respond_problem(
     extra: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     body = json.dumps(problem(error, status)).encode()
+    if "allow" in error.details:
+        extra = [(b"allow", str(error.details["allow"]).encode()), *extra]
     await respond(
         scope,
         send,

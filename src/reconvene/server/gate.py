@@ -194,7 +194,8 @@ class Gate:
 
     def check_method(self, scope: Scope) -> None:
         if scope["type"] == "http" and scope["method"] not in METHODS:
-            raise ReconveneError("method_not_allowed", f"This server takes {', '.join(sorted(METHODS))}.")
+            known = ", ".join(sorted(METHODS))
+            raise ReconveneError("method_not_allowed", f"This server takes {known}.", allow=known)
 
     def check_origin(self, scope: Scope) -> None:
         """Browsers always send Origin with a WebSocket handshake and with unsafe requests; `null` is nobody's."""
@@ -255,8 +256,6 @@ class Gate:
             await receive()  # websocket.connect
         if error.code == "unauthorized":
             await unauthorized(scope, send, error)
-        elif error.code == "method_not_allowed":
-            await respond_problem(scope, send, error, extra=[(b"allow", ", ".join(sorted(METHODS)).encode())])
         else:
             await respond_problem(
                 scope, send, error, extra=[(b"connection", b"close")] if error.code == "too_large" else []

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconvene.errors import ReconveneError
 from reconvene.server.asgi import Headers, Scope, Send, header, headers, respond
 from reconvene.server.credentials import Credentials
-from reconvene.server.pages import missing, not_built
+from reconvene.server.pages import not_built
 
 STATIC = Path(__file__).parent.parent / "static"
 SAMPLE = Path(__file__).parent / "sample"
@@ -94,8 +95,7 @@ class Page:
         else:
             file = self._static.find(path[1:])
         if file is None:
-            await missing(scope, send)
-            return
+            raise ReconveneError("not_found", "There is nothing at this address.")
         await self._send(scope, send, file)
 
     async def _send(self, scope: Scope, send: Send, file: _File) -> None:
@@ -114,7 +114,10 @@ class Page:
     async def _renewed(self, scope: Scope) -> Headers:
         """The cookie once more, so that a sign-in that is used lasts."""
         principal = scope["state"]["principal"]
-        if principal.kind != "cookie" or not await self._credentials.seen(principal):
+        try:
+            if principal.kind != "cookie" or not await self._credentials.seen(principal):
+                return []
+        except ReconveneError:  # the store does not take it now: no reason to withhold the page
             return []
         value = self._credentials.cookie_value(principal, headers(scope, b"cookie"))
         if value is None:

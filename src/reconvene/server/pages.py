@@ -94,8 +94,7 @@ async def not_built(scope: Scope, send: Send) -> None:
     await respond(scope, send, 503, body, "text/html; charset=utf-8", [*_POLICY, (b"retry-after", b"10")])
 
 
-async def missing(scope: Scope, send: Send) -> None:
-    error = ReconveneError("not_found", "There is nothing at this address.")
+async def missing(scope: Scope, send: Send, error: ReconveneError) -> None:
     if not wants_page(scope):
         await respond_problem(scope, send, error)
         return

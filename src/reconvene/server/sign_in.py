@@ -12,13 +12,7 @@ from reconvene.server.pages import link_used
 
 async def sign_in(scope: Scope, send: Send, credentials: Credentials) -> None:
     if scope["method"] != "GET":
-        await respond_problem(
-            scope,
-            send,
-            ReconveneError("method_not_allowed", "A sign-in link is opened with GET."),
-            extra=[(b"allow", b"GET")],
-        )
-        return
+        raise ReconveneError("method_not_allowed", "A sign-in link is opened with GET.", allow="GET")
     if b"prefetch" in (header(scope, b"sec-purpose") or b""):
         # A browser that loads a link on speculation must not use it up.
         await respond(scope, send, 204, b"", "text/plain")
