@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from reconvene.errors import ReconveneError
@@ -125,15 +127,17 @@ def listener(port: int) -> int | None:
     if not inodes:
         return None
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        try:
-            for descriptor in (process / "fd").iterdir():
-                if os.readlink(descriptor) in inodes:
-                    return int(process.name)
-        except OSError:  # another user's, or gone this moment
-            continue
+        if process.name.isdigit() and not inodes.isdisjoint(_open_files(process / "fd")):
+            return int(process.name)
     return None
+
+
+def _open_files(descriptors: Path) -> Iterator[str]:
+    """What a process has open; nothing for another user's."""
+    with contextlib.suppress(OSError):
+        for descriptor in descriptors.iterdir():
+            with contextlib.suppress(OSError):  # closed this moment
+                yield os.readlink(descriptor)
 
 
 def _command(pid: int | None) -> str:
