@@ -53,7 +53,8 @@ module.exports.parse = function (x) {}
 Router.prototype.use = function use(fn) {
 """,
         [
-            "class Router", "method Router.secret", "method Router.get", "method Router.on", "function plain", "function handler",
+            "class Router", "method Router.secret", "method Router.get",
+            "method Router.on", "function plain", "function handler",
             "constant LIMIT", "function parse", "function use",
         ],
     ),
@@ -78,7 +79,8 @@ namespace Util {
 }
 """,
         [
-            "interface Options", "method Options.close", "type Id", "enum Color", "class Store", "method Store.constructor",
+            "interface Options", "method Options.close", "type Id",
+            "enum Color", "class Store", "method Store.constructor",
             "method Store.load", "module Util", "method Util.helper",
         ],
     ),
@@ -120,7 +122,8 @@ mod tests { }
 unsafe extern "C" fn callback() {}
 """,
         [
-            "constant LIMIT", "struct Parser", "enum Token", "interface Visit", "impl Parser", "method Parser.visit", "method Parser.next",
+            "constant LIMIT", "struct Parser", "enum Token", "interface Visit",
+            "impl Parser", "method Parser.visit", "method Parser.next",
             "type Result", "macro ensure", "module tests", "function callback",
         ],
     ),
@@ -143,7 +146,8 @@ public final class Cache<K, V> extends Base {
 }
 """,
         [
-            "class Cache", "constant Cache.MAX_SIZE", "method Cache.Cache", "method Cache.load", "method Cache.close", "interface Cache.Listener",
+            "class Cache", "constant Cache.MAX_SIZE", "method Cache.Cache",
+            "method Cache.load", "method Cache.close", "interface Cache.Listener",
             "enum Cache.Mode", "class Cache.Point",
         ],
     ),
@@ -215,7 +219,8 @@ int main(int argc, char** argv) {
 }
 """,
         [
-            "module shop", "class Cache", "method Cache.Cache", "method Cache.~Cache", "method Cache.put", "struct Point", "enum Mode",
+            "module shop", "class Cache", "method Cache.Cache", "method Cache.~Cache",
+            "method Cache.put", "struct Point", "enum Mode",
             "type Id", "method all", "function main",
         ],
     ),
@@ -238,8 +243,10 @@ int main(int argc, char** argv) {
 }
 """,
         [
-            "module Shop.Core", "class Shop.Core.Cart", "constant Shop.Core.Cart.Max", "constant Shop.Core.Cart.Count", "method Shop.Core.Cart.Cart",
-            "method Shop.Core.Cart.LoadAsync", "method Shop.Core.Cart.Total", "interface Shop.Core.IStore", "class Shop.Core.Point", "enum Shop.Core.Mode",
+            "module Shop.Core", "class Shop.Core.Cart", "constant Shop.Core.Cart.Max",
+            "constant Shop.Core.Cart.Count", "method Shop.Core.Cart.Cart",
+            "method Shop.Core.Cart.LoadAsync", "method Shop.Core.Cart.Total", "interface Shop.Core.IStore",
+            "class Shop.Core.Point", "enum Shop.Core.Mode",
         ],
     ),
     "a.rb": (
@@ -257,7 +264,8 @@ int main(int argc, char** argv) {
 end
 """,
         [
-            "module Shop", "constant Shop.LIMIT", "class Shop.Cart", "method Shop.Cart.items", "method Shop.Cart.initialize",
+            "module Shop", "constant Shop.LIMIT", "class Shop.Cart",
+            "method Shop.Cart.items", "method Shop.Cart.initialize",
             "method Shop.Cart.load!", "method Shop.Cart.empty?",
         ],
     ),
@@ -274,7 +282,8 @@ trait Logs { }
 function helper() { }
 """,
         [
-            "constant LIMIT", "class Cart", "constant Cart.MAX", "method Cart.load", "method Cart.items", "interface Store",
+            "constant LIMIT", "class Cart", "constant Cart.MAX",
+            "method Cart.load", "method Cart.items", "interface Store",
             "class Logs", "function helper",
         ],
     ),
@@ -293,7 +302,8 @@ typealias Id = Int
 let limit = 3
 """,
         [
-            "class Cart", "method Cart.init", "method Cart.add", "struct Point", "enum Mode", "interface Store", "impl Cart",
+            "class Cart", "method Cart.init", "method Cart.add", "struct Point",
+            "enum Mode", "interface Store", "impl Cart",
             "type Id", "constant limit",
         ],
     ),
@@ -363,7 +373,8 @@ def test_definitions_of(name: str) -> None:
 
 def test_every_language_with_rules_compiles_to_a_linear_time_pattern() -> None:
     assert {x.name for x in LANGUAGES.values() if x.rules} >= {
-        "python", "javascript", "typescript", "go", "rust", "java", "kotlin", "c", "cpp", "csharp", "ruby", "php", "swift", "scala",
+        "python", "javascript", "typescript", "go", "rust", "java", "kotlin",
+        "c", "cpp", "csharp", "ruby", "php", "swift", "scala",
         "lua", "bash", "markdown",
     }  # fmt: skip
     for language in LANGUAGES.values():

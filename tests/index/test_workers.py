@@ -31,7 +31,8 @@ def answer(data, codec, language):
         if not os.path.exists(mark):
             open(mark, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
-    if data == b"environment": return worker.Analysis(" ".join(sorted(os.environ))[:16], 0, 0, " ".join(os.environ).encode(), os.getcwd().encode())
+    if data == b"environment":
+        return worker.Analysis("told", 0, 0, " ".join(os.environ).encode(), os.getcwd().encode())
     return real(data, codec, language)
 worker.answer = answer
 worker._confine()

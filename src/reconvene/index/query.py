@@ -152,7 +152,7 @@ def parse(text: str, limits: Limits) -> Query:
     defining = tuple(sorted({_SEPARATORS.split(name)[-1] for name in found.get("def", ())}))
     terms = _terms(rest)
     names, single = _names(rest)
-    if not terms and not phrases and not defining:
+    if not (terms or names or phrases or defining):
         what = "The search has filters, but nothing to look for" if found else "The search has no word and no name"
         raise ReconveneError("invalid_field", f"{what}. Add words or names.", field="query")
 

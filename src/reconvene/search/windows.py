@@ -138,7 +138,7 @@ class FileWindows:
         if last - first + 1 > LINES:
             return self._cut(line, first, last, symbol, weight)
         parent = self._definitions[i].parent
-        while parent >= 0:
+        while parent >= 0 and self._definitions[parent].kind != "heading":
             outer = self._extents.of(parent)
             if not (outer[0] <= first and last <= outer[1]) or outer[1] - outer[0] + 1 > LINES:
                 break
