@@ -16,14 +16,14 @@ SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 async def test_thirty_kills_lose_nothing() -> None:
     tally = await campaign(30, SEED)
     print(tally)
-    assert not tally.violations, tally.violations
+    assert not tally.violations, "\n".join(tally.violations)
 
 
 @pytest.mark.long
 async def test_hundreds_of_kills_lose_nothing() -> None:
     tally = await campaign(int(os.environ.get("KILLS", "300")), SEED)
     print(tally)
-    assert not tally.violations, tally.violations
+    assert not tally.violations, "\n".join(tally.violations)
 
 
 @pytest.mark.long

@@ -73,6 +73,13 @@ def test_a_waiting_run_goes_on_when_one_of_its_questions_is_answered() -> None:
     assert state.runnable() is state.runs["r1"] and state.settled["q1"] == ("a", "page")
 
 
+def test_a_run_that_was_answered_while_it_was_unloaded_goes_on() -> None:
+    asked = ("question", "r1", {"id": "q1", "text": "which?"})
+    answered = ("answered", "r1", {"id": "q1", "answer": "a"})
+    state = folded(*QUEUED, run("r1", "running"), asked, answered, run("r1", "waiting"))
+    assert state.runnable() is state.runs["r1"]
+
+
 def test_the_end_of_a_run_closes_its_questions() -> None:
     state = folded(
         *QUEUED,

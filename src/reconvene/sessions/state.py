@@ -127,8 +127,9 @@ class SessionState:
     def runnable(self) -> RunState | None:
         """The run that can make a step now: one that was begun and does not wait, else the first of the queue."""
         if run := self.active:
-            if run.status == "waiting" and not run.cancelled and all(q in self.pending for q in run.waiting_on):
-                return None
+            unanswered = bool(run.waiting_on) and run.waiting_on <= self.pending.keys()
+            if run.status == "waiting" and not run.cancelled and unanswered:
+                return None  # with nothing to wait for it was answered in the moment in which it was unloaded
             return run
         return next(iter(self.queue), None)
 
