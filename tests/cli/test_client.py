@@ -266,6 +266,18 @@ async def test_a_wrong_token_stops_it_and_everybody_who_waits() -> None:
                 await client.synced()
 
 
+async def test_a_refused_hello_stops_it() -> None:
+    async def refuses(peer: Peer) -> None:
+        await peer.get()
+        content = {"code": "root_mismatch", "message": "Another root.", "retryable": False, "details": {}}
+        await peer.send({"type": "nack", "reply_to": None, "content": content})
+        await peer.rest()
+
+    async with server(refuses) as where, Client(where, link(follower=Follower(SESSION))) as client:
+        with pytest.raises(ReconveneError, match="Another root"):
+            await client.synced()
+
+
 async def test_it_waits_for_a_server_and_follows_it_to_another_port() -> None:
     asked = 0
 

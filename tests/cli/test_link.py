@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from reconvene.cli.link import Advanced, Broken, HeldBack, Link, Notice, Opened, Receipt, Replaced, Settled, new_id
+from reconvene.cli.link import (
+    Advanced,
+    Broken,
+    HeldBack,
+    Link,
+    Notice,
+    Opened,
+    Receipt,
+    Replaced,
+    Settled,
+    TurnedAway,
+    new_id,
+)
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
 
@@ -146,6 +158,24 @@ def test_a_refusal_without_a_name_is_of_the_only_frame_there_is() -> None:
     refused = {"code": "invalid_json", "message": "No.", "retryable": False, "details": {}}
     (settled,) = receive(tested, {"type": "nack", "reply_to": None, "content": refused})
     assert settled.id == "x"
+
+
+def test_a_server_that_took_us_for_a_plain_client_has_refused_the_first_frame() -> None:
+    tested = link()
+    tested.put({"type": "default", "content": "x", "id": "x"})
+    content = {"code": "too_large", "message": "Shorten it.", "retryable": False, "details": {}}
+    (settled,) = receive(tested, {"type": "error", "content": content})
+    assert (settled.id, settled.error.code) == ("x", "too_large")
+
+
+def test_a_refused_hello_is_told_from_a_refusal_later() -> None:
+    tested = link(follower=Follower(SESSION))
+    content = {"code": "root_mismatch", "message": "No.", "retryable": False, "details": {}}
+    refused = {"type": "nack", "reply_to": None, "content": content}
+    tested.opening()
+    (before,) = receive(tested, refused)
+    assert isinstance(before, TurnedAway)
+    assert receive(tested, session(), refused)[1:] == [Notice("root_mismatch", "No.")]
 
 
 def test_another_session_makes_the_cursor_worthless() -> None:

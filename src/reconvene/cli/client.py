@@ -21,7 +21,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from reconvene.cli.link import After, Broken, Frame, Happening, HeldBack, Link, Opened, Receipt, Settled
+from reconvene.cli.link import After, Broken, Frame, Happening, HeldBack, Link, Opened, Receipt, Settled, TurnedAway
 from reconvene.errors import ReconveneError
 
 OPEN_TIME = 10.0
@@ -200,6 +200,8 @@ class Client:
                     if isinstance(happening, Broken):
                         await socket.close(happening.code, happening.reason[:100])
                         return happening.code, happening.reason
+                    if isinstance(happening, TurnedAway):
+                        raise happening.error
                     self._happened(happening)
         except ConnectionClosed as e:
             close = e.rcvd or e.sent

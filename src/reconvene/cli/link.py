@@ -100,7 +100,14 @@ class After:
     error: ReconveneError | None = None
 
 
-Happening = Opened | Replaced | Advanced | Settled | HeldBack | Notice | Broken
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The server refuses the attaching frame itself; sending it again would change nothing."""
+
+    error: ReconveneError
+
+
+Happening = Opened | Replaced | Advanced | Settled | HeldBack | Notice | Broken | TurnedAway
 
 
 @dataclass
@@ -126,6 +133,8 @@ class Link:
     _cap: float = 10.0
     _spread: float = 0.0
     _tries: int = 0
+    _attached: bool = False
+    """Whether the server has said which session this connection is on."""
 
     @property
     def session_id(self) -> str | None:
@@ -143,13 +152,14 @@ class Link:
     def opening(self) -> list[Frame]:
         """What to send on a new connection: the attaching frame, then everything that has no answer yet."""
         known = self.follower.connect()
+        self._attached = False
         binding = {"proto": PROTO, "client": self.client}
         waiting = list(self.outbox.values())
         first = next((f for f in waiting if f["type"] == "default"), None) if known["session_id"] is None else None
         if first is not None:
             # The prompt itself attaches: its id finds the session again when only the answer was lost.
             waiting.remove(first)
-            return [{**first, **binding}, *waiting]
+            return [{**binding, **first}, *waiting]
         config = {k: v for k, v in (self.config | known).items() if v is not None}
         return [{"type": "hello", **binding, "config": config}, *waiting]
 
@@ -165,6 +175,8 @@ class Link:
                     return self._durable(frame)
                 case "ack" | "nack":
                     return self._settle(kind, frame["reply_to"], content)
+                case "error":  # a server that took our first frame for that of a plain client
+                    return self._settle("nack", None, content)
                 case "notice":
                     return [Notice(content["code"], content["message"])]
                 case "goodbye":
@@ -179,6 +191,7 @@ class Link:
             # A session of another name has another log: the cursor means nothing there.
             self.follower.cursor = None
         self.follower.receive(frame)
+        self._attached = True
         self.heartbeat = content["hb_ms"] / 1000
         retry = content["retry"]
         self._base, self._cap, self._spread = (retry[k] / 1000 for k in ("base_ms", "cap_ms", "spread_ms"))
@@ -203,8 +216,9 @@ class Link:
         if kind == "nack" and id is None and len(self.outbox) == 1:
             id = next(iter(self.outbox))  # so broken that the server could not read its id; only one can be meant
         if id is None or self.outbox.pop(id, None) is None:
-            # An answer to the attaching frame itself, or a second one.
-            return [] if kind == "ack" else [Notice(content["code"], content["message"])]
+            if kind == "ack":
+                return []  # a second one
+            return [Notice(content["code"], content["message"]) if self._attached else TurnedAway(refusal(content))]
         if kind == "ack":
             return [Settled(id, Receipt(content["status"], content.get("seq"), content.get("run_id")))]
         return [Settled(id, error=refusal(content))]

@@ -15,7 +15,7 @@ from reconvene.cli.control import on_desktop, show, sign_in_url
 from reconvene.cli.terminal import dim, safe, say
 from reconvene.errors import ReconveneError
 
-COMING_UP = 15.0
+COMING_UP = 5.0
 """Seconds that another server on the data folder, which is just starting, may take until it answers."""
 
 

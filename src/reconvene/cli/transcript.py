@@ -171,15 +171,16 @@ class Transcript:
 
 
 def tool_line(item: Item) -> str:
-    """`search "session cleanup" → 7 places in 5 files (cached)`"""
+    """`search "session cleanup": 7 places in 5 files (cached)`"""
     args = item["args"] if isinstance(item["args"], dict) else {}
     said = next((v for v in args.values() if isinstance(v, str)), "")
-    said = said if len(said) <= _CUT else said[: _CUT - 1] + "…"
     result = item["result"]
+    summary = result["summary"]
+    if said and said not in summary:  # most summaries say what was looked for
+        summary = f'"{said if len(said) <= _CUT else said[: _CUT - 1] + "…"}" → {summary}'
     notes = [n for n in (result.get("cache"), "cut" if result.get("truncated") else None) if n and n != "fresh"]
-    line = f'{item["name"]} "{said}"' if said else str(item["name"])
     ending = f" ({', '.join(notes)})" if notes else ""
-    return f"{line} → {'' if result.get('ok', True) else '✗ '}{result['summary']}{ending}"
+    return f"{item['name']} {'' if result.get('ok', True) else '✗ '}{summary}{ending}"
 
 
 def usage_line(usage: dict[str, Any]) -> str:
