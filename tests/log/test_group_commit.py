@@ -83,9 +83,7 @@ async def test_every_statement_is_used_and_fits_the_schema(connection, name):
     apsw.ext.query_info(connection, STATEMENTS[name])
 
 
-@pytest.mark.parametrize(
-    "name", ["read_events", "read_sizes", "missed", "find_keys", "by_key", "tag", "drop_events", "copy_events"]
-)
+@pytest.mark.parametrize("name", ["read_events", "missed", "find_keys", "by_key", "tag", "drop_events", "copy_events"])
 async def test_the_large_table_is_never_scanned(connection, name):
     plan: list[str] = []
 

@@ -231,7 +231,7 @@ class SqliteLog:
         run_id: str | None = None,
         types: Iterable[str] | None = None,
     ) -> list[Row]:
-        wanted: dict[str, Any] = {
+        wanted = {
             "id": session_id,
             "after": max(0, after),
             "upto": MAX_SEQ if upto is None else min(upto, MAX_SEQ),
@@ -240,14 +240,8 @@ class SqliteLog:
             "run_id": run_id,
             "types": None if types is None else json.dumps(list(types)),
             "max_events": -1 if max_events is None else max_events,
+            "max_bytes": max_bytes,
         }
-        if max_bytes is not None:
-            total = 0
-            for i, (seq, size) in enumerate(await self._readers.ask("read_sizes", **wanted)):
-                total += size
-                if total > max_bytes and i:
-                    break
-                wanted["upto"] = seq
         return [to_row(session_id, columns) for columns in await self._readers.ask("read_events", **wanted)]
 
     async def missed(self, session_id: str, after: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 
 -- name: read_events
 -- Events of session :id after :after, in order. Filters that are null do not filter. Of :max_bytes, the row that crosses it is left
--- out unless it is the first.
+-- out unless it is the first; how far that is, the sizes say, which are known without reading the contents.
 select json_group_array(json_array(seq, type, run_id, item_id, parent_id, key, public, stateful, at, tag, content) order by place)
 from (
   select place, seq, type, run_id, item_id, parent_id, key, public, stateful, at, tag, content
@@ -14,22 +14,25 @@ from (
     and (:stateful is null or stateful = :stateful)
     and (:run_id is null or run_id = :run_id)
     and (:types is null or type in (select value from json_each(:types)))
-  order by place
-  limit :max_events
-);
-
--- name: read_sizes
--- (seq, bytes) of what read_events would answer: how far a read with :max_bytes may go.
-select json_group_array(json_array(seq, octet_length(content)) order by place)
-from (
-  select place, seq, content
-  from event
-  where place > ((select n from session where id = :id) << 32 | :after)
-    and place <= ((select n from session where id = :id) << 32 | :upto)
-    and (:public is null or public = :public)
-    and (:stateful is null or stateful = :stateful)
-    and (:run_id is null or run_id = :run_id)
-    and (:types is null or type in (select value from json_each(:types)))
+    and (:max_bytes is null or place <= (
+      select max(place)
+      from (
+        select place, size, sum(size) over (order by place rows unbounded preceding) as total
+        from (
+          select place, octet_length(content) as size
+          from event
+          where place > ((select n from session where id = :id) << 32 | :after)
+            and place <= ((select n from session where id = :id) << 32 | :upto)
+            and (:public is null or public = :public)
+            and (:stateful is null or stateful = :stateful)
+            and (:run_id is null or run_id = :run_id)
+            and (:types is null or type in (select value from json_each(:types)))
+          order by place
+          limit :max_events
+        )
+      )
+      where total <= :max_bytes or total = size
+    ))
   order by place
   limit :max_events
 );
