@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Sequence
 
 from reconvene.agents.evidence import Place, Turn
-from reconvene.agents.extract import DEFINES, covers, defines, definition_line, described, missing, stems_of_line, whole
-from reconvene.agents.question import Question, last_name
+from reconvene.agents.extract import covers, defines, missing, stems_of_line, uses
+from reconvene.agents.passage import DEFINES, definition_line, described, enclosing, whole
+from reconvene.agents.question import Question
 from reconvene.index.languages.registry import language_of
 
 HOW_TO_SET = (
@@ -30,32 +31,56 @@ def answer(question: Question, best: Sequence[Place], reads: Sequence[Place], fo
     """The best place with its own words and lines, then the others."""
     first = whole(best[0], reads)
     at = definition_line(first)
-    lines = [_lead(question, first, at, best), ""]
-    if (said := described(first)) and question.kind != "uses":
+    lines = [_lead(question, best[0], first, at), ""]
+    if said := described(first):
         lines += [f"> {said}", ""]
     lines += [excerpt(question, first, at), ""]
     if followed is not None:
         target = whole(followed, reads)
         said = described(target)
-        lines += [f"It calls {named(target)} at {cite(target)}{': ' + said if said else '.'}", ""]
-    others = [p for p in best[1:] if not (followed and p.overlaps(followed)) and not p.overlaps(first)][:_ALSO]
+        lines += [f"It calls {named(target)}{': ' + said if said else '.'}", ""]
+    others = [p for p in best[1:] if not (followed and p.overlaps(followed)) and not p.overlaps(first)]
+    # Beside a place that has every word of the question, one that has less than half of them is noise.
+    enough = 0.5 if covers(question, best[0]) > 0.99 else 0.0
+    others = [p for p in others if covers(question, p) >= enough][:_ALSO]
     if others:
         lines += ["Also relevant:", "", *(_bullet(whole(p, reads)) for p in others), ""]
+    if lost := missing(question, best):
+        lines += [f"No place that I found has {' or '.join(f'“{w}”' for w in lost[:4])}.", ""]
     return "\n".join(lines)
 
 
-def listing(name: str, found: Sequence[tuple[Place, int]], best: Sequence[Place], reads: Sequence[Place]) -> str:
-    """Where a name is used."""
-    defined = next((p for p in best if p.symbol and last_name(p.symbol) == name and defines(p, (name,))), None)
-    lines = []
-    if defined:
-        lines += [f"`{name}` is defined at {cite(whole(defined, reads))}.", ""]
+def plan(turn: Turn) -> str:
+    """The plan that was shown, and what it is worth."""
+    args = next((c.args for c in turn.calls if c.tool == "create_plan"), None)
+    if args is None:
+        return ""
+    steps = args.get("steps")
+    numbered = [f"{i}. {step}" for i, step in enumerate(steps if isinstance(steps, list) else [], 1)]
+    caution = "It is made of what the search found; nobody has thought it through."
+    return "\n".join([f"**{args.get('title')}**", "", *numbered, "", caution, "", ""])
+
+
+def listing(name: str, places: Sequence[Place], best: Sequence[Place], reads: Sequence[Place]) -> str:
+    """Where a name is used: its calls, else all lines that have it."""
+    defined = next((p for p in best if defines(p, (name,))), None)
+    calls, others = uses(name, places)
+    found = calls or others
+    lines = [f"`{name}` is defined at {cite(whole(defined, reads))}.", ""] if defined else []
     if found:
-        count = f"{len(found)} {'other ' if defined else ''}{'place' if len(found) == 1 else 'places'}"
-        lines += [f"I found `{name}` in {count}:", ""]
-        lines += [f"- `{p.path}:{n}`{_within(p)} — {_code(p.lines[n])}" for p, n in found[:_USES]]
+        verb = "is called" if calls else "stands"
+        lines += [
+            f"It {verb} in {_count(len(found), 'place')} that I found:"
+            if defined
+            else f"`{name}` {verb} in {_count(len(found), 'place')} that I found:",
+            "",
+        ]
+        lines += [f"- `{p.path}:{n}`{_within(p, n)} — {_code(p.lines[n])}" for p, n in found[:_USES]]
         if len(found) > _USES:
             lines.append(f"- … and {len(found) - _USES} more")
+        if calls and others:
+            files = sorted({p.path for p, _ in others})
+            lines += ["", f"It also stands, without being called, in {', '.join(f'`{f}`' for f in files[:6])}."]
     else:
         lines.append(f"I found no use of `{name}`" + (" beside its definition." if defined else "."))
     return "\n".join([*lines, ""])
@@ -104,13 +129,11 @@ def cite(place: Place) -> str:
     return f"`{place.path}:{definition_line(place)}`"
 
 
-def _lead(question: Question, place: Place, at: int, best: Sequence[Place]) -> str:
-    span = f"{place.path}:{at}-{place.end}" if place.end > at else f"{place.path}:{at}"
+def _lead(question: Question, place: Place, shown_: Place, at: int) -> str:
+    span = f"{place.path}:{at}-{shown_.end}" if shown_.end > at else f"{place.path}:{at}"
     what = f"**`{place.symbol}`** at `{span}`" if place.symbol else f"`{span}`"
-    lost = missing(question, best)
-    if lost and len(lost) < len(question.words):
-        words = ", ".join(f"“{w}”" for w in lost[:4])
-        return f"Nothing here has {words}; for the rest of the question, this is the closest: {what}."
+    if covers(question, place) < 0.5:
+        return f"Nothing here fits the whole question. The nearest is {what}:"
     if question.kind == "where":
         return f"In {what}:"
     return f"The code for this is {what}:" if covers(question, place) > 0.99 else f"The closest I found is {what}:"
@@ -118,16 +141,32 @@ def _lead(question: Question, place: Place, at: int, best: Sequence[Place]) -> s
 
 def _bullet(place: Place) -> str:
     at = definition_line(place)
-    said = described(place) or _code(place.lines.get(at, "").strip())
-    return f"- `{place.path}:{at}`" + (f" `{place.symbol}`" if place.symbol else "") + (f" — {said}" if said else "")
+    said = described(place) or _code(_signature(place, at))
+    return f"- `{place.path}:{at}`" + (f" `{name}`" if (name := place.symbol) else "") + (f" — {said}" if said else "")
+
+
+def _signature(place: Place, at: int) -> str:
+    """The definition line, with those that follow it when its parameters stand there."""
+    text = place.lines.get(at, "").strip()
+    for number in range(at + 1, at + 8):
+        if not text.endswith(("(", ",", "[")):
+            break
+        following = place.lines.get(number, "").strip()
+        text += f" {following}" if text.endswith(",") else following
+    return text
 
 
 def named(place: Place) -> str:
-    return f"`{place.symbol}`" if place.symbol else "code"
+    """`Hub.publish` (`path:line`), or the place alone."""
+    return f"`{place.symbol}` ({cite(place)})" if place.symbol else cite(place)
 
 
-def _within(place: Place) -> str:
-    return f" in `{place.symbol}`" if place.symbol else ""
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _within(place: Place, number: int) -> str:
+    return f" in `{name}`" if (name := enclosing(place, number)) else ""
 
 
 def _code(line: str) -> str:

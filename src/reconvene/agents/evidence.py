@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolReturnPart, UserPromptPart
 
@@ -34,43 +35,70 @@ class Place:
 
 
 @dataclass
+class Call:
+    """A tool call of the model and what came of it. Neither is `found` nor `said` while it is not answered."""
+
+    tool: str
+    args: dict[str, Any]
+    found: list[Place] | None = None
+    """Of search and read_file."""
+    said: str | None = None
+    """Of ask_user: the person's answer."""
+    failure: str | None = None
+    """Of a tool that could not do its work: why."""
+
+
+@dataclass
 class Turn:
-    """What came of one prompt so far. `calls`: (tool, arguments) of every call, answered or not."""
+    """What came of one prompt so far, calls in the order in which the model made them, whenever they were answered."""
 
     question: str
-    calls: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-    searches: list[tuple[str, list[Place]]] = field(default_factory=list)
-    """Query and places, in the order of the results."""
-    reads: list[Place] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    """What tools that could not do their work said."""
-    told: list[str] = field(default_factory=list)
-    """Answers of the person."""
+    calls: list[Call] = field(default_factory=list)
 
-    def called(self, tool: str) -> int:
-        return sum(name == tool for name, _ in self.calls)
+    @property
+    def asked(self) -> str:
+        """The prompt, or what the person answered when it was asked what it means."""
+        return next((c.said for c in reversed(self.calls) if c.said), self.question)
+
+    @property
+    def searches(self) -> list[tuple[str, list[Place]]]:
+        """Query and places."""
+        return [
+            (str(c.args.get("query", "")), c.found) for c in self.calls if c.tool == "search" and c.found is not None
+        ]
+
+    @property
+    def reads(self) -> list[Place]:
+        return [place for c in self.calls if c.tool == "read_file" for place in c.found or ()]
+
+    @property
+    def failures(self) -> list[str]:
+        return [c.failure for c in self.calls if c.failure]
 
     @property
     def places(self) -> list[Place]:
         return [*self.reads, *(p for _, found in self.searches for p in found)]
 
+    def called(self, tool: str) -> int:
+        return sum(c.tool == tool for c in self.calls)
+
 
 def turns(messages: Sequence[ModelMessage]) -> list[Turn]:
     """The conversation, prompt by prompt; the last one is the one to answer."""
     told: list[Turn] = []
-    asked: dict[str, tuple[str, dict[str, object]]] = {}
+    # A provider's call ids may repeat in another response: the last one counts.
+    open_calls: dict[str, Call] = {}
     for message in messages:
         if isinstance(message, ModelResponse):
-            for call in message.tool_calls:
-                asked[call.tool_call_id] = call.tool_name, call.args_as_dict()
+            for part in message.tool_calls:
+                call = open_calls[part.tool_call_id] = Call(part.tool_name, part.args_as_dict())
                 if told:
-                    told[-1].calls.append(asked[call.tool_call_id])
+                    told[-1].calls.append(call)
         elif isinstance(message, ModelRequest):
-            prompts = [_prompt(p) for p in message.parts if isinstance(p, UserPromptPart)]
-            for part in message.parts:
-                if isinstance(part, ToolReturnPart) and told:
-                    _take(told[-1], part, asked.get(part.tool_call_id, (part.tool_name, {})))
-            if prompts:
+            for result in message.parts:
+                if isinstance(result, ToolReturnPart) and (answered := open_calls.get(result.tool_call_id)):
+                    _answer(answered, result)
+            if prompts := [_prompt(p) for p in message.parts if isinstance(p, UserPromptPart)]:
                 told.append(Turn("\n\n".join(prompts)))
     return told or [Turn("")]
 
@@ -93,18 +121,16 @@ def places(text: str) -> Iterator[Place]:
         yield current
 
 
-def _take(turn: Turn, part: ToolReturnPart, call: tuple[str, dict[str, object]]) -> None:
+def _answer(call: Call, part: ToolReturnPart) -> None:
     content = part.content
     if isinstance(content, dict) and isinstance(error := content.get("error"), dict):
-        turn.failures.append(str(error.get("message", "")))
+        call.failure = str(error.get("message", ""))
     elif part.outcome != "success" or not isinstance(content, str):
-        turn.failures.append(f"{part.tool_name} had no result")
-    elif part.tool_name == "search":
-        turn.searches.append((str(call[1].get("query", "")), list(places(content))))
-    elif part.tool_name == "read_file":
-        turn.reads += places(content)
-    elif part.tool_name == "ask_user":
-        turn.told.append(content)
+        call.failure = f"{call.tool} had no result."
+    elif call.tool == "ask_user":
+        call.said = content
+    elif call.tool in ("search", "read_file"):
+        call.found = list(places(content))
 
 
 def _prompt(part: UserPromptPart) -> str:

@@ -16,14 +16,17 @@ from typing import Any
 
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.profiles import ModelProfile
 
-from reconvene.agents import compose, evidence, extract
+from reconvene.agents import compose, evidence, extract, passage
 from reconvene.agents.evidence import Place, Turn
 from reconvene.agents.question import Question, last_name, understand
 
 NAME = "offline"
 DELAY_MS = 6.0
 """Between two words, so that an answer is seen to come."""
+PROFILE = ModelProfile(supports_inline_system_prompts=True)
+"""pydantic-ai's own notes (that a file has text like its markup) come as system prompts; else they would look like a person's."""
 _READS = 3
 _TOOLS = frozenset({"search", "read_file", "ask_user", "create_plan"})
 
@@ -59,14 +62,14 @@ def offline_model(delay_ms: float | None = None) -> FunctionModel:
             if pause:
                 await asyncio.sleep(pause)
 
-    return FunctionModel(stream_function=stream, model_name=NAME)
+    return FunctionModel(stream_function=stream, model_name=NAME, profile=PROFILE)
 
 
 def next_move(messages: Sequence[ModelMessage], tools: Collection[str] = _TOOLS, instructions: str = "") -> Say | Do:
     """What to do after this history. `instructions`: of the request; an overview quotes the map in them."""
     turns = evidence.turns(messages)
     turn, earlier = turns[-1], turns[:-1]
-    question = understand(" ".join([turn.question, *turn.told]), [t.question for t in earlier])
+    question = understand(turn.asked, [t.asked for t in earlier])
     if question.kind == "greeting":
         return Say(f"{compose.ABILITIES}\n\n{compose.HOW_TO_SET}")
     if question.kind == "vague":
@@ -90,22 +93,19 @@ def _look(question: Question, turn: Turn, known: Sequence[Place], tools: Collect
         return Do(tuple(calls))
     best = _best(question, turn, known)
     if not best:
-        tried = {q for q, _ in turn.searches} | {
-            str(args.get("query")) for name, args in turn.calls if name == "search"
-        }
+        tried = _queries(turn)
         new = [q for q in question.broader() if q not in tried]
         return Do(tuple(("search", {"query": q}) for q in new)) if new and searches <= len(question.queries()) else None
     if question.kind == "uses":
         wanted = f'"{_subject(question, turn, known)}"'
-        if all(args.get("query") != wanted for name, args in turn.calls if name == "search"):
+        if wanted not in _queries(turn):
             return Do((("search", {"query": wanted, "limit": 20}),))
         return None
     if "read_file" in tools and turn.called("read_file") <= len(question.paths):
         return Do(tuple(_reading(p.path, p.start, max(p.end, p.start + 59)) for p in best[:_READS]))
-    if question.kind in ("how", "what", "plan") and not any(q.startswith("def:") for q, _ in turn.searches):
-        whole = extract.whole(best[0], turn.reads)
-        if name := extract.to_follow(question, whole, best):
-            return Do((("search", {"query": f"def:{name}", "limit": 3}),))
+    name = _to_follow(question, turn, best)
+    if name and not _followed(question, turn, best) and f"def:{name}" not in _queries(turn):
+        return Do((("search", {"query": f"def:{name}", "limit": 3}),))
     return None
 
 
@@ -113,15 +113,21 @@ def _plan(question: Question, turn: Turn, known: Sequence[Place], tools: Collect
     if question.kind != "plan" or "create_plan" not in tools or turn.called("create_plan"):
         return None
     best = _best(question, turn, known)
-    steps = [
-        f"Read {compose.named(p)} at {p.path}:{extract.definition_line(p)}" for p in best[:2] if not extract.is_test(p)
-    ]
-    steps += [f"Change {compose.named(p)} ({p.path})" for p in best[:3] if not extract.is_test(p)]
-    tests = [p for p in best if extract.is_test(p)]
-    steps += [f"Adapt the tests in {tests[0].path}" if tests else "Write a test that fails without the change"]
-    steps += ["Run all tests and read the difference once more"]
-    title = re.sub(r"\s+", " ", turn.question).strip().rstrip("?.!")
-    return Do((("create_plan", {"title": title[:120] or "Plan", "steps": steps}),))
+    sources = [p for p in best if not extract.is_test(p)][:3]
+    tests = [p.path for p in best if extract.is_test(p)]
+    steps = [f"Read {compose.named(p)}" for p in sources]
+    test = "Write a test that fails without the change"
+    steps.append(f"{test}, beside {tests[0]}" if tests else test)
+    steps += [f"Change {compose.named(p)}" for p in sources[:1]]
+    steps.append("Run all tests, and read the difference once more")
+    return Do((("create_plan", {"title": _title(turn.asked), "steps": steps}),))
+
+
+def _title(text: str) -> str:
+    """What a plan is for: the prompt without its asking for a plan."""
+    text = re.sub(r"\s+", " ", text).strip().rstrip("?.! ")
+    text = re.sub(r"(?i)^.{0,30}?\bplan\b\s*(?:to|for|of|how to)?\s*", "", text) or text or "Plan"
+    return (text[0].upper() + text[1:])[:120]
 
 
 def _answer(question: Question, turn: Turn, known: Sequence[Place]) -> Say:
@@ -131,16 +137,16 @@ def _answer(question: Question, turn: Turn, known: Sequence[Place]) -> Say:
     if question.kind == "uses":
         name = _subject(question, turn, known)
         places = [p for q, found in turn.searches for p in found]
-        text = compose.listing(name, extract.uses(name, places), best, turn.reads)
+        text = compose.listing(name, places, best, turn.reads)
     else:
-        text = compose.answer(question, best, turn.reads, _followed(turn))
+        text = compose.answer(question, best, turn.reads, _followed(question, turn, best))
     if question.kind == "plan":
-        text = f"The plan above is made of what the search found; it has not been thought through. {text}"
+        text = f"{compose.plan(turn)}{text}"
     return Say(f"{text}\n{compose.HOW_TO_SET}")
 
 
 def _nothing(question: Question, turn: Turn) -> Say:
-    tried = list(dict.fromkeys(q for q, _ in turn.searches))
+    tried = _queries(turn) if turn.searches else []
     lines = []
     if turn.failures:
         lines.append(
@@ -202,9 +208,21 @@ def _best(question: Question, turn: Turn, known: Sequence[Place]) -> list[Place]
     return extract.rank(question, turn) or list(known)
 
 
-def _followed(turn: Turn) -> Place | None:
-    """The definition that was looked up, once it was."""
-    return next((found[0] for query, found in turn.searches if query.startswith("def:") and found), None)
+def _to_follow(question: Question, turn: Turn, best: Sequence[Place]) -> str | None:
+    """What the best place calls that is worth a look."""
+    if question.kind not in ("how", "what") or not best:
+        return None
+    return extract.to_follow(question, passage.whole(best[0], turn.reads))
+
+
+def _followed(question: Question, turn: Turn, best: Sequence[Place]) -> Place | None:
+    """Its definition, if it was found, in the language of the place that calls it."""
+    if not (name := _to_follow(question, turn, best)):
+        return None
+    found = [p for query, hits in turn.searches if query == f"def:{name}" for p in hits] + list(best)
+    return next(
+        (p for p in found if extract.defines(p, (name,)) and extract.language(p) == extract.language(best[0])), None
+    )
 
 
 def _subject(question: Question, turn: Turn, known: Sequence[Place]) -> str:
@@ -213,6 +231,11 @@ def _subject(question: Question, turn: Turn, known: Sequence[Place]) -> str:
         return last_name(question.names[0])
     best = _best(question, turn, known)
     return last_name(best[0].symbol) if best and best[0].symbol else question.subject[0]
+
+
+def _queries(turn: Turn) -> list[str]:
+    """What was searched for in this turn, also in vain."""
+    return list(dict.fromkeys(str(c.args.get("query")) for c in turn.calls if c.tool == "search"))
 
 
 def _delay() -> float:

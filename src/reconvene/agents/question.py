@@ -31,6 +31,7 @@ _COMMON = frozenset(
 _OF_USES = frozenset(
     "call called caller callers calls import imported imports ref reference referenced references usage usages".split()  # noqa: SIM905
 )
+_OF_PLANS = frozenset("create draft make plan plans prepare propose write".split())  # noqa: SIM905
 _VAGUE = frozenset(
     """add better break broken bug bugs change code crash doesn error errors fail fails failing fix improve issue issues optimize problem
     problems refactor wrong""".split()  # noqa: SIM905
@@ -48,6 +49,29 @@ _IRREGULAR = dict(
     children:child indices:index matrices:matrix people:person""".split()  # noqa: SIM905
 )
 """Forms that no stemmer leads back to how code spells them."""
+_GROUPS = """
+    create make new mint build add
+    delete remove drop purge erase
+    start launch begin boot
+    stop close shut end quit terminate
+    save store persist write record
+    read load fetch
+    check validate verify ensure
+    change edit update modify
+    send publish emit deliver dispatch
+    find search lookup locate
+    parse decode
+    show render display print draw
+    error exception failure
+    config settings configuration options
+    authentication login sign credential auth
+    clean sweep prune expire
+    choose select pick decide
+    connect attach join
+    limit cap maximum max quota
+    folder directory dir
+    """
+"""Words that different people use for the same: a place that has one of them has the others."""
 _SMALL_TALK = frozenset(
     "afternoon cool day evening good great hallo hello help hey hi morning nice ok okay ping test thank thanks there thx yo you".split()  # noqa: SIM905
 )
@@ -66,12 +90,14 @@ _OVERVIEW = re.compile(
     re.I | re.X,
 )
 _USES = re.compile(
-    r"\b(who|what|where|which)\b.{0,40}\b(call(s|ed)|us(es?|ed|ing)|referenc(es|ed)|import(s|ed))\b|\b(usages?|callers?|references?) of\b",
+    r"\b(?:who|what|which\s+\w+)\s+(?:calls?|uses?|imports?|references?|invokes?)\b"
+    r"|\b(?:where|how often|by whom)\b.{0,60}\b(?:called|used|imported|referenced|invoked)\b"
+    r"|\b(?:all\s+)?(?:usages?|callers?|uses|references?|call sites?)\s+(?:of|to)\b",
     re.I,
 )
 _BACK = re.compile(
     r"^\W*(and|but|also|then|so|what about|how about|more|why|go on|continue|tell me more|show( me)?( it)?)\b"
-    r"|\b(it|its|they|them|that|those|this|there|these)\b",
+    r"|\b(it|they|them|that|those|this|there|these)\b",
     re.I,
 )
 _QUOTED = re.compile(r"\"([^\"\n]{2,80})\"|“([^”\n]{2,80})”|`([^`\n]{2,80})`")
@@ -114,7 +140,9 @@ class Question:
         found = [" ".join(asked[:16])] if asked else []
         found += [f'"{p}"' for p in self.phrases if not _NAME.fullmatch(p)]
         found += [last_name(n) for n in self.names]
-        if len(found) == 1 and len(self.words) > 3:
+        if len(self.subject) > 1 and any(stem(w.lower()) in _OTHERS for w in self.subject):
+            found.append(" ".join(o for w in self.subject[:12] for o in _OTHERS.get(stem(w.lower()), (w,))))
+        elif len(found) == 1 and len(self.words) > 3:
             # A long question buries its rare words: its longest ones are asked for once more by themselves.
             found.append(" ".join(sorted(self.words, key=lambda w: (-len(w), w))[:2]))
         return list(dict.fromkeys(found))[:4]
@@ -130,7 +158,7 @@ def understand(text: str, before: Sequence[str] = ()) -> Question:
         before: the questions asked earlier in the session, oldest first.
     """
     question = _alone(text)
-    if before and not question.paths and (len(question.words) < 2 or (len(question.words) < 4 and _BACK.search(text))):
+    if before and not question.paths and (not question.words or (len(question.words) < 3 and _BACK.search(text))):
         topic = next((q for q in map(_alone, reversed(before)) if q.words), None)
         if topic and question.kind != "greeting":
             kind = "what" if question.kind == "vague" else question.kind
@@ -141,6 +169,11 @@ def understand(text: str, before: Sequence[str] = ()) -> Question:
 def stems(words: Sequence[str]) -> frozenset[str]:
     """The stemmed parts of words and identifiers, as the index has them."""
     return frozenset(stem(p) for word in words for p in parts(word) if len(p) > 1)
+
+
+def alike(stem_: str) -> frozenset[str]:
+    """The stem and those of words that may stand for it."""
+    return _ALIKE.get(stem_, frozenset([stem_]))
 
 
 def last_name(name: str) -> str:
@@ -159,13 +192,13 @@ def _alone(text: str) -> Question:
     names = [n for n in [*quoted, *_NAME.findall(rest)] if _NAME.fullmatch(n) and (n in quoted or _is_name(n))]
     spoken = [w for w in WORD.findall(rest) if len(w) > 1 and (w.lower() not in _FILLER or _CODE_LIKE.search(w))]
     kind = _kind(text, spoken, bool(paths))
-    skipped = {"uses": _OF_USES, "plan": frozenset(["plan"])}.get(kind, frozenset())
+    skipped = {"uses": _OF_USES, "plan": _OF_PLANS}.get(kind, frozenset())
     said = tuple(dict.fromkeys(_IRREGULAR.get(w.lower(), w) for w in spoken if w.lower() not in skipped or w in quoted))
     words = tuple(w for w in said if w.lower() not in _COMMON or w in quoted)
     return Question(
         text,
         kind,
-        words or said,
+        words or (() if paths else said),
         said,
         tuple(dict.fromkeys(n.removesuffix("()") for n in names)),
         tuple(q.strip() for q in quoted if q.strip()),
@@ -211,3 +244,10 @@ _SUFFIXES = frozenset(
     """c cc cfg clj conf cpp cs css csv dart ex exs go gradle h hpp hs html ini java jl js json jsx kt lua m md ml mjs mm nix php pl
     proto ps1 py pyi r rb rs rst sass scala scss sh sql svelte swift tf toml ts tsx txt vue xml yaml yml zig""".split()  # noqa: SIM905
 )
+_ALIKE: dict[str, frozenset[str]] = {}
+_OTHERS: dict[str, tuple[str, ...]] = {}
+for _group in _GROUPS.strip().splitlines():
+    _words = _group.split()
+    for _word in _words:
+        _ALIKE[stem(_word)] = _ALIKE.get(stem(_word), frozenset()) | frozenset(map(stem, _words))
+        _OTHERS[stem(_word)] = tuple(w for w in _words if w != _word)[:3]
