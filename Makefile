@@ -15,6 +15,7 @@ WEB := $(shell find web/src web/public -type f 2>/dev/null | LC_ALL=C sort) $(wi
 WEBLIST := $(S)/web-files
 export UV_SYSTEM_CERTS ?= 1
 export NODE_USE_SYSTEM_CA ?= 1
+export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
 .PHONY: help setup run test check test-py test-web test-browser faults security soak bench screenshots lock clean FORCE

@@ -11,6 +11,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // An inlined asset is a data: address, which the page's policy forbids too.
     assetsInlineLimit: 0,
+    // On a slow machine it would print a profile of the build instead of nothing.
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   test: { include: ['test/**/*.test.ts'], environment: 'node' },
 })

@@ -85,7 +85,7 @@ def examine(data_dir: Path) -> Iterator[Finding]:
 
 def machine() -> Finding:
     cores = os.cpu_count() or 1
-    detail = f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} core{'s' * (cores != 1)}"
+    detail = f"{platform.system()} {platform.release()}, {platform.machine()}, {terminal.count(cores, 'core')}"
     if os.name != "posix":
         return Finding("machine", False, detail, "Use Linux, macOS, or WSL on Windows.")
     from reconvene.workspace.jail import best_variant
@@ -188,7 +188,11 @@ def database(data_dir: Path) -> Finding:
         if found == ["ok"]:
             db.check(connection, path, below=0)
             sessions = connection.execute("select count(*) from session").get
-            return Finding("database", True, f"whole; {sessions:,} sessions, {path.stat().st_size / 1000**2:,.1f} MB")
+            return Finding(
+                "database",
+                True,
+                f"whole; {terminal.count(sessions, 'session')}, {path.stat().st_size / 1000**2:,.1f} MB",
+            )
         detail = f"{path} is damaged: {found[0]}"
     except apsw.Error as e:
         detail = f"{path} is damaged: {e}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from reconvene.cli.api import Server, find
 from reconvene.cli.control import on_desktop, show, sign_in_url
-from reconvene.cli.terminal import dim, safe, say
+from reconvene.cli.terminal import count, dim, safe, say
 from reconvene.errors import ReconveneError
 
 COMING_UP = 5.0
@@ -41,7 +41,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
         print(server.new_link(), flush=True)
         say(f"Serving {', '.join(safe(p) for p in paths)}. Ctrl-C stops it; sessions are kept.")
         if server.sessions:
-            say(f"{_count(server.sessions, 'session')} resumed, {_count(server.runs, 'run')} continuing")
+            say(f"{count(server.sessions, 'session')} resumed, {count(server.runs, 'run')} continuing")
         if settings.model == "offline":
             say(dim("· no language model is configured; answers are quoted from the code (RECONVENE_MODEL sets one)"))
         if browser and on_desktop():
@@ -96,7 +96,3 @@ def _begin_again(roots: Sequence[str], port: int, flags: Mapping[str, Any]) -> N
         if name != "port" and value is not None:
             again += [f"--{name.replace('_', '-')}", str(value)]
     os.execv(sys.executable, again)  # noqa: S606 - ourselves, and no shell
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -36,6 +36,14 @@ def dim(text: str) -> str:
     return f"\x1b[2m{text}\x1b[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else text
 
 
+def count(number: int, what: str) -> str:
+    """
+    >>> count(1, "run"), count(2000, "session")
+    ('1 run', '2,000 sessions')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def emit(value: Any) -> None:
     """One JSON object as a line on stdout."""
     print(json_line(value), flush=True)
