@@ -130,7 +130,16 @@ class Connection:
             else:
                 self.send_json({"type": "nack", "reply_to": frame_id, "content": error.content()})
         if close is not None:
-            self.end(close, close_text(error))
+            self.end(close, close_text(error.message))
+
+    def undeliverable(self, error: Exception) -> None:
+        """What comes next in the log cannot be read: a stream with a hole is no stream, so the connection ends."""
+        code = error.code if isinstance(error, ReconveneError) else "internal"
+        if code == "internal":
+            _log.error("delivery broke", session_id=self.session_id, exc_info=error)
+        said = error.message if isinstance(error, ReconveneError) else "What was missed could not be read."
+        close = {"no_such_session": 4300, "invalid_field": 4200, "internal": 1011}.get(code, 1013)
+        self.end(close, close_text(said))
 
     # -- in
 
@@ -139,7 +148,8 @@ class Connection:
         now = self.house.clock()
         size = len(text) if text is not None else 0
         wait = self._bucket.take(now)
-        if not wait and self._inbox and self._inbox_bytes + size > INBOX_BYTES:
+        full = self._inbox_bytes + size > INBOX_BYTES or len(self._inbox) >= self.house.limits.message_burst
+        if not wait and self._inbox and full:
             wait = 1.0
         if wait:
             if self._patience is None:
@@ -186,10 +196,10 @@ class Connection:
         try:
             await self._attach(frame)
         except ReconveneError as error:
-            if error.code not in NOT_NOW:
+            if error.code not in NOT_NOW or self.client is not None:
                 raise
             self.house.metrics.bad_inputs[error.code] += 1
-            self.end(1013, close_text(error))
+            self.end(1013, close_text(error.message))
 
     async def _attach(self, frame: ClientFrame | PlainFrame) -> None:
         from reconvene.server.plain_client import PlainClient

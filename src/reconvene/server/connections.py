@@ -16,6 +16,7 @@ from reconvene.log.port import SessionRow
 from reconvene.protocol.frames import ServerInfo
 from reconvene.server.capacity import Capacity
 from reconvene.server.connection import Connection
+from reconvene.server.delivery import close_text
 from reconvene.server.metrics import Metrics
 from reconvene.sessions.service import Sessions
 
@@ -72,19 +73,23 @@ class Connections:
         key = (connection.principal.owner, connection.client_id or "")
         if self._by_client.get(key) is connection:
             del self._by_client[key]
-        if connection.session_id is not None and (others := self._by_session.get(connection.session_id)):
-            others.discard(connection)
-            if not others:
-                del self._by_session[connection.session_id]
+        self._unbind(connection)
         if not self._all:
             self.idle_since = self.clock()
             self._empty.set()
 
     def bind(self, connection: Connection, session_id: str) -> None:
         """The connection belongs to this session from now on, and is told when it is deleted."""
+        self._unbind(connection)
         connection.session_id = session_id
         if connection in self._all:
             self._by_session.setdefault(session_id, set()).add(connection)
+
+    def _unbind(self, connection: Connection) -> None:
+        if connection.session_id is not None and (others := self._by_session.get(connection.session_id)):
+            others.discard(connection)
+            if not others:
+                del self._by_session[connection.session_id]
 
     def supersede(self, connection: Connection, client_id: str) -> None:
         """One page, one connection: an older one of the same client, alive or half open, ends now."""
@@ -188,4 +193,4 @@ class Connections:
     def lost(self, error: ReconveneError) -> None:
         """The store is gone: nobody is told anything about sessions that could be wrong."""
         for connection in tuple(self._all):
-            connection.end(1013, error.message[:100])
+            connection.end(1013, close_text(error.message))

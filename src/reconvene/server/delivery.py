@@ -9,16 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
-from reconvene.errors import ReconveneError
 from reconvene.log.feed import Chunk, Feed, Watch
 from reconvene.protocol.cursor import Cursor
 from reconvene.server.transport import text_frame
 
 CHUNKS_AT_ONCE = 8
 """Chunks that one connection gets before the others have their turn."""
-_log = structlog.get_logger("reconvene.delivery")
 
 
 def batch_frame(chunk: Chunk, epoch: str, after_tag: str, *, synced: bool) -> bytes:
@@ -138,6 +134,6 @@ class Delivery:
             self._failed(error)
 
 
-def close_text(error: ReconveneError) -> str:
+def close_text(reason: str) -> str:
     """A close frame's reason: at most 123 bytes of UTF-8 (RFC 6455 §5.5)."""
-    return error.message.encode()[:120].decode("utf-8", "ignore")
+    return reason.encode()[:120].decode("utf-8", "ignore")

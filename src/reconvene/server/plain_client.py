@@ -39,7 +39,11 @@ class PlainClient:
         client._send_session(attachment)
         if attachment.error is not None:
             raise ReconveneError(attachment.error, "The prompt is empty. Write what you want to know or have done.")
-        await client._begin(attachment)
+        try:
+            await client._begin(attachment)
+        except Exception as error:
+            connection.undeliverable(error)
+            return
         if attachment.submit:
             await client._submit(opening)
         if opening is not frame:
@@ -95,7 +99,7 @@ class PlainClient:
             wake=connection.wake,
             deliver=self._deliver,
             blocked=lambda: connection.wire.blocked,
-            failed=connection.failed,
+            failed=connection.undeliverable,
         )
         connection.wake()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from typing import TypeVar
@@ -18,6 +19,8 @@ from reconvene.server.asgi import problem, retry_after
 from reconvene.server.metrics import Metrics
 
 Taken = TypeVar("Taken", bound=BaseModel)
+BODY_TIME = 20.0
+"""Seconds for a whole body."""
 _log = structlog.get_logger("reconvene.http")
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 422: "invalid_field"}
 
@@ -72,9 +75,13 @@ async def read_text(request: Request) -> str:
     """The body. The gate counts its bytes.
 
     Raises:
-        ReconveneError: `too_large`; `invalid_json` when it is not UTF-8.
+        ReconveneError: `too_large`; `invalid_message` when it does not come; `invalid_json` when it is not UTF-8.
     """
-    parts = [part async for part in request.stream()]
+    try:
+        async with asyncio.timeout(BODY_TIME):
+            parts = [part async for part in request.stream()]
+    except TimeoutError:
+        raise ReconveneError("invalid_message", f"The body did not come within {BODY_TIME:g} s.") from None
     try:
         return b"".join(parts).decode()
     except UnicodeDecodeError as e:

@@ -43,7 +43,11 @@ class ResumableClient:
         if who.client_id is not None:
             connection.house.supersede(connection, who.client_id)
         client._send_session(attachment)
-        await client._begin(attachment)
+        try:
+            await client._begin(attachment)
+        except Exception as error:
+            connection.undeliverable(error)
+            return
         if isinstance(frame, Default):
             await client._carry_out(frame, first=True)
 
@@ -114,7 +118,7 @@ class ResumableClient:
             wake=connection.wake,
             deliver=self._deliver,
             blocked=lambda: connection.wire.blocked,
-            failed=connection.failed,
+            failed=connection.undeliverable,
         )
         connection.wake()
 
