@@ -37,7 +37,9 @@ def rank(question: Question, turn: Turn) -> list[Place]:
     for number, (_, hits) in enumerate(asked):
         for position, place in enumerate(hits):
             key = (place.path, place.start, place.end)
-            found.setdefault(key, passage.focused(place, question.stems))
+            # What is asked for by its name is wanted whole.
+            whole = defines(place, (*question.names, *question.words))
+            found.setdefault(key, place if whole else passage.focused(place, question.stems))
             # The first search asked for the whole of it, in its own words.
             points[key] = points.get(key, 0.0) + (1.0 if number == 0 else 0.2) / (position + 5)
     for key, place in found.items():

@@ -187,7 +187,7 @@ def _docstring(lines: Sequence[str]) -> str:
         text.append(body[: closed.start()] if closed else body)
         if closed or (not stripped and any(text)):
             break
-    return " ".join(t for t in text if t)
+    return " ".join(t for t in text if t).partition(">>>")[0].strip()
 
 
 def _first_sentence(text: str) -> str:
