@@ -26,7 +26,8 @@ import apsw
 
 from example import FILES
 from reconvene.cli.client import Address, Client, Lost
-from reconvene.cli.link import Happening, Link, Receipt, Settled, new_id
+from reconvene.cli.link import Advanced, Happening, Link, Opened, Receipt, Replaced, Settled, new_id
+from reconvene.errors import ReconveneError
 from reconvene.protocol.view import reduce
 
 PATIENCE = 12.0
@@ -157,8 +158,17 @@ class Trial:
         self.finished: dict[tuple[str, str], int] = {}
         """What was on disk at the last death, and how often it had been begun."""
         self.broken: list[str] = []
+        self.shown: list[dict[str, Any]] = []
+        """Every event the client ever applied."""
+        self.drop_at_once = rng.random() < 0.3
 
     def happened(self, happening: Happening | Lost) -> None:
+        if isinstance(happening, Replaced | Advanced):
+            self.shown += happening.events
+        elif isinstance(happening, Opened) and self.drop_at_once:
+            # the acknowledgement of what was just sent is lost, what was sent is not: it will be sent again
+            self.drop_at_once = False
+            asyncio.get_running_loop().create_task(self.client.drop())
         if isinstance(happening, Settled):
             if happening.receipt is not None:
                 self.receipts[happening.id] = happening.receipt
@@ -168,6 +178,7 @@ class Trial:
 
     async def run(self) -> None:
         async with Client(self.servers.where, self.link, self.happened) as client:
+            self.client = client
             prompt = client.link.put({"type": "default", "content": f"trial {self.rng.random()}"})
             sending = asyncio.create_task(client.submit(prompt))
             answering = asyncio.create_task(self.answer(client))
@@ -180,6 +191,8 @@ class Trial:
                     while not self.done():
                         self.changed.clear()
                         await self.changed.wait()
+            except ReconveneError as e:
+                self.broken.append(f"the prompt was refused: {e}")
             except TimeoutError:
                 self.broken.append(f"stuck: the client is at {json.dumps(self.link.follower.view.to_json())[-1500:]}")
             finally:
@@ -252,6 +265,13 @@ def check(servers: Servers, trials: list[Trial], tally: Tally) -> None:
         keys = [r["key"] for r in rows if r["key"]]
         if len(keys) != len(set(keys)):
             wrong.append("a key twice")
+        on_disk = {r["seq"]: r for r in rows}
+        for e in trial.shown:
+            row = on_disk.get(e["seq"])
+            folded = e["type"] in ("text", "reasoning")  # a snapshot joins pieces
+            if row is None or row["type"] != e["type"] or (not folded and json.loads(row["content"]) != e["content"]):
+                wrong.append(f"shown and not in the log: {json.dumps(e)[:200]}")
+                break
         prompts = [json.loads(r["content"])["id"] for r in rows if r["type"] == "prompt"]
         if len(prompts) != 1:
             wrong.append(f"{len(prompts)} prompts in the log, one was sent")

@@ -20,6 +20,7 @@ async def test_thirty_kills_lose_nothing() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 async def test_hundreds_of_kills_lose_nothing() -> None:
     tally = await campaign(int(os.environ.get("KILLS", "300")), SEED)
     print(tally)
@@ -27,6 +28,7 @@ async def test_hundreds_of_kills_lose_nothing() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mutation", [m for m in MUTATIONS if m != "none"])
 async def test_control_a_broken_defence_is_caught(mutation: str) -> None:
     tally = await campaign(300, SEED, mutation, until_violation=True)
