@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 import traceback
@@ -328,9 +330,13 @@ def exit_code(error: ReconveneError) -> int:
 
 def main() -> None:
     """The entry point: every error is a sentence; what is unforeseen is written to the log."""
+    # Started without one of them (`>&-`), there is nobody to read what is written.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 shows escapes instead of ending the command.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ReconveneError as e:

@@ -18,6 +18,7 @@ def safe(text: str) -> str:
     >>> safe("\x1b[2Jgone")
     '\\x1b[2Jgone'
     """
+    text = text.replace("\r\n", "\n")
     return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
 
 
@@ -56,7 +57,7 @@ def out(text: str) -> None:
 
 def interactive() -> bool:
     """Whether a person can be asked: they see stderr and stdin is theirs."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def quiet_logs() -> None:

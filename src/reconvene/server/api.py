@@ -95,6 +95,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
 
     @api.get("/api/roots")
     async def list_roots() -> models.Roots:
+        """The code bases that are served."""
         return models.Roots(roots=served())
 
     @api.post("/api/roots", status_code=201, dependencies=[Depends(with_token)], openapi_extra=takes(models.NewRoot))
@@ -172,10 +173,12 @@ def _session_routes(api: FastAPI, services: Services) -> None:
 
     @api.get("/api/sessions/{session_id}")
     async def get_session(session_id: str, who: Asking) -> models.Session:
+        """One session as it is now."""
         return await current(who, session_id)
 
     @api.patch("/api/sessions/{session_id}", openapi_extra=takes(models.SessionChange))
     async def change_session(session_id: str, request: Request, who: Asking) -> models.Session:
+        """Rename, pin or archive a session, or undo that."""
         change = await read_body(request, models.SessionChange)
         actions: dict[str, tuple[str, dict[str, Any]]] = {
             "title": ("rename", {"title": change.title}),
