@@ -104,8 +104,10 @@ async def test_coming_back_without_the_session_finds_it_for_two_minutes(tmp_path
             await until(socket, "log")
             async with server.connect() as second:  # the first is still there: two tabs, two sessions
                 assert (await started(second, sample("Hello?")))["session_id"] != session_id
+                await until(second, "log")
         async with server.connect() as socket:
             assert (await started(socket, sample("Hello? ")))["session_id"] != session_id
+            await until(socket, "log")
         async with server.connect() as socket:
             again = (await started(socket, sample("Hello?")))["session_id"]
             assert len(await server.sessions.list("owner")) == 3, "no fourth session"

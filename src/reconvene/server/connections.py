@@ -53,6 +53,8 @@ class Connections:
         self._ticker: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
+        self.deletions = 0
+        """Sessions that were deleted: while it stands still, a session that was found is still there."""
         self.idle_since = clock()
         """When the last connection was closed, if there is none."""
         sessions.on_gone.append(self._gone)
@@ -101,10 +103,14 @@ class Connections:
         if older is not None and older is not connection:
             older.end(4410, "This client connected again.")
 
-    async def still_there(self, session_id: str) -> bool:
+    async def still_there(self, session_id: str, deletions: int) -> bool:
+        """Whether a session was not deleted since there had been so many `deletions`."""
+        if self.deletions == deletions:
+            return True
         return isinstance(await self.sessions.log.session(session_id), SessionRow)
 
     def _gone(self, session_id: str, reason: str) -> None:
+        self.deletions += 1
         self.sessions.feed.forget(session_id)
         code, sentence = (4301, "The session expired.") if reason == "expired" else (4302, "The session was deleted.")
         for connection in tuple(self._by_session.get(session_id, ())):

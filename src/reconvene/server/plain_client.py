@@ -55,12 +55,13 @@ class PlainClient:
     ) -> tuple[PlainClient, PlainAttachment]:
         house = connection.house
         for attempt in range(ATTEMPTS):
+            deletions = house.deletions
             attachment = await house.sessions.attach_plain(who, frame)
             session_id = attachment.session.id
             client = cls(connection, who, session_id)
             house.bind(connection, session_id)
             try:
-                if attempt == ATTEMPTS - 1 or await house.still_there(session_id):
+                if attempt == ATTEMPTS - 1 or await house.still_there(session_id, deletions):
                     return client, attachment
             except BaseException:
                 client.close()

@@ -57,6 +57,7 @@ class ResumableClient:
     ) -> tuple[ResumableClient, Attachment]:
         house, config = connection.house, frame.config or Config()
         for attempt in range(ATTEMPTS):
+            deletions = house.deletions
             attachment = await house.sessions.attach(
                 who,
                 session_id=config.session_id,
@@ -70,7 +71,7 @@ class ResumableClient:
             house.bind(connection, session_id)
             # From here on it is connected and never swept; it may have been swept in the moment before.
             try:
-                if attachment.mode == "fresh" or attempt == ATTEMPTS - 1 or await house.still_there(session_id):
+                if attempt == ATTEMPTS - 1 or await house.still_there(session_id, deletions):
                     return client, attachment
             except BaseException:
                 client.close()
