@@ -47,7 +47,7 @@ def stand_in(**changes: float) -> Workers:
 
 @pytest.fixture
 def odd() -> Workers:
-    return stand_in(seconds=0.4)
+    return stand_in(seconds=1.0)
 
 
 @pytest.mark.parametrize(

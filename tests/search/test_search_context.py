@@ -274,7 +274,7 @@ async def drive(steps: Sequence[Op], workers: Workers) -> list[str]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=ops)
 def test_a_remembered_answer_always_equals_a_new_one(steps: list[Op], workers: Workers) -> None:

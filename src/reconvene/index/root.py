@@ -13,9 +13,9 @@ import hashlib
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,33 +24,25 @@ import apsw
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.index import analysis
-from reconvene.index.analysis import Analysis
 from reconvene.index.arrays import EMPTY, Arrays
 from reconvene.index.definitions import Definition, unpack
 from reconvene.index.languages.registry import language_of, rules_digest
-from reconvene.index.roles import LISTED_ONLY, role_of
+from reconvene.index.reader import DENIED, FileReader, Gathered
+from reconvene.index.roles import role_of
 from reconvene.index.segment import UNREAD, Document, path_terms
-from reconvene.index.store import SCHEMA, Batch, BlobKey, Change, FileRecord, Store
+from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
 from reconvene.index.view import View
 from reconvene.index.workers import Workers, WorkersClosed
 from reconvene.workspace import Workspace
 from reconvene.workspace.listing import FileStat, Listing
 from reconvene.workspace.names import parse_path
-from reconvene.workspace.reading import binary_kind, blob_id, utf16
 
 T = TypeVar("T")
 
-BATCH_FILES, BATCH_SECONDS = 200, 1.0
-"""Of one commit, and so what a killed server does again at most."""
 RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again with the same time stamp: it is hashed once more (git's rule)."""
-DATA_BYTES = 128 * 1024
-"""Data files (JSON, XML, style sheets) over it are known by their paths only."""
 MOST_CHANGES = 1000
 """Files looked through to tell whether a change concerns a search; more than that and it is searched again."""
-
-DENIED = "denied"
-"""State of a file that the operating system does not let us read; it is tried again each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +83,11 @@ class RootIndex:
         self._workers = workers
         self._own_workers = own_workers
         self._records: dict[str, FileRecord] = {}
+        self.truncated = False
+        """The code base has more files than are looked at."""
         self._unlisted = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
-        self._readers = ThreadPoolExecutor(workers.count, thread_name_prefix="index-reader")
+        self._reader = FileReader(workspace, limits, workers)
         self._closing = threading.Event()
         self._running: asyncio.Task[Refresh] | None = None
         self._waiting: asyncio.Task[Refresh] | None = None
@@ -235,6 +229,17 @@ class RootIndex:
             self._waiting.add_done_callback(_retrieved)
         return await asyncio.shield(self._waiting)
 
+    async def refresh_within(self, seconds: float) -> Refresh | None:
+        """`refresh`, waited for so long at most: None when it takes longer, and then it goes on behind.
+
+        Raises:
+            ReconveneError: as `refresh`.
+        """
+        looking = asyncio.ensure_future(self.refresh())
+        looking.add_done_callback(_retrieved)
+        done, _ = await asyncio.wait({looking}, timeout=seconds)
+        return looking.result() if done else None
+
     async def _next(self, before: asyncio.Task[Refresh] | None) -> Refresh:
         # A look that began before the caller's last write may have missed it: later callers share the one after.
         if before is not None:
@@ -248,11 +253,11 @@ class RootIndex:
         if self._closing.is_set():
             return
         self._closing.set()
+        self._reader.close()
         if self._own_workers:
             self._workers.close()
         # The thread notices within a file's time; what was committed stays.
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
-        self._readers.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._store.close)
 
     async def _in_thread(self, work: Callable[..., Refresh], *args: object) -> Refresh:
@@ -292,21 +297,13 @@ class RootIndex:
             if record.blob is not None
         }
         arrays = {key: Arrays.unpack(postings) for key, postings in self._store.postings(dict.fromkeys(keys.values()))}
+        unknown = ("", 0, 0)
         documents = []
         for path, record in self._records.items():
             key = keys.get(path)
-            state, lines, symbols = states.get(key, (record.state, 0, 0)) if key else (record.state, 0, 0)
-            documents.append(
-                Document(
-                    path,
-                    record.blob,
-                    language_of(path).name,
-                    state,
-                    lines,
-                    symbols,
-                    arrays.get(key, EMPTY) if key else EMPTY,
-                )
-            )
+            state, lines, symbols = states.get(key, unknown) if key else (record.state, 0, 0)
+            found = arrays.get(key, EMPTY) if key else EMPTY
+            documents.append(Document(path, record.blob, language_of(path).name, state, lines, symbols, found))
         partial = self._store.meta("complete") != "1"
         self.view = View().replace((), documents, epoch=self._store.epoch, partial=partial)
 
@@ -326,14 +323,14 @@ class RootIndex:
         todo.sort(key=_urgency)
         parsed_before = self.parsed
         changed: set[str] = set()
-        batch = _Batch()
+        batch = Gathered()
         self.progress = (0, len(todo)) if todo else None
         try:
-            for done, found in enumerate(self._read_all(todo, listing.stats), 1):
+            for done, found in enumerate(self._reader.read_all(todo, listing.stats, self._store), 1):
                 batch.add(found, self._records.get(found.path))
                 if batch.full:
                     changed |= self._commit(batch, partial=self.view.partial)
-                    batch = _Batch()
+                    batch = Gathered()
                     self.progress = (done, len(todo))
             for path in gone:
                 batch.remove(path, self._records[path])
@@ -342,7 +339,7 @@ class RootIndex:
         finally:
             self.progress = None
         if only is None:
-            self._unlisted = listing.skipped
+            self._unlisted, self.truncated = listing.skipped, listing.truncated
             if changed:
                 self._store.tidy()
         parsed = self.parsed - parsed_before
@@ -363,63 +360,11 @@ class RootIndex:
             return True
         return record.blob is not None and abs(record.seen_ns - record.mtime_ns) < RACY_NS
 
-    def _read_all(self, paths: list[str], stats: Mapping[str, FileStat]) -> Iterator[_Found]:
-        """Read and analyse, as many at a time as there are workers, in the order they are done."""
-        todo = iter(paths)
-        under_way: set[Future[_Found]] = set()
-        try:
-            while True:
-                for path in todo:
-                    under_way.add(self._readers.submit(self._read, path, stats[path]))
-                    if len(under_way) >= 2 * self._workers.count:
-                        break
-                if not under_way:
-                    return
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    if self._closing.is_set():
-                        raise WorkersClosed
-                    yield future.result()
-        finally:
-            for future in under_way:
-                future.cancel()
-
-    def _read(self, path: str, stat: FileStat) -> _Found:
-        now = time.time_ns()
-        language = language_of(path).name
-
-        def listed(state: str) -> _Found:
-            return _Found(path, language, FileRecord(None, state, stat.mtime_ns, stat.size, stat.ino, now), None)
-
-        if path.rpartition(".")[2].lower() in LISTED_ONLY:
-            return listed("listed")
-        if stat.size > self.limits.indexed_file or (stat.size > DATA_BYTES and role_of(path) == "data"):
-            return listed("big")
-        try:
-            data = self.workspace.read_bytes(path, max_bytes=self.limits.indexed_file)
-        except ReconveneError as e:
-            if e.code == "workspace_gone":
-                raise
-            return listed("big" if e.code == "too_large" else DENIED)
-        blob = bytes.fromhex(blob_id(data))
-        record = FileRecord(blob, "read", stat.mtime_ns, stat.size, stat.ino, now)
-        known = self._store.analysis((blob, language))
-        if known is not None:
-            return _Found(path, language, record, known)
-        kind = binary_kind(data[:8000])
-        if kind is not None:
-            found = Analysis("binary", 0, 0)
-        elif not data.strip():
-            found = Analysis("indexed", data.count(b"\n"), 0)
-        else:
-            found = self._workers.analyse(data, language, utf16(data[:8000]) or "utf-8")
-        return _Found(path, language, record, found, new=True)
-
-    def _commit(self, batch: _Batch, *, partial: bool, last: bool = False) -> frozenset[str]:
+    def _commit(self, batch: Gathered, *, partial: bool, last: bool = False) -> frozenset[str]:
         complete = "0" if partial else "1"
         if not batch.seen and not batch.gone and not (last and self.view.partial):
             return frozenset()
-        epoch = self._store.commit(Batch(batch.blobs, batch.seen, batch.gone, batch.changes), {"complete": complete})
+        epoch = self._store.commit(batch.batch(), {"complete": complete})
         self.parsed += len(batch.blobs)
         self._records.update(batch.seen)
         for path in batch.gone:
@@ -439,66 +384,13 @@ class RootIndex:
         return unpack(self._store.definitions(key))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A file that was looked at. `analysis`: None when only its path is known. `new`: it was analysed now."""
-
-    path: str
-    language: str
-    record: FileRecord
-    analysis: Analysis | None
-    new: bool = False
-
-    def document(self) -> Document:
-        a = self.analysis
-        if a is None:
-            return Document(self.path, None, self.language, self.record.state, 0, 0, EMPTY)
-        return Document(
-            self.path, self.record.blob, self.language, a.state, a.lines, a.symbols, Arrays.unpack(a.postings)
-        )
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one commit will write, gathered; and the documents that take the places of the old ones in memory."""
-
-    began: float = field(default_factory=time.monotonic)
-    blobs: list[tuple[BlobKey, Analysis]] = field(default_factory=list)
-    seen: dict[str, FileRecord] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    documents: list[Document] = field(default_factory=list)
-
-    @property
-    def full(self) -> bool:
-        return len(self.seen) >= BATCH_FILES or (bool(self.seen) and time.monotonic() - self.began > BATCH_SECONDS)
-
-    def add(self, found: _Found, before: FileRecord | None) -> None:
-        self.seen[found.path] = found.record
-        if found.new and found.analysis is not None and found.record.blob is not None:
-            self.blobs.append(((found.record.blob, found.language), found.analysis))
-        if before is not None and (before.blob, before.state) == (found.record.blob, found.record.state):
-            return
-        self.documents.append(found.document())
-        self.changes.append(Change(found.path, _content(before), _content(found.record)))
-
-    def remove(self, path: str, before: FileRecord) -> None:
-        self.gone.append(path)
-        self.changes.append(Change(path, _content(before), None))
-
-
 @functools.cache
 def version() -> str:
     """What an index was made by; one made otherwise is not used."""
     return f"{analysis.VERSION}.{rules_digest()}.{zlib.crc32(SCHEMA.encode()):08x}"
 
 
-def _content(record: FileRecord | None) -> bytes | None:
-    """As `Change` has it."""
-    return None if record is None else record.blob or b""
-
-
-def _retrieved(task: asyncio.Task[Refresh]) -> None:
+def _retrieved(task: asyncio.Future[Refresh]) -> None:
     """Whoever waits for it gets its failure; when nobody does any more, that is no news."""
     if not task.cancelled():
         task.exception()

@@ -167,7 +167,9 @@ def _overview(index: RootIndex, view: View, wanted: _Wanted) -> tuple[str, list[
     reasons = _favour(index, view, wanted, scores)
     room = wanted.tokens * CHARS_PER_TOKEN
     paths = sorted(p for p in view.paths() if not wanted.folders or p.startswith(wanted.folders))
-    head = "\n".join([headline(paths, partial=view.partial), *tree(paths, int(room * _HEAD_SHARE))])
+    head = "\n".join(
+        [headline(paths, partial=view.partial, truncated=index.truncated), *tree(paths, int(room * _HEAD_SHARE))]
+    )
     body, rows = _rows(
         index, view, wanted, scores, room - len(head) - 2, lambda d: definition_importance(d, view.usage), reasons
     )

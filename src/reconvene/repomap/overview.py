@@ -28,11 +28,11 @@ _SPLIT = 0.25
 """A folder that holds more than this share of all files is shown with its own folders."""
 
 
-def headline(paths: list[str], *, partial: bool) -> str:
+def headline(paths: list[str], *, partial: bool, truncated: bool) -> str:
     languages = Counter(language_of(path).name for path in paths)
     languages.pop("other", None)
     most = ", ".join(f"{name} {n:,}" for name, n in languages.most_common(_LANGUAGES))
-    so_far = " so far (still being read)" if partial else ""
+    so_far = " so far (still being read)" if partial else " (there are more than are looked at)" if truncated else ""
     return f"{len(paths):,} files{so_far}: {most}" if most else f"{len(paths):,} files{so_far}"
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconvene.errors import ReconveneError
 from reconvene.index.query import Query, parse
-from reconvene.index.root import Refresh, RootIndex, version
+from reconvene.index.root import RootIndex, version
 from reconvene.search.answer import SearchResult, Snippet, answer, check_limit, cut_lines, pointed_out, read_as_indexed
 
 Cache = Literal["cached", "refreshed", "fresh"]
@@ -107,7 +108,7 @@ class SearchContext:
     def fold(cls, rows_content: Iterable[str]) -> SearchContext:
         """From the contents of the rows, oldest first. What another version wrote is left aside: it will be searched again."""
         context = cls()
-        for content in rows_content:
+        for content in deque(rows_content, maxlen=KEPT):
             try:
                 entry = Entry.from_json(content)
             except ValueError:
@@ -171,7 +172,7 @@ async def lookup_or_search(
     parsed = parse(query, index.limits)
     check_limit(limit, index)
     key = key_of(parsed, limit)
-    verified = await _up_to_date(index)
+    verified = await index.refresh_within(PATIENCE) is not None
     entry = context.get(key)
     known = tuple(seen)
     if entry is not None and verified:
@@ -216,19 +217,3 @@ def unconcerned(index: RootIndex, query: Query, entry: Entry) -> bool:
         else index.concerned_since(entry.epoch, query.concerns)
     )
     return changed is not None and not changed
-
-
-async def _up_to_date(index: RootIndex) -> bool:
-    """Whether the index is known to be what is on the disk."""
-    looking = asyncio.ensure_future(index.refresh())
-    done, _ = await asyncio.wait({looking}, timeout=PATIENCE)
-    if not done:
-        looking.add_done_callback(_retrieved)
-        return False
-    looking.result()
-    return True
-
-
-def _retrieved(task: asyncio.Future[Refresh]) -> None:
-    if not task.cancelled():
-        task.exception()
