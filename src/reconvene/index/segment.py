@@ -71,6 +71,15 @@ class Postings:
         span = slice(int(self.bounds[k]), int(self.bounds[k + 1]))
         return self.where[span], self.counts[span]
 
+    def files_of_each(self, file_of: I32, alive: Mask) -> I64:
+        """For each of `keys`, how many files that are alive have it; `file_of` gives the file of a place."""
+        if not len(self.keys):
+            return np.zeros(0, np.int64)
+        file = file_of[self.where]
+        first = np.r_[True, file[1:] != file[:-1]]
+        first[self.bounds[:-1]] = True
+        return np.add.reduceat((first & alive[file]).astype(np.int32), self.bounds[:-1]).astype(np.int64)
+
     def terms(self) -> U32:
         """The term of each entry."""
         return np.repeat(self.keys, np.diff(self.bounds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,15 @@ from reconvene.index.words import parts, stem, term, whole
 class Usage:
     """
     Args:
-        terms: of every posting.
-        files: the file each is in; a file's postings of one term need not follow each other.
+        parts: terms and how many files have each, of parts of the code base that have no file in common.
     """
 
-    def __init__(self, terms: NDArray[np.uint32], files: NDArray[np.int64]) -> None:
-        pairs = terms.astype(np.uint64) << np.uint64(32)
-        pairs |= files.astype(np.uint64)
-        pairs.sort()
-        if len(pairs):
-            pairs = pairs[np.r_[True, pairs[1:] != pairs[:-1]]]
-        self._terms, self._files = np.unique((pairs >> np.uint64(32)).astype(np.uint32), return_counts=True)
+    def __init__(self, parts: Iterable[tuple[NDArray[np.uint32], NDArray[np.int64]]]) -> None:
+        known = list(parts)
+        terms = np.concatenate([np.zeros(0, np.uint32), *(t for t, _ in known)])
+        counts = np.concatenate([np.zeros(0, np.int64), *(n for _, n in known)])
+        self._terms, which = np.unique(terms, return_inverse=True)
+        self._files = np.bincount(which, weights=counts, minlength=len(self._terms)).astype(np.int64)
 
     def of(self, terms: Sequence[int] | NDArray[np.uint32]) -> NDArray[np.int64]:
         """Files that mention each of the terms."""

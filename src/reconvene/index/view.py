@@ -148,22 +148,20 @@ class View:
             chunk_bases=(0, *np.cumsum([len(s.chunk_file) for s in segments]).tolist()),
         )
 
-    def entries(
-        self, field: Callable[[Segment], Postings], *, of_chunks: bool = False
-    ) -> tuple[U32, NDArray[np.int64]]:
-        """(term, file) of each posting of one kind, of the files that count."""
+    def entries(self, field: Callable[[Segment], Postings]) -> tuple[U32, NDArray[np.int64]]:
+        """(term, file) of each posting of one field of files, of those that count."""
         terms, files = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
         for segment, alive, base in zip(self.segments, self.alive, self.offsets, strict=False):
             postings = field(segment)
-            file = segment.chunk_file[postings.where] if of_chunks else postings.where
-            kept = alive[file]
+            kept = alive[postings.where]
             terms.append(postings.terms()[kept])
-            files.append(file[kept] + np.int64(base))
+            files.append(postings.where[kept] + np.int64(base))
         return np.concatenate(terms), np.concatenate(files)
 
     @cached_property
     def usage(self) -> Usage:
-        return Usage(*self.entries(lambda segment: segment.chunks, of_chunks=True))
+        pairs = zip(self.segments, self.alive, strict=True)
+        return Usage((s.chunks.keys, s.chunks.files_of_each(s.chunk_file, a)) for s, a in pairs)
 
     @cached_property
     def statistics(self) -> Statistics:
