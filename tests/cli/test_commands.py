@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from reconvene.cli import places, serving
+from reconvene.cli import code, places, serving
 from reconvene.cli.api import LOCK, Server, find
 from reconvene.cli.doctor import chosen, model
 from reconvene.config import Settings
@@ -137,7 +137,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_ask_answers_on_stdout_and_says_its_steps_on_stderr(served: Machine) -> None:
     done = served.run("ask", "how are idle sessions removed?")
     assert done.returncode == 0, done.stderr
-    assert "hub.py" in done.stdout
+    assert "hub.py" in done.stdout, done.stdout + done.stderr
     assert "· map: 2 files" in done.stderr
     assert "· search" in done.stderr
     assert "·" not in done.stdout.splitlines()[0]
@@ -164,7 +164,7 @@ def test_what_is_piped_in_is_part_of_the_prompt(served: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "stdin", "code", "says"),
+    ("words", "stdin", "exit_code", "says"),
     [
         (["ask", " "], None, 2, "The prompt is empty"),
         (["ask", "-"], "", 2, "The prompt is empty"),
@@ -184,12 +184,12 @@ def test_what_is_piped_in_is_part_of_the_prompt(served: Machine) -> None:
     ids=lambda v: "-".join(v)[:30] if isinstance(v, list) else "",
 )
 def test_what_cannot_be_done_is_a_sentence_and_a_code(
-    served: Machine, words: list[str], stdin: str | None, code: int, says: str
+    served: Machine, words: list[str], stdin: str | None, exit_code: int, says: str
 ) -> None:
     if words[0] == "serve":
         words = [*words, "--data-dir", str(served.data_dir / "other")]
     done = served.run(*words, stdin=stdin)
-    assert done.returncode == code, done.stderr
+    assert done.returncode == exit_code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -236,7 +236,8 @@ def test_ctrl_c_detaches_and_the_run_goes_on(served: Machine) -> None:
             for s in lines(served.run("sessions", "list", "--json").stdout)
         )
     )
-    assert "hub.py" in served.run("sessions", "show", session_id).stdout
+    shown = served.run("sessions", "show", session_id).stdout
+    assert "hub.py" in shown, shown
 
 
 # -- sessions
@@ -381,23 +382,28 @@ def test_a_killed_servers_file_fools_nobody(machine: Machine) -> None:
 # -- the code
 
 
-def test_search_map_and_index(machine: Machine) -> None:
+def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     built = machine.run("index")
     assert re.fullmatch(r"2 files, \d+ symbols, 2 analysed, \d+\.\d s\.\n", built.stdout), built.stderr
-    again = lines(machine.run("index", "--json").stdout)
-    assert (again[0]["files"], again[0]["parsed"]) == (2, 0)
-    found = lines(machine.run("search", "idle sessions", "--json").stdout)
+
+    def printed(command: Callable[..., None], *args: Any, **how: Any) -> str:
+        command(machine.data_dir, machine.root, *args, **how)
+        return capsys.readouterr().out
+
+    (again,) = lines(printed(code.refresh_index, as_json=True))
+    assert (again["files"], again["parsed"]) == (2, 0)
+    found = lines(printed(code.print_search, "idle sessions", k=10, files=False, as_json=True))
     assert {"path", "start", "end", "score", "symbol", "text"} == set(found[0])
-    plain = machine.run("search", "idle sessions", "-k", "1").stdout
-    assert re.match(r"\w+\.py:\d+-\d+ \d+\.\d+\n    ", plain)
-    assert machine.run("search", "idle sessions", "--files").stdout.split() == list(
-        dict.fromkeys(f["path"] for f in found)
+    assert re.match(
+        r"\w+\.py:\d+-\d+ \d+\.\d+\n    ", printed(code.print_search, "idle", k=1, files=False, as_json=False)
     )
-    assert "hub.py" in machine.run("map").stdout
-    assert all(row["path"] in FILES for row in lines(machine.run("map", "--json", "--focus", "hub.py").stdout))
+    files = printed(code.print_search, "idle sessions", k=10, files=True, as_json=False)
+    assert files.split() == list(dict.fromkeys(f["path"] for f in found))
+    assert printed(code.print_search, "zzzzqqqq", k=1, files=False, as_json=False) == ""
+    assert "hub.py" in printed(code.print_map, tokens=1024, focus=[], as_json=False)
+    rows = lines(printed(code.print_map, tokens=1024, focus=["hub.py"], as_json=True))
+    assert {row["path"] for row in rows} <= set(FILES)
     assert machine.run("search", " ").returncode == 2
-    nothing = machine.run("search", "zzzzqqqq")
-    assert (nothing.returncode, nothing.stdout) == (0, "")
 
 
 # -- the doctor, and what commands have in common
