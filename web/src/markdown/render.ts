@@ -44,7 +44,8 @@ const marked = new Marked({
   gfm: true,
   renderer: {
     heading({ tokens, depth }) {
-      const level = Math.min(6, depth + 2)
+      // Below the page's h1 and the turn's h2. Most answers begin with the second level, and no level is left out.
+      const level = Math.min(6, Math.max(3, depth + 1))
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`
     },
     html: ({ text }) => escape(text),

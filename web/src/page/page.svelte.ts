@@ -40,16 +40,24 @@ export class Page {
   /** Questions and diffs that were answered from this page. */
   readonly answered = new SvelteSet<string>()
 
+  // What is drawn depends on these and not on `state`, which is new with every piece of an answer.
   readonly view = $derived(this.state.view)
-  readonly waiting = $derived(pending(this.state.view))
-  readonly queue = $derived(queued(this.state.view))
-  readonly active = $derived<[string, RunView] | null>(activeRun(this.state.view))
+  readonly link = $derived(this.state.link)
+  readonly synced = $derived(this.state.synced)
+  readonly resumed = $derived(this.state.resumed)
+  readonly notice = $derived(this.state.notice)
+  readonly greeting = $derived(this.state.session)
+  readonly waiting = $derived(pending(this.view))
+  readonly queue = $derived(queued(this.view))
+  readonly active = $derived<[string, RunView] | null>(activeRun(this.view))
+  readonly current = $derived(this.active?.[0] ?? this.queue[0]?.run_id ?? null)
   readonly running = $derived(this.active !== null || this.queue.length > 0)
-  readonly session = $derived(this.state.session?.session_id ?? null)
+  readonly session = $derived(this.greeting?.session_id ?? null)
   readonly info = $derived(this.sessions.find((known) => known.session_id === this.session) ?? null)
   /** What was sent and is not in the log yet, or was refused. */
-  readonly outbox = $derived<Entry[]>(this.unseen(this.state))
-  readonly unsent = $derived(this.state.outbox.filter((entry) => !entry.failed).length)
+  readonly outbox = $derived<readonly Entry[]>(this.state.outbox)
+  readonly outgoing = $derived<Entry[]>(this.unseen(this.outbox))
+  readonly unsent = $derived(this.outbox.filter((entry) => !entry.failed).length)
 
   readonly shelf: Shelf = pageShelf()
   private client: Client
@@ -177,7 +185,7 @@ export class Page {
     this.client.decide(diff, verdict, verdict === 'feedback' ? { feedback } : {})
   }
   stop(): void {
-    const run = this.active?.[0] ?? this.queue[0]?.run_id
+    const run = this.current
     if (!run || this.stopping === run) return
     this.stopping = run
     this.client.cancel(run)
@@ -220,7 +228,7 @@ export class Page {
       this.drawing = false
       const before = this.state
       this.state = this.client.state
-      this.now = Date.now()
+      if (before.link !== this.state.link) this.now = Date.now()
       if (activeRun(before.view)?.[0] !== activeRun(this.state.view)?.[0] || before.view.title !== this.state.view.title) void this.list()
       this.chooseRoot()
       if (this.stopping && this.state.view.runs[this.stopping]?.outcome) this.stopping = null
@@ -238,9 +246,9 @@ export class Page {
   }
 
   /** Without prompts that the log already shows: their acknowledgement comes a moment later. */
-  private unseen(state: ClientState): Entry[] {
-    const shown = new Set(state.view.items.map((item) => (item.type === 'prompt' ? item.id : '')))
-    return state.outbox.filter((entry) => !shown.has(entry.id))
+  private unseen(outbox: readonly Entry[]): Entry[] {
+    const prompts = outbox.filter(({ frame }) => frame.type === 'default')
+    return prompts.filter((entry) => !this.view.items.some((item) => item.type === 'prompt' && item.id === entry.id))
   }
 }
 

@@ -13,8 +13,11 @@ export interface Turn {
   ended: number | null
 }
 
-/** Turns in the order in which they began; what waits in the queue is not among them. */
-export function turns(view: View): Turn[] {
+/**
+ * Turns in the order in which they began; what waits in the queue is not among them. A turn that is as it was `before` is the
+ * same object, so that only what changed is drawn again.
+ */
+export function turns(view: View, before: readonly Turn[] = []): Turn[] {
   const known = new Map<string, Turn & { order: number }>()
   view.items.forEach((item, place) => {
     const id = item.run_id ?? ''
@@ -40,4 +43,9 @@ export function turns(view: View): Turn[] {
     .filter(begun)
     .map((turn) => (turn.order === Infinity && turn.ended !== null ? { ...turn, order: view.items.indexOf(turn.prompts[0]!) } : turn))
     .sort((a, b) => (a.order === b.order ? 0 : a.order - b.order))
+    .map((turn, place) => (before[place] && alike(before[place], turn) ? before[place] : turn))
 }
+
+const same = (a: readonly unknown[], b: readonly unknown[]): boolean => a.length === b.length && a.every((item, place) => item === b[place])
+
+const alike = (a: Turn, b: Turn): boolean => a.id === b.id && a.run === b.run && same(a.prompts, b.prompts) && same(a.items, b.items)

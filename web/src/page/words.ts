@@ -121,16 +121,28 @@ export function subject(args: unknown): string {
 /** What the header says of the run; null when nothing runs. */
 export function runWords(run: RunView | null, waiting: number): string | null {
   if (!run) return null
-  if (run.status === 'recovering') return `Recovering · attempt ${run.attempt}`
+  if (run.status === 'recovering') return isSentence(run.reason) ? 'Trying again' : `Recovering · attempt ${run.attempt}`
   if (run.status === 'waiting' || waiting > 0) return 'Waiting for you'
-  return run.attempt > 1 ? `Running · attempt ${run.attempt}` : 'Running'
+  return run.reason === 'restart' ? `Running · attempt ${run.attempt}` : 'Running'
+}
+
+/** A reason is a word, or (why a provider is asked again, and when) a sentence. */
+const isSentence = (reason: string | null): reason is string => reason?.includes(' ') ?? false
+
+/** What the run is doing now, where its answer grows. */
+export function doingWords(run: RunView, stopping: boolean): string {
+  if (stopping) return 'Stopping…'
+  if (run.status === 'waiting') return 'Waiting for your answer'
+  if (run.status === 'recovering') return isSentence(run.reason) ? run.reason : `Going on after a restart · attempt ${run.attempt}`
+  return run.reason === 'restart' ? 'Working, after a restart' : 'Working'
 }
 
 /** One line under a finished run. */
 export function outcomeWords(run: RunView, ms: number | null): string {
   const parts = [{ success: 'Done', cancelled: 'Stopped', failed: 'Failed' }[run.outcome ?? 'success']]
-  if (run.ended && run.outcome !== 'success') parts[0] += ` (${run.ended.replaceAll('_', ' ')})`
+  if (run.ended && run.ended !== 'stopped' && run.outcome !== 'success') parts[0] += ` (${run.ended.replaceAll('_', ' ')})`
   if (ms !== null && ms >= 0) parts.push(duration(ms))
+  if (run.reason === 'restart') parts.push('went on after a restart')
   const { usage } = run
   if (usage?.tool_calls) parts.push(count(usage.tool_calls, 'tool call'))
   const tokens = (usage?.input_tokens ?? 0) + (usage?.output_tokens ?? 0)

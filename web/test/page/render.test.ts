@@ -108,7 +108,7 @@ describe('what is shown', () => {
 
   test('columns as they are aligned', () => expect(shown('| a |\n|--:|\n| 1 |').querySelector('td')!.getAttribute('align')).toBe('right'))
 
-  test('headings below those of the page', () => expect([...shown('# a\n\n#### b').querySelectorAll('*')].map((e) => e.localName)).toEqual(['h3', 'h6']))
+  test('headings below those of the page', () => expect([...shown('# a\n\n## b\n\n### c\n\n###### d').querySelectorAll('*')].map((e) => e.localName)).toEqual(['h3', 'h3', 'h4', 'h6']))
 })
 
 describe('colours', () => {

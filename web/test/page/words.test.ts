@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { LinkState, Resumed, RunView, SessionContent, ToolItem } from '../../src/client'
-import { ago, cost, duration, freshReason, linkWords, outcomeWords, runWords, short, subject, usageWords, verb } from '../../src/page/words'
+import { ago, cost, doingWords, duration, freshReason, linkWords, outcomeWords, runWords, short, subject, usageWords, verb } from '../../src/page/words'
 
 const NOW = 1_700_000_000_000
 const said = (link: LinkState, resumed: Resumed | null = null, waiting = 0): string => linkWords(link, resumed, waiting, NOW).text
@@ -75,15 +75,28 @@ const run: RunView = { status: 'running', attempt: 1, reason: null, budget: null
 test('the state of the run', () => {
   expect(runWords(null, 0)).toBeNull()
   expect(runWords(run, 0)).toBe('Running')
-  expect(runWords({ ...run, attempt: 2 }, 0)).toBe('Running · attempt 2')
+  expect(runWords({ ...run, attempt: 2 }, 0)).toBe('Running')
+  expect(runWords({ ...run, attempt: 2, reason: 'restart' }, 0)).toBe('Running · attempt 2')
   expect(runWords({ ...run, status: 'waiting' }, 1)).toBe('Waiting for you')
   expect(runWords({ ...run, status: 'recovering', attempt: 3 }, 0)).toBe('Recovering · attempt 3')
+})
+
+test('what the run is doing', () => {
+  expect(doingWords(run, false)).toBe('Working')
+  expect(doingWords(run, true)).toBe('Stopping…')
+  expect(doingWords({ ...run, reason: 'restart', attempt: 2 }, false)).toBe('Working, after a restart')
+  expect(doingWords({ ...run, status: 'recovering', reason: 'restart', attempt: 2 }, false)).toBe('Going on after a restart · attempt 2')
+  const reason = 'The provider asks to wait. Asking again in 4 s (1 of 3).'
+  expect(doingWords({ ...run, status: 'recovering', reason }, false)).toBe(reason)
+  expect(runWords({ ...run, status: 'recovering', reason }, 0)).toBe('Trying again')
 })
 
 test('how a run ended', () => {
   const usage = { tool_calls: 4, input_tokens: 18_000, output_tokens: 900, cost: 0.04 }
   expect(outcomeWords({ ...run, outcome: 'success', usage }, 12_400)).toBe('Done · 12 s · 4 tool calls · 19k tokens · $0.04')
   expect(outcomeWords({ ...run, outcome: 'cancelled', ended: 'question_expired' }, null)).toBe('Stopped (question expired)')
+  expect(outcomeWords({ ...run, outcome: 'cancelled', ended: 'stopped' }, null)).toBe('Stopped')
+  expect(outcomeWords({ ...run, outcome: 'success', reason: 'restart' }, 1200)).toBe('Done · 1.2 s · went on after a restart')
 })
 
 test('a tool call in words', () => {
