@@ -441,5 +441,47 @@ async def test_snapshot_and_resume_meet(tmp_path: Path) -> None:
     await house.close()
 
 
+async def test_a_run_that_breaks_over_and_over_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reconvene.runs import supervisor
+    from reconvene.runs.journal import Journal
+
+    async def load(*args: Any) -> Any:
+        raise RuntimeError("no journal")
+
+    monkeypatch.setattr(Journal, "load", load)
+    monkeypatch.setattr(supervisor, "STORE_PATIENCE", 0.0)
+    house = await House.open(tmp_path, scripted(["answer"]))
+    session = await house.ask("q")
+    rows = await house.completed(session)
+    check_log(rows)
+    assert contents(rows, "error")[0]["code"] == "internal" and contents(rows, "completed")[0]["outcome"] == "failed"
+    await house.close()
+
+
+@pytest.mark.parametrize("code", ["disk_full", "store_busy"], ids=lambda c: f"bad125-{c}")
+async def test_a_store_that_refuses_for_a_while_costs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    from reconvene.runs import supervisor
+
+    monkeypatch.setattr(supervisor, "STORE_PATIENCE", 0.0)
+    house = await House.open(tmp_path, scripted(SEARCH_READ_ANSWER))
+    append, refusals = house.sessions.append_run, [4, 5, 6]
+
+    async def refusing(*args: Any, **more: Any) -> Any:
+        refusals[:] = [n - 1 for n in refusals]
+        if 0 in refusals:
+            raise ReconveneError(code, "Not now.")
+        return await append(*args, **more)
+
+    monkeypatch.setattr(house.sessions, "append_run", refusing)
+    session = await house.ask("q")
+    rows = await house.completed(session)
+    check_log(rows)
+    assert contents(rows, "completed")[0]["outcome"] == "success"
+    assert sum(r.type == "model" for r in rows) == 3
+    await house.close()
+
+
 def test_turn_of_reads_the_script_position() -> None:
     assert turn_of([]) == ("", 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +33,8 @@ SEARCHED = "searched"
 INDEX_PATIENCE = 2.0
 """Seconds a prompt waits for the index to be brought up to date; after that it goes on with what is there."""
 RETRYABLE = frozenset({"provider_unavailable", "provider_rate_limited", "model_misbehaved"})
+OF_THE_STORE = frozenset({"fenced", "disk_full", "store_busy", "store_error", "store_lost", "draining"})
+"""Errors that say nothing of the run: what could not be written is done again when the store can write."""
 MAX_WAIT = 120.0
 """Seconds; a provider that asks for longer is asked again after this."""
 PAUSES = frozenset(
@@ -118,7 +119,7 @@ class Attempt:
                 journal.deltas.flush()
                 raise
             except ReconveneError as e:
-                if e.code == "fenced":
+                if e.code in OF_THE_STORE:
                     raise
                 journal.strike()
                 failures = 1 if journal.steps > steps else failures + 1
@@ -130,6 +131,8 @@ class Attempt:
             if text is not None:
                 await journal.finish("success", text=text)
                 return
+            if run.status == "completed":
+                return  # somebody else ended it meanwhile: its question expired
             if not run.cancelled:
                 waiting = ev.Run(status="waiting", attempt=journal.attempt, reason="question")
                 await journal.write([event(waiting, run_id=self.run_id)], changes={self.run_id: "waiting"})
@@ -208,15 +211,12 @@ class Attempt:
             )
         await asyncio.to_thread(workspace.check_alive)
         index = await self.around.indexes.get(workspace)
-        refreshing = asyncio.ensure_future(index.refresh())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(refreshing), INDEX_PATIENCE)
-        refreshing.add_done_callback(lambda t: t.cancelled() or t.exception())
+        refreshed = await index.refresh_within(INDEX_PATIENCE)
         overview = await repo_map(index)
         if (key := f"map:{self.run_id}") not in journal.keys:
             shown = ev.RepoMap(
                 files=overview.files, symbols=overview.symbols, tokens=overview.tokens, fingerprint=overview.fingerprint,
-                built_ms=overview.built_ms, reused=overview.reused, partial=not refreshing.done(),
+                built_ms=overview.built_ms, reused=overview.reused, partial=refreshed is None or refreshed.partial,
             )  # fmt: skip
             await journal.write([event(shown, run_id=self.run_id, item_id=f"{self.run_id}.map", key=key)])
         rows = await self.sessions.log.read(self.session_id, 0, types=(SEARCHED,))

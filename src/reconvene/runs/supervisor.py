@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,6 +41,7 @@ class Supervisor:
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._reasons: dict[tuple[str, str], str] = {}
+        self._breaks: Counter[tuple[str, str]] = Counter()
         self._slots = asyncio.Semaphore(RUNS_AT_ONCE)
         self._draining = False
         self.recovered = 0
@@ -111,6 +113,9 @@ class Supervisor:
                     self._start(session_id, run)
         except ReconveneError as e:
             _log.error("a session could not be read", session=session_id, code=e.code, message=e.message)
+            self._later(session_id, e)
+        except Exception:
+            _log.exception("a session could not be looked at", session=session_id)
         finally:
             self._looking.pop(session_id, None)
             if session_id in self._again:
@@ -140,16 +145,35 @@ class Supervisor:
         except ReconveneError as e:
             # the store refused: the log is as it was, and the run goes on when the store does
             _log.error("a run stopped", session=session_id, run=attempt.run_id, code=e.code, message=e.message)
-            if e.code != "fenced" and not self._draining:
-                asyncio.get_running_loop().call_later(STORE_PATIENCE, self.kick, session_id)
+            self._later(session_id, e)
         except Exception:
             _log.exception("a run broke", session=session_id, run=attempt.run_id)
-            asyncio.get_running_loop().call_later(STORE_PATIENCE, self.kick, session_id)
+            await self._broke(session_id, attempt.run_id)
         else:
             asyncio.get_running_loop().call_soon(self.kick, session_id)
         finally:
             self._tasks.pop(session_id, None)
             self._attempts.pop(session_id, None)
+
+    def _later(self, session_id: str, e: ReconveneError) -> None:
+        if e.code not in ("fenced", "store_lost", "no_such_session"):
+            asyncio.get_running_loop().call_later(STORE_PATIENCE, self.kick, session_id)
+
+    async def _broke(self, session_id: str, run_id: str) -> None:
+        """A run that breaks without getting to where its attempts are counted is tried a few times, then ended."""
+        self._breaks[session_id, run_id] += 1
+        if self._breaks[session_id, run_id] < self.sessions.settings.limits.attempts_without_progress:
+            asyncio.get_running_loop().call_later(STORE_PATIENCE, self.kick, session_id)
+            return
+        message = "Something unforeseen ended the run; the server's log has it. Sending the prompt again may help."
+        error = event(ev.Error(code="internal", message=message, retryable=True), run_id=run_id)
+        try:
+            fence = await self.sessions.log.claim(f"{session_id}/{run_id}")
+            await self.sessions.finish_run(
+                session_id, run_id, "failed", fence=fence, text=message, reason="internal", before=[error]
+            )
+        except ReconveneError as e:
+            _log.error("a broken run could not be ended", session=session_id, run=run_id, code=e.code)
 
     async def _recover(self, row: SessionRow) -> None:
         """Say in the log that a run was interrupted and what happens to it now."""
