@@ -3,8 +3,8 @@
  * exactly-once for the eye, whatever the network repeats, cuts or overlaps.
  */
 
-import type { BatchContent, LogEvent, SnapshotContent } from './frames'
-import { emptyView, fold, type View } from './reducer'
+import type { BatchContent, LogEvent, SnapshotContent } from './frames.ts'
+import { emptyView, fold, type View } from './reducer.ts'
 
 /** A view and the cursor of the log's prefix that it is the fold of: kept together, replaced together. */
 export interface Held {

@@ -4,14 +4,14 @@
  * `state` is replaced, never changed; `subscribe` tells when.
  */
 
-import { applyBatch, applySnapshot, NOTHING, type Held } from './apply'
-import { PROTO, type ClientFrame, type Command, type Config, type Failure, type JsonObject, type ServerFrame, type SessionContent } from './frames'
-import { newId } from './ids'
-import { Link, type LinkState } from './link'
-import { pageShelf, Outbox, type Entry, type Shelf } from './outbox'
-import { emptyView, type View } from './reducer'
-import { lastSession, rememberSession, sessionId } from './session'
-import { browserWorld, type World } from './world'
+import { applyBatch, applySnapshot, NOTHING, type Held } from './apply.ts'
+import { PROTO, type ClientFrame, type Command, type Config, type Failure, type JsonObject, type ServerFrame, type SessionContent } from './frames.ts'
+import { newId } from './ids.ts'
+import { Link, type LinkState } from './link.ts'
+import { pageShelf, Outbox, type Entry, type Shelf } from './outbox.ts'
+import { emptyView, type View } from './reducer.ts'
+import { lastSession, rememberSession, sessionId } from './session.ts'
+import { browserWorld, type World } from './world.ts'
 
 /** How the last connection found its way back. */
 export interface Resumed {
@@ -141,6 +141,11 @@ export class Client {
     for (const { cancel } of this.delays.values()) cancel()
     this.delays.clear()
     return { session: this.session, held: this.held }
+  }
+
+  /** The session it is in, or asks for. */
+  get asked(): string | null {
+    return this.session
   }
 
   /** What this client knows now: enough for another to go on from. */

@@ -1,11 +1,11 @@
 /** The resumable client: no framework, no dependencies. See README.md beside this file. */
 
-export { applyBatch, applySnapshot, NOTHING, type Held, type Outcome } from './apply'
-export { Client, type ClientState, type Notice, type Options, type Resumed } from './client'
-export * from './frames'
-export { newId } from './ids'
-export { delayOf, Link, verdictOf, type LinkOwner, type LinkState, type StopReason, type Verdict } from './link'
-export { memoryShelf, Outbox, pageShelf, type Entry, type Shelf } from './outbox'
+export { applyBatch, applySnapshot, NOTHING, type Held, type Outcome } from './apply.ts'
+export { Client, type ClientState, type Notice, type Options, type Resumed } from './client.ts'
+export * from './frames.ts'
+export { newId } from './ids.ts'
+export { delayOf, Link, verdictOf, type LinkOwner, type LinkState, type StopReason, type Verdict } from './link.ts'
+export { memoryShelf, Outbox, pageShelf, type Entry, type Shelf } from './outbox.ts'
 export {
   activeRun,
   emptyView,
@@ -26,6 +26,6 @@ export {
   type TextItem,
   type ToolItem,
   type View,
-} from './reducer'
-export { lastSession, rememberSession, sessionId } from './session'
-export { browserWorld, type PageEvent, type Socket, type Whoami, type World } from './world'
+} from './reducer.ts'
+export { lastSession, rememberSession, sessionId } from './session.ts'
+export { browserWorld, type PageEvent, type Socket, type Whoami, type World } from './world.ts'

@@ -4,8 +4,8 @@
  * It knows frames, pacing and liveness, but nothing of sessions: what to say first and what a frame means is its owner's.
  */
 
-import type { ClientFrame, Retry, ServerFrame } from './frames'
-import { OPEN, type Socket, type World } from './world'
+import type { ClientFrame, Retry, ServerFrame } from './frames.ts'
+import { OPEN, type Socket, type World } from './world.ts'
 
 export type StopReason = 'sign-in' | 'refused' | 'gone' | 'superseded' | 'limit' | 'protocol'
 
@@ -92,12 +92,17 @@ export class Link {
   /** Counts connections and waits; what comes back late for an earlier one is ignored. */
   private turn = 0
 
-  constructor(
-    private readonly url: string,
-    private readonly me: string,
-    private readonly owner: LinkOwner,
-    private readonly world: World,
-  ) {}
+  private readonly url: string
+  private readonly me: string
+  private readonly owner: LinkOwner
+  private readonly world: World
+
+  constructor(url: string, me: string, owner: LinkOwner, world: World) {
+    this.url = url
+    this.me = me
+    this.owner = owner
+    this.world = world
+  }
 
   start(): void {
     if (this.unlisten) return
@@ -108,7 +113,8 @@ export class Link {
 
   /** Ends it for good, unless started again. */
   stop(): void {
-    this.unlisten?.()
+    if (!this.unlisten) return
+    this.unlisten()
     this.unlisten = null
     this.cancelTick()
     this.release(1000)

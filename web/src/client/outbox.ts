@@ -6,7 +6,7 @@
  * if both send it, the server answers the second with `duplicate`.
  */
 
-import type { Command, Failure } from './frames'
+import type { Command, Failure } from './frames.ts'
 
 /** The part of `localStorage` that is used. */
 export interface Shelf {
@@ -32,8 +32,10 @@ const PREFIX = 'reconvene.outbox.'
 
 export class Outbox {
   private readonly entries = new Map<string, Entry>()
+  private readonly shelf: Shelf
 
-  constructor(private readonly shelf: Shelf) {
+  constructor(shelf: Shelf) {
+    this.shelf = shelf
     this.reload()
   }
 

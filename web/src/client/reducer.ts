@@ -7,7 +7,7 @@
  * Nothing here checks order or repetition: `apply.ts` lets each event in once, in order.
  */
 
-import type { Contents, EventType, Failure, FileDiff, Json, JsonObject, LogEvent, RunState, StepStatus, Usage } from './frames'
+import type { Contents, EventType, Failure, FileDiff, Json, JsonObject, LogEvent, RunState, StepStatus, Usage } from './frames.ts'
 
 interface Shown {
   /** Unique in the session and stable. */

@@ -1,6 +1,6 @@
 /** Which session this browser was in last: the key `sessionId` of local storage, as the sample client has it. */
 
-import type { Shelf } from './outbox'
+import type { Shelf } from './outbox.ts'
 
 const KEY = 'sessionId'
 const SHAPE = /^s_[A-Za-z0-9_-]{22}$/

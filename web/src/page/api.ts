@@ -28,11 +28,13 @@ export interface SessionInfo {
 
 /** The server's refusal, as a sentence. */
 export class Refusal extends Error {
-  constructor(
-    readonly status: number,
-    readonly failure: Failure,
-  ) {
+  readonly status: number
+  readonly failure: Failure
+
+  constructor(status: number, failure: Failure) {
     super(failure.message)
+    this.status = status
+    this.failure = failure
   }
 }
 

@@ -151,7 +151,9 @@ export class Page {
     const { link, session } = this.state
     if (link.phase === 'stopped' && link.reason === 'refused' && !session && !this.chosen && this.me?.roots.length) {
       this.chosen = true
+      const asked = this.client.asked
       this.open(null, false)
+      if (asked) this.complaint = 'The server does not know the session you were in. This is a new one.'
     }
   }
 

@@ -11,7 +11,11 @@ export class FakeSocket implements Socket {
   readonly sent: ClientFrame[] = []
   closedWith: number | null = null
 
-  constructor(readonly url: string) {}
+  readonly url: string
+
+  constructor(url: string) {
+    this.url = url
+  }
 
   send(text: string): void {
     if (this.readyState !== 1) throw new Error('not open')
