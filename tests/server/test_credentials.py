@@ -243,3 +243,19 @@ async def test_what_only_the_token_may(tmp_path: Path) -> None:
         for path, body in (("/api/roots", {"path": "/tmp"}), ("/api/sign-in-links", {}), ("/api/stop", {})):
             answer = await server.http("POST", path, body, headers=own, bearer=False)
             assert (answer.status, answer.json["code"]) == (403, "forbidden")
+
+
+async def test_behind_a_tls_proxy_links_name_it_and_cookies_are_secure(tmp_path: Path) -> None:
+    async with serving(tmp_path, public_url="https://box.example") as server:
+        url = (await server.http("POST", "/api/sign-in-links")).json["url"]
+        assert url.startswith("https://box.example/sign-in?t=") and server.ready.url == "https://box.example"
+        answer = await server.http(
+            "GET", url.removeprefix("https://box.example"), headers={"Host": "box.example"}, bearer=False
+        )
+        assert (answer.header("set-cookie") or "").endswith("; Secure")
+        assert "Secure" not in (await sign_in_at(server)).header("set-cookie")  # type: ignore[operator]
+
+
+async def sign_in_at(server: Serving) -> Answer:
+    link = server.services.credentials.new_link("")
+    return await server.http("GET", link, bearer=False)

@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+import uvicorn
 from serving import Answer, Serving, serving
+from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from reconvene.server import transport
 from reconvene.server.transport import text_frame
@@ -176,6 +179,48 @@ async def test_a_message_in_a_thousand_fragments_is_a_message(tmp_path: Path) ->
         async with asyncio.timeout(5):
             assert (await raw.reader.readexactly(1)) == b"\x81"
         raw.writer.close()
+
+
+class _Pipe(asyncio.Transport):
+    """A transport of which the client takes as much as the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.waiting += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_ping_behind_much_to_read_does_not_end_a_slow_client() -> None:
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    config = uvicorn.Config(
+        app, ws_ping_interval=20, ws_ping_timeout=20, log_config=None, lifespan="off", interface="asgi3"
+    )
+    config.load()
+    socket = transport.SocketProtocol(config, ServerState(), {})
+    pipe = socket.transport = _Pipe()
+    socket.conn.state = State.OPEN
+    assert socket.write(b"x" * 1_000_000)
+    socket.send_keepalive_ping()
+    for _ in range(5):  # the answer is late, but the client takes what comes before the ping
+        pipe.waiting -= 100_000
+        socket.keepalive_timeout()
+        assert not pipe.closed and socket.pong_timer is not None
+    socket.keepalive_timeout()  # it takes nothing any more
+    assert pipe.closed
+    socket.stop_keepalive()
 
 
 # --- handshakes

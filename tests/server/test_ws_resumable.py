@@ -523,6 +523,16 @@ async def test_a_slow_reader_that_makes_progress_is_kept(tmp_path: Path) -> None
         assert server.services.metrics.slow_clients == 0
 
 
+async def test_a_client_that_answers_no_ping_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_transport import Raw
+
+    monkeypatch.setattr("reconvene.server.lifecycle.PING", 0.2)
+    async with serving(tmp_path) as server:
+        raw = await Raw.open(server)
+        assert await raw.close_code() == 1011
+        raw.writer.close()
+
+
 async def test_drain_says_goodbye_and_1012(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         async with server.connect() as socket, server.connect() as silent:

@@ -131,7 +131,9 @@ async def test_bad55_connecting_in_the_moment_of_the_sweep(tmp_path: Path, monke
             await send(socket, hello(session_id))
             content = (await receive(socket, "session"))["content"]
             assert (content["mode"], content["reason"]) == ("fresh", "expired")
-            assert not server.sessions.memory.is_connected(session_id) and server.sessions.memory.is_connected(content["session_id"])
+            assert not server.sessions.memory.is_connected(session_id) and server.sessions.memory.is_connected(
+                content["session_id"]
+            )
             await send(socket, prompt("p1", "Hello?"))
             await receive(socket, "ack")
         async with asyncio.timeout(5):

@@ -121,7 +121,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
             await services.credentials.revoke(None if wish.everywhere else principal.sign_in)
         response = Response(status_code=204)
         if headers(request.scope, b"cookie"):
-            cookie = services.credentials.set_cookie("", secure=request.scope["scheme"] == "https")
+            cookie = services.credentials.set_cookie("", secure=services.addresses.secure(request.scope))
             response.headers.append("set-cookie", cookie.decode())
         return response
 

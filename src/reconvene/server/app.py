@@ -34,7 +34,7 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.page = Page(services.credentials)
+        self.page = Page(services.credentials, services.addresses)
         self._api: asyncio.Task[_Routed] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class App:
         elif services.connections.draining.is_set():
             raise draining()
         elif path == "/sign-in":
-            await sign_in(scope, send, services.credentials)
+            await sign_in(scope, send, services.credentials, services.addresses)
         elif path == "/metrics":
             await self._only_reads(scope, send, self._metrics)
         elif path == PATH:

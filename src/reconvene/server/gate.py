@@ -60,7 +60,9 @@ class Addresses:
     hosts: frozenset[str]
     origins: frozenset[str]
     url: str
-    """The one that is printed."""
+    """The one that is printed: of the public name, if there is one."""
+    secure_hosts: frozenset[str] = frozenset()
+    """Names under which browsers come through TLS (that a proxy ends): cookies for them are Secure."""
 
     @classmethod
     def of(cls, port: int, public_url: str | None = None, allowed_origins: tuple[str, ...] = ()) -> Addresses:
@@ -75,24 +77,36 @@ class Addresses:
         origins: set[str] = set()
         for name in ("localhost", "127.0.0.1", "[::1]"):
             _add(hosts, origins, "http", name, port)
+        url = f"http://localhost:{port}" if port != 80 else "http://localhost"
+        secure: set[str] = set()
         if public_url is not None:
             scheme, name, public_port = _parse("public_url", public_url)
-            _add(hosts, origins, scheme, name, public_port)
+            public: set[str] = set()
+            url = _add(public, origins, scheme, name, public_port)
+            hosts |= public
+            if scheme == "https":
+                secure = public
         for origin in allowed_origins:
             scheme, name, other_port = _parse("allowed_origins", origin)
             _add(set(), origins, scheme, name, other_port)
-        return cls(
-            port, frozenset(hosts), frozenset(origins), f"http://localhost:{port}" if port != 80 else "http://localhost"
+        return cls(port, frozenset(hosts), frozenset(origins), url, frozenset(secure))
+
+    def secure(self, scope: Scope) -> bool:
+        """Whether the browser came through TLS."""
+        return (
+            scope["scheme"] == "https" or (header(scope, b"host") or b"").decode("latin-1").lower() in self.secure_hosts
         )
 
 
-def _add(hosts: set[str], origins: set[str], scheme: str, name: str, port: int) -> None:
+def _add(hosts: set[str], origins: set[str], scheme: str, name: str, port: int) -> str:
+    """Browsers leave the default port out of both; the origin is returned."""
     hosts.add(f"{name}:{port}")
+    origin = f"{scheme}://{name}:{port}"
     if port == _DEFAULT_PORTS[scheme]:
         hosts.add(name)
-        origins.add(f"{scheme}://{name}")
-    else:
-        origins.add(f"{scheme}://{name}:{port}")
+        origin = f"{scheme}://{name}"
+    origins.add(origin)
+    return origin
 
 
 def _parse(setting: str, url: str) -> tuple[str, str, int]:

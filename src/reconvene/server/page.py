@@ -10,6 +10,7 @@ from pathlib import Path
 from reconvene.errors import ReconveneError
 from reconvene.server.asgi import Headers, Scope, Send, header, headers, respond
 from reconvene.server.credentials import Credentials
+from reconvene.server.gate import Addresses
 from reconvene.server.pages import not_built
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -77,8 +78,9 @@ class Files:
 class Page:
     """Answers GET and HEAD for everything that is not the API."""
 
-    def __init__(self, credentials: Credentials, *, static: Path = STATIC) -> None:
+    def __init__(self, credentials: Credentials, addresses: Addresses, *, static: Path = STATIC) -> None:
         self._credentials = credentials
+        self._addresses = addresses
         self._static = Files(static)
         self._sample = Files(SAMPLE)
 
@@ -122,4 +124,4 @@ class Page:
         value = self._credentials.cookie_value(principal, headers(scope, b"cookie"))
         if value is None:
             return []
-        return [(b"set-cookie", self._credentials.set_cookie(value, secure=scope["scheme"] == "https"))]
+        return [(b"set-cookie", self._credentials.set_cookie(value, secure=self._addresses.secure(scope)))]

@@ -7,10 +7,11 @@ from urllib.parse import parse_qsl
 from reconvene.errors import ReconveneError
 from reconvene.server.asgi import Headers, Scope, Send, header, headers, respond, respond_problem
 from reconvene.server.credentials import Credentials
+from reconvene.server.gate import Addresses
 from reconvene.server.pages import link_used
 
 
-async def sign_in(scope: Scope, send: Send, credentials: Credentials) -> None:
+async def sign_in(scope: Scope, send: Send, credentials: Credentials, addresses: Addresses) -> None:
     if scope["method"] != "GET":
         raise ReconveneError("method_not_allowed", "A sign-in link is opened with GET.", allow="GET")
     if b"prefetch" in (header(scope, b"sec-purpose") or b""):
@@ -28,5 +29,5 @@ async def sign_in(scope: Scope, send: Send, credentials: Credentials) -> None:
         else:
             await respond_problem(scope, send, error)
         return
-    cookie: Headers = [(b"set-cookie", credentials.set_cookie(value, secure=scope["scheme"] == "https"))]
+    cookie: Headers = [(b"set-cookie", credentials.set_cookie(value, secure=addresses.secure(scope)))]
     await respond(scope, send, 303, b"", "text/plain", [(b"location", b"/"), *cookie])

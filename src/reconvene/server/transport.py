@@ -216,6 +216,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.close_timeout = 5.0
         self.on_writable: Callable[[], None] | None = None
         self._written = 0
+        self._took = 0
         self._bucket = TokenBucket(FRAMES_PER_SECOND, FRAME_BURST)
         self._dropped: int | None = None
 
@@ -258,6 +259,20 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         if self.on_writable is not None:
             self.on_writable()
+
+    # -- keep-alive
+
+    def send_keepalive_ping(self) -> None:
+        self._took = self.flushed
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        # A ping waits behind what was written before it. Who is still taking that in is slow, not dead.
+        if self.flushed > self._took and self.ping_timeout is not None:
+            self._took = self.flushed
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+            return
+        super().keepalive_timeout()
 
     # -- what comes in
 
