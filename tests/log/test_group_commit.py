@@ -54,6 +54,43 @@ async def test_a_commit_takes_no_more_than_its_batch(tmp_path, monkeypatch):
     assert max(sizes) == 16
 
 
+async def test_what_nobody_waits_for_gathers_until_somebody_waits(log):
+    log._writer._gather = 60.0
+    before = log.commits
+    for _ in range(100):
+        log.append_soon("s_a", [E("x")])
+    await asyncio.wait_for(log.append("s_a", [E("x")]), 10)
+    assert log.commits == before + 1
+    log.append_soon("s_a", [E("x")])
+    while not log._writer._gathering:
+        await asyncio.sleep(0)
+    await asyncio.wait_for(log.append("s_a", [E("x")]), 10)
+    assert log.commits == before + 2
+    assert seqs(await log.read("s_a", 0)) == list(range(1, 104))
+
+
+async def test_what_gathers_is_written_before_the_end(tmp_path):
+    log = await SqliteLog.open(tmp_path / "reconvene.db")
+    await a_session(log, "s_a")
+    log._writer._gather = 60.0
+    log.append_soon("s_a", [E("x")])
+    while not log._writer._gathering:
+        await asyncio.sleep(0)
+    await asyncio.wait_for(log.close(), 10)
+    log = await SqliteLog.open(tmp_path / "reconvene.db")
+    assert seqs(await log.read("s_a", 0)) == [1]
+    await log.close()
+
+
+async def test_what_nobody_waits_for_is_written_all_the_same(log):
+    written = asyncio.Event()
+    log.on_commit = lambda _session_id, _rows: written.set()
+    for _ in range(3):
+        written.clear()
+        log.append_soon("s_a", [E("x")])
+        await asyncio.wait_for(written.wait(), 10)
+
+
 async def test_refusals_and_repetitions_cost_no_fsync(log):
     await log.append("s_a", [E("x", key="k")])
     before = log.commits
