@@ -46,6 +46,7 @@ class Clients:
         self._latencies: list[int] = []
         self._goal = 0
         self._behind = 0
+        self._started = 0.0
         self._view = memoryview(bytearray(1 << 18))
         self._port, self._handshake = 0, b""
 
@@ -68,28 +69,31 @@ class Clients:
         self._until(lambda: self._attaching == before, "attaching")
         return [connection.session.decode() for connection in new]
 
-    def expect(self, events: int, patience: float) -> dict[str, Any]:
-        """Wait until every open client has got so many more events.
-
-        Returns their number, the seconds that took, how many are missing when patience ends or came twice, and the
-        nanoseconds from their making to those clients that are sampled.
-        """
-        self._latencies = []
-        self._goal, self._behind = events, len(self._open)
+    def expect(self, events: int) -> None:
+        """Count from now on: every open client is to get so many events."""
+        self._latencies, self._goal, self._behind = [], events, len(self._open)
+        self._started = time.monotonic()
         for connection in self._open.values():
             connection.events = 0
-        started = time.monotonic()
-        while self._behind and time.monotonic() < started + patience:
+
+    def arrived(self, patience: float) -> dict[str, Any]:
+        """Wait until everything that is expected has come, at most `patience` seconds.
+
+        Returns the number of events, the seconds since `expect`, how many are missing or came twice, and the nanoseconds
+        from their making to those clients that are sampled.
+        """
+        deadline = time.monotonic() + patience
+        while self._behind and time.monotonic() < deadline:
             self._turn()
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - self._started
         self._turn(0.2)  # what comes twice would come now
         got = [connection.events for connection in self._open.values()]
-        self._goal = 0
+        expected, self._goal = self._goal, 0
         return {
             "events": sum(got),
             "seconds": seconds,
-            "missing": sum(max(0, events - n) for n in got),
-            "repeated": sum(max(0, n - events) for n in got),
+            "missing": sum(max(0, expected - n) for n in got),
+            "repeated": sum(max(0, n - expected) for n in got),
             "latencies": self._latencies,
         }
 

@@ -49,7 +49,10 @@ class Child:
         Raises:
             RuntimeError: it failed, or the process ended.
         """
-        line = self._lines.readline()
+        try:
+            line = self._lines.readline()
+        except ConnectionResetError:
+            line = ""
         if not line:
             raise RuntimeError(f"{self.module} ended with {self._process.wait(10)}")
         said = json.loads(line)

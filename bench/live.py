@@ -50,7 +50,8 @@ def _round(stage: Stage, place: Place, plan: Plan, sessions: int, clients: int, 
     load = {"sessions": ids, "rate": plan.rate, "seconds": plan.seconds, "size": plan.size}
 
     def run() -> tuple[Any, Any]:
-        stage.clients.start("expect", events=of_each, patience=plan.seconds + 30)
+        stage.clients.call("expect", events=of_each)
+        stage.clients.start("arrived", patience=plan.seconds + 30)
         driven = place.child.call("load", **load)
         return driven, stage.clients.answer()
 

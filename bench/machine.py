@@ -97,10 +97,11 @@ def description(folder: Path) -> list[str]:
 
     from reconvene import __version__
 
+    priority = f", priority raised (nice {os.nice(0)})" if os.nice(0) < 0 else ""
     load = " ".join(f"{n:.1f}" for n in os.getloadavg())
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return [
-        f"{_model()}, {os.cpu_count()} cores (load {load}), {_memory_gib():.0f} GiB; {platform.system()} {platform.release()}; "
+        f"{_model()}, {os.cpu_count()} cores (load {load}{priority}), {_memory_gib():.0f} GiB; {platform.system()} {platform.release()}; "
         f"data on {_filesystem(folder)}",
         f"Reconvene {__version__}, {python}, uvicorn {uvicorn.__version__} (h11, websockets-sansio {websockets.version.version}, "
         f"no deflate), SQLite {apsw.sqlite_lib_version()} (WAL, synchronous=FULL)",
