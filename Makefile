@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser faults security soak bench screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser faults security soak bench bench-search screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -56,6 +56,12 @@ security soak:
 
 bench: setup     ## one table of measured costs, beside a floor measured in the same run
 	@$(BIN)/python -m bench $(BENCH)
+
+# The scorer makes an exact checkout of each query's tree and speaks JSON lines with what it scores; it lies beside the queries.
+SCORER ?= $(dir $(QUERIES))bench.py
+bench-search: setup  ## search scored on QUERIES=file.jsonl with MIRRORS=folder of repositories
+	@test -n "$(QUERIES)" -a -n "$(MIRRORS)" || { echo "bench-search needs QUERIES=… and MIRRORS=…" >&2; exit 2; }
+	@$(PYTHON) "$(SCORER)" --queries "$(QUERIES)" --mirrors "$(MIRRORS)" $(BENCH) -- $(BIN)/python -m bench.search_jsonl
 
 screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots
 	@$(BIN)/pytest -q -m browser tests/e2e/test_screenshots.py $(PYTEST)
