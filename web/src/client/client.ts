@@ -40,6 +40,8 @@ export interface ClientState {
   readonly resumed: Resumed | null
   /** What is unanswered or refused, of this session and of none yet; oldest first. */
   readonly outbox: readonly Entry[]
+  /** Prompts that the server has taken and the view does not show yet: a moment, so that they are not gone from sight. */
+  readonly landing: readonly Entry[]
   /** What the server tells beside the session. */
   readonly notice: Notice | null
 }
@@ -121,6 +123,7 @@ export class Client {
       synced: false,
       resumed: null,
       outbox: this.mine(),
+      landing: [],
       notice: null,
     }
   }
@@ -264,7 +267,7 @@ export class Client {
       case 'snapshot': {
         const { held } = applySnapshot(frame.content)
         this.held = held
-        this.publish({ view: held.view })
+        this.show(held.view)
         return this.caughtUp(frame.content.synced)
       }
       case 'batch': {
@@ -273,14 +276,13 @@ export class Client {
         if (outcome.kind === 'applied') {
           this.held = outcome.held
           if (!this.state.synced) this.missed += outcome.events
-          this.publish({ view: outcome.held.view })
+          this.show(outcome.held.view)
         }
         return this.caughtUp(frame.content.synced)
       }
       case 'ack':
-        if (frame.reply_to === null) return
-        this.settle(frame.reply_to)
-        return this.publish({ outbox: this.mine() })
+        if (frame.reply_to !== null) this.taken(frame.reply_to)
+        return
       case 'nack':
         return this.refused(frame.reply_to, frame.content)
       case 'notice':
@@ -300,6 +302,7 @@ export class Client {
       this.outbox.bind(before, id)
       if (before !== null) this.outbox.bind(null, id)
       this.session = id
+      this.publish({ landing: [] })
     }
     rememberSession(this.shelf, id)
     this.attached = true
@@ -335,10 +338,23 @@ export class Client {
     if (frame && 'id' in frame && frame.id) this.fail(frame.id, { code: 'too_large', message, retryable: false, details: {} })
   }
 
-  private settle(id: string): void {
+  private taken(id: string): void {
+    const entry = this.outbox.get(id)
+    if (!entry) return
     this.outbox.remove(id)
     this.delays.get(id)?.cancel()
     this.delays.delete(id)
+    const landing = entry.frame.type === 'default' ? this.unshown([...this.state.landing, entry], this.held.view) : this.state.landing
+    this.publish({ outbox: this.mine(), landing })
+  }
+
+  private show(view: View): void {
+    const { landing } = this.state
+    this.publish(landing.length > 0 ? { view, landing: this.unshown(landing, view) } : { view })
+  }
+
+  private unshown(entries: readonly Entry[], view: View): Entry[] {
+    return entries.filter(({ id }) => !view.items.some((item) => item.type === 'prompt' && item.id === id))
   }
 
   private fail(id: string, failure: Failure): void {

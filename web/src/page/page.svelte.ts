@@ -33,6 +33,7 @@ export class Page {
   now = $state(Date.now())
   /** Something that went wrong beside the session: shown until dismissed. */
   complaint = $state<string | null>(null)
+  private asked = $state<string | null>(null)
   /** The run that was asked to stop and has not yet. */
   stopping = $state<string | null>(null)
   /** The latest finished blocks, for whoever listens instead of looking. */
@@ -52,11 +53,13 @@ export class Page {
   readonly active = $derived<[string, RunView] | null>(activeRun(this.view))
   readonly current = $derived(this.active?.[0] ?? this.queue[0]?.run_id ?? null)
   readonly running = $derived(this.active !== null || this.queue.length > 0)
-  readonly session = $derived(this.greeting?.session_id ?? null)
+  /** The session that is open, or is being opened. */
+  readonly session = $derived(this.greeting?.session_id ?? this.asked)
   readonly info = $derived(this.sessions.find((known) => known.session_id === this.session) ?? null)
   /** What was sent and is not in the log yet, or was refused. */
   readonly outbox = $derived<readonly Entry[]>(this.state.outbox)
-  readonly outgoing = $derived<Entry[]>(this.unseen(this.outbox))
+  readonly landing = $derived<readonly Entry[]>(this.state.landing)
+  readonly outgoing = $derived<Entry[]>([...this.landing, ...this.unseen(this.outbox)])
   readonly unsent = $derived(this.outbox.filter((entry) => !entry.failed).length)
 
   readonly shelf: Shelf = pageShelf()
@@ -217,6 +220,7 @@ export class Page {
     this.unsubscribe()
     const client = new Client({ ...options, name: clientName(), shelf: this.shelf })
     this.state = client.state
+    this.asked = client.asked
     this.unsubscribe = client.subscribe((state) => this.draw(state))
     return client
   }

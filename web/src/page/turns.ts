@@ -1,6 +1,6 @@
 /** A view's items, gathered run by run: a prompt that waits in the queue does not split the answer that is being written. Pure. */
 
-import type { Item, PromptItem, RunView, View } from '../client'
+import { activeRun, queued, type Item, type PromptItem, type RunView, type View } from '../client'
 
 export interface Turn {
   id: string
@@ -38,7 +38,10 @@ export function turns(view: View, before: readonly Turn[] = []): Turn[] {
     }
     turn.items.push(item)
   })
-  const begun = ({ run, items, prompts }: Turn) => items.length > 0 || (prompts.length > 0 && !(run?.status === 'queued' && run.outcome === null))
+  // What is first in the queue while nothing runs is about to run: it is shown as if it did.
+  const next = activeRun(view) ? null : queued(view)[0]?.run_id
+  const waits = ({ id, run }: Turn) => run?.status === 'queued' && run.outcome === null && id !== next
+  const begun = (turn: Turn) => turn.items.length > 0 || (turn.prompts.length > 0 && !waits(turn))
   return [...known.values()]
     .filter(begun)
     .map((turn) => (turn.order === Infinity && turn.ended !== null ? { ...turn, order: view.items.indexOf(turn.prompts[0]!) } : turn))

@@ -136,6 +136,25 @@ describe('coming back', () => {
   })
 })
 
+describe('a prompt on its way into the view', () => {
+  const prompt = (seq: number, id: string): LogEvent => ({ type: 'prompt', seq, run_id: 'r1', item_id: null, parent_id: null, at: 0, content: { id, text: 'x', delivery: 'queue' } })
+
+  test('is seen all the time: acknowledged before it is shown, or shown before it is acknowledged', () => {
+    const client = make()
+    open()
+    world.last.receive(snapshot(0))
+    const first = client.prompt('x')
+    world.last.receive(ack(first))
+    expect(client.state.landing).toMatchObject([{ id: first }])
+    world.last.receive({ type: 'batch', content: { after: 'c0', upto: 'c1', events: [prompt(1, first)] } })
+    expect(client.state.landing).toEqual([])
+    const second = client.prompt('y')
+    world.last.receive({ type: 'batch', content: { after: 'c1', upto: 'c2', events: [prompt(2, second)] } })
+    world.last.receive(ack(second))
+    expect(client.state).toMatchObject({ landing: [], outbox: [] })
+  })
+})
+
 describe('commands', () => {
   test('each has the shape that the protocol says', () => {
     const client = make()

@@ -21,6 +21,10 @@ test('a prompt that waits does not split the answer that is being written', () =
   ])
 })
 
+test('what is about to run is shown as if it did; what waits behind it is not', () => {
+  expect(shape([prompt('r1', 'p1'), status('r1', 'queued'), prompt('r2', 'p2'), status('r2', 'queued')])).toEqual([['r1', ['p1'], []]])
+})
+
 test('a prompt that steers stands where it came in', () => {
   expect(shape([prompt('r1', 'p1'), status('r1', 'running'), text('r1', 'a'), prompt('r1', 'p2', 'steer'), text('r1', 'b')])).toEqual([
     ['r1', ['p1'], ['text:r1/a', 'prompt:p2', 'text:r1/b']],
