@@ -253,7 +253,8 @@ export class Client {
       const config: Config = this.root === null ? {} : { root_directory: this.root }
       if (entry?.frame.type === 'default') {
         this.opening = entry
-        return { ...entry.frame, ...binding, config: { ...config, ...entry.frame.config } }
+        // `proto` first: it says which kind of client this is, even of a frame that is too long to be read
+        return { ...binding, ...entry.frame, config: { ...config, ...entry.frame.config } }
       }
       return { type: 'hello', ...binding, config }
     }
