@@ -17,8 +17,8 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from reconvene.server import transport
-from reconvene.server.transport import text_frame
+from reconvene.server import ws_protocol
+from reconvene.server.wire import text_frame
 
 
 def resident() -> int:
@@ -158,7 +158,7 @@ async def test_bad25_17_MB_in_fragments(tmp_path: Path) -> None:
 
 async def test_the_flood_budget_is_what_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutation control: without the budget the flood is served to its end."""
-    monkeypatch.setattr(transport, "FRAME_BURST", 10**9)
+    monkeypatch.setattr(ws_protocol, "FRAME_BURST", 10**9)
     async with serving(tmp_path) as server:
         raw = await Raw.open(server)
         await raw.write(raw.frame(9, b"") * 5_000 + raw.frame(8, b"\x03\xe8"))
@@ -209,7 +209,7 @@ async def test_a_ping_behind_much_to_read_does_not_end_a_slow_client() -> None:
         app, ws_ping_interval=20, ws_ping_timeout=20, log_config=None, lifespan="off", interface="asgi3"
     )
     config.load()
-    socket = transport.SocketProtocol(config, ServerState(), {})
+    socket = ws_protocol.SocketProtocol(config, ServerState(), {})
     pipe = socket.transport = _Pipe()
     socket.conn.state = State.OPEN
     assert socket.write(b"x" * 1_000_000)

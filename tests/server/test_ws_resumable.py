@@ -225,6 +225,7 @@ async def test_bad53_an_expired_session_is_said_to_be_expired(tmp_path: Path) ->
         session_id = await _session(server)
         async with server.connect() as socket:
             await opened(socket, hello(session_id))
+            await receive(socket, "snapshot")
             await server.sessions.log.delete(session_id, reason="expired", at=server.sessions.uptime.now())
             server.sessions.forget(session_id, "expired")
             assert (await closed(socket))[0] == 4301
@@ -526,7 +527,7 @@ async def test_a_slow_reader_that_makes_progress_is_kept(tmp_path: Path) -> None
 async def test_a_client_that_answers_no_ping_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from test_transport import Raw
 
-    monkeypatch.setattr("reconvene.server.lifecycle.PING", 0.2)
+    monkeypatch.setattr("reconvene.server.web.PING", 0.2)
     async with serving(tmp_path) as server:
         raw = await Raw.open(server)
         assert await raw.close_code() == 1011

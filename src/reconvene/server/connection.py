@@ -16,7 +16,7 @@ from reconvene.server.asgi import Receive
 from reconvene.server.delivery import close_text
 from reconvene.server.gate import Principal
 from reconvene.server.token_bucket import TokenBucket
-from reconvene.server.transport import Wire, text_frame
+from reconvene.server.wire import Wire, text_frame
 
 if TYPE_CHECKING:
     from reconvene.server.connections import Connections
@@ -124,11 +124,10 @@ class Connection:
         self.house.metrics.bad_inputs[error.code] += 1
         frame_id = getattr(error, "frame_id", None) or frame_id
         close = error.kind.close
-        if close not in (1012, 1013):  # "not now" is no answer to keep: the client comes back and sends it again
-            if self.shape == "plain" or (self.shape is None and self.looks_plain):
-                self.send_json({"type": "error", "content": error.content()})
-            else:
-                self.send_json({"type": "nack", "reply_to": frame_id, "content": error.content()})
+        if self.shape == "plain" or (self.shape is None and self.looks_plain):
+            self.send_json({"type": "error", "content": error.content()})
+        elif close not in (1012, 1013):  # "not now" is no answer to keep: the client comes back and sends it again
+            self.send_json({"type": "nack", "reply_to": frame_id, "content": error.content()})
         if close is not None:
             self.end(close, close_text(error.message))
 
@@ -202,6 +201,7 @@ class Connection:
             self.end(1013, close_text(error.message))
 
     async def _attach(self, frame: ClientFrame | PlainFrame) -> None:
+        # Here, because both import this module.
         from reconvene.server.plain_client import PlainClient
         from reconvene.server.resumable_client import ResumableClient
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from reconvene.log.feed import Chunk, Feed, Watch
 from reconvene.protocol.cursor import Cursor
-from reconvene.server.transport import text_frame
+from reconvene.server.wire import text_frame
 
 CHUNKS_AT_ONCE = 8
 """Chunks that one connection gets before the others have their turn."""

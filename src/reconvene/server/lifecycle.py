@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import resource
 import secrets
 import signal
 import socket
@@ -23,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import uvicorn
 
 from reconvene import __version__
 from reconvene.config import Settings
@@ -42,9 +39,10 @@ from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
 from reconvene.server.gate import Addresses, Gate
 from reconvene.server.metrics import Metrics
+from reconvene.server.server_file import remove_server_file, write_server_file
 from reconvene.server.services import Services
-from reconvene.server.sockets import BACKLOG, bind
-from reconvene.server.transport import HttpProtocol, SocketProtocol
+from reconvene.server.sockets import bind
+from reconvene.server.web import WebServer, web_config
 from reconvene.sessions.service import Sessions
 from reconvene.sessions.sweeper import Sweeper
 from reconvene.workspace.roots import Roots
@@ -52,13 +50,8 @@ from reconvene.workspace.roots import Roots
 if TYPE_CHECKING:
     from reconvene.index import Indexes
 
-SERVER_FILE = "server.json"
-PING = 20.0
-"""Seconds between the WebSocket's own pings, and for their answer."""
 RUNS_PATIENCE = 5.0
 GOODBYE_PATIENCE = 2.0
-SPARE_CONNECTIONS = 512
-"""HTTP connections beyond those of WebSockets."""
 _log = structlog.get_logger("reconvene.server")
 
 
@@ -164,7 +157,7 @@ class Server:
         )
         log.on_lost = self._lost
         app = build_app(services)
-        web = _WebServer(_web_config(app, settings))
+        web = WebServer(web_config(app, settings))
         helpers: list[asyncio.Task[Any]] = []
         with self._signals():
             serving = asyncio.create_task(web.serve(sockets=sockets), name="web")
@@ -234,7 +227,7 @@ class Server:
         services: Services,
         supervisor: Supervisor,
         sweeper: Sweeper,
-        web: _WebServer,
+        web: WebServer,
         serving: asyncio.Task[None],
         helpers: Sequence[asyncio.Task[Any]],
     ) -> None:
@@ -281,66 +274,6 @@ class Server:
                 loop.remove_signal_handler(number)
 
 
-class _WebServer(uvicorn.Server):
-    """uvicorn without its own idea of signals: ours drain first."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._begun = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._begun.set()
-
-    async def begun(self, serving: asyncio.Task[None]) -> None:
-        """Wait until connections are accepted. Raises what kept it from that."""
-        waiting = asyncio.create_task(self._begun.wait())
-        await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if serving.done():
-            serving.result()
-
-    def stop_accepting(self) -> None:
-        for server in getattr(self, "servers", ()):
-            server.close()
-
-
-def _web_config(app: Application, settings: Settings) -> uvicorn.Config:
-    limits = settings.limits
-    HttpProtocol.header_time = limits.header_time
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * (limits.connections + SPARE_CONNECTIONS) + 1024
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
-    return uvicorn.Config(
-        app,
-        http=HttpProtocol,
-        ws=SocketProtocol,
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        ws_max_size=limits.frame,
-        ws_ping_interval=PING,
-        ws_ping_timeout=PING,
-        ws_per_message_deflate=False,
-        h11_max_incomplete_event_size=limits.header,
-        limit_concurrency=limits.connections + SPARE_CONNECTIONS,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=2,
-        backlog=BACKLOG,
-    )
-
-
 def _surroundings(sessions: Sessions, settings: Settings) -> tuple[Any, Indexes]:
     """Everything heavy is imported here, in a thread, while the loop serves."""
     from reconvene.index import Indexes
@@ -348,21 +281,3 @@ def _surroundings(sessions: Sessions, settings: Settings) -> tuple[Any, Indexes]
 
     indexes = Indexes(settings.data_dir, settings.limits)
     return Surroundings(sessions, indexes), indexes
-
-
-def write_server_file(data_dir: Path, port: int) -> None:
-    """`server.json`: where the running server is. Written whole or not at all."""
-    said = {"pid": os.getpid(), "host": "localhost", "port": port, "started": round(time.time(), 3)}
-    fresh = data_dir / f".{SERVER_FILE}.{os.getpid()}"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(said, file)
-    fresh.replace(data_dir / SERVER_FILE)
-
-
-def remove_server_file(data_dir: Path) -> None:
-    """Only ours: whoever came after us has written its own."""
-    path = data_dir / SERVER_FILE
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(path.read_text("utf-8")).get("pid") == os.getpid():
-            path.unlink()

@@ -11,7 +11,7 @@ from reconvene.protocol.parsing import parse_resumable
 from reconvene.server.commands import carry_out
 from reconvene.server.connection import Connection
 from reconvene.server.delivery import Delivery, batch_frame
-from reconvene.server.transport import text_frame
+from reconvene.server.wire import text_frame
 from reconvene.sessions.attach import Attachment
 from reconvene.sessions.service import Receipt, Who
 

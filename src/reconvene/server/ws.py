@@ -9,7 +9,7 @@ from reconvene.server.asgi import Receive, Scope, Send, respond_problem
 from reconvene.server.connection import Connection
 from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
-from reconvene.server.transport import EXTENSION
+from reconvene.server.wire import EXTENSION
 
 PATH = "/ws"
 
@@ -17,7 +17,7 @@ PATH = "/ws"
 async def websocket(
     scope: Scope, receive: Receive, send: Send, connections: Connections, credentials: Credentials
 ) -> None:
-    """One WebSocket, behind the gate. Served by `transport.SocketProtocol`, whose Wire is in the scope."""
+    """One WebSocket, behind the gate. Served by `ws_protocol.SocketProtocol`, whose Wire is in the scope."""
     await receive()  # websocket.connect
     if scope["path"] != PATH:
         await respond_problem(
