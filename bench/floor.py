@@ -80,7 +80,7 @@ async def serve(fd: str, padding: str, port: int) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(2048)
-    # As the server of ours: lifecycle.py, `_web_config`.
+    # As the server of ours: web.py, `web_config`.
     config = uvicorn.Config(
         floor,
         http="h11",
