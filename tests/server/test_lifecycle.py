@@ -146,6 +146,9 @@ async def test_a_database_that_is_taken_away_is_noticed(tmp_path: Path) -> None:
             await receive(socket_, "snapshot")
             (server.data_dir / "reconvene.db").rename(server.data_dir / "elsewhere.db")
             assert (await closed(socket_))[0] == 1013
+        async with asyncio.timeout(5):  # a reader may notice before the watchdog does
+            while server.services.unwell is None:
+                await asyncio.sleep(0.01)
         health = await server.http("GET", "/healthz", bearer=False)
         assert (health.status, health.json["status"]) == (503, "store_lost")
         async with server.connect() as socket_:  # nothing is said of sessions that cannot be known
