@@ -16,7 +16,8 @@ from reconvene.log.port import Fence, NewEvent
 from reconvene.protocol import events as ev
 from reconvene.server.lifecycle import Ended, Ready, Server
 from reconvene.server.services import Services
-from reconvene.sessions.service import Sessions, event
+from reconvene.sessions.rows import event
+from reconvene.sessions.service import Sessions
 
 PATIENCE = 10.0
 

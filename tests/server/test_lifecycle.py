@@ -82,6 +82,11 @@ async def test_a_root_that_is_none_stops_the_start(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "reconvene.db").exists()
 
 
+async def test_a_public_url_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    assert (await started(Server(settings(tmp_path, public_url="box.example"), []))).code == "invalid_field"
+    assert not (tmp_path / "data" / "reconvene.db").exists()
+
+
 async def test_bad127_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "reconvene.db").write_bytes(b"this is no database at all" * 100)

@@ -341,6 +341,17 @@ async def test_a_header_that_never_ends(tmp_path: Path, start: bytes) -> None:
         writer.close()
 
 
+async def test_the_deadline_is_what_closes_it(tmp_path: Path) -> None:
+    """Mutation control: with a long deadline the same connection stays."""
+    async with serving(tmp_path, limits={"header_time": 60}) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.8):
+                await reader.read()
+        writer.close()
+
+
 async def test_bad16_a_gigabyte_of_body(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -15,7 +15,7 @@ from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.follower import Follower
 from reconvene.protocol.frames import SERVER_FRAMES
-from reconvene.sessions.service import Who
+from reconvene.sessions.rows import Who
 
 MODELS = {model.model_fields["type"].default: model for model in SERVER_FRAMES}
 
@@ -189,7 +189,7 @@ async def test_bad62_replay_cut_at_every_batch_goes_on_from_the_last_one_applied
 
 
 async def test_private_rows_are_in_the_range_and_never_sent(tmp_path: Path) -> None:
-    from reconvene.sessions.service import private
+    from reconvene.sessions.rows import private
 
     async with serving(tmp_path, limits={"heartbeat": 0.4}) as server:
         session_id = await _session(server)
@@ -440,6 +440,15 @@ async def test_bad48_a_burst_is_cut_off_clean(tmp_path: Path) -> None:
         assert (await receive(socket, "ack"))["content"]["status"] == "accepted"
 
 
+async def test_the_bucket_is_what_cuts_it_off(tmp_path: Path) -> None:
+    """Mutation control: with a wide bucket the same burst is taken whole."""
+    async with serving(tmp_path, limits={"message_burst": 1000}) as server, server.connect() as socket:
+        await opened(socket, hello(client="c1"))
+        for n in range(100):
+            await send(socket, prompt(f"p{n}", f"Prompt {n}"))
+        assert {(await receive(socket, "ack", "nack"))["type"] for _ in range(100)} == {"ack"}
+
+
 async def test_a_client_that_never_stops_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconvene.server.connection.REFUSED_BURST", 50)
     async with serving(tmp_path) as server, server.connect() as socket:
@@ -508,6 +517,24 @@ async def test_a_client_that_does_not_read_is_dropped_and_resumes(tmp_path: Path
             late.receive({"type": "session", "content": content})
             await follow(again, late, lambda f: f.synced)
             assert late.applied == 60
+
+
+async def test_the_send_deadline_is_what_drops_it(tmp_path: Path) -> None:
+    """Mutation control: with a long deadline the same client keeps its place, and its memory stays what it was."""
+    async with serving(tmp_path, limits={"send_time": 60, "lag_events": 100_000, "lag_bytes": 10**9}) as server:
+        session_id = await _session(server)
+        narrow = sockets.socket()
+        narrow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        narrow.connect(("127.0.0.1", server.port))
+        slow = await server.connect(sock=narrow, max_queue=1)
+        await opened(slow, hello(session_id, client="slow"))
+        connection = next(iter(server.services.connections._all))
+        for _ in range(60):
+            await server.play(session_id, "r1", ev.Text(attempt=1, text="x" * 20_000), item_id="i1")
+        await asyncio.sleep(0.8)
+        assert len(server.services.connections) == 1 and server.services.metrics.slow_clients == 0
+        assert connection.wire.blocked and connection.wire.buffered < 300_000
+        slow.transport.abort()
 
 
 async def test_a_slow_reader_that_makes_progress_is_kept(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from reconvene.server.events_http import PAGE, page, stream
 from reconvene.server.gate import Principal
 from reconvene.server.problems import answer_with_problems, read_body, read_text
 from reconvene.server.services import Services
-from reconvene.sessions.service import Who
+from reconvene.sessions.rows import Who
 
 _SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 """FastAPI would record requests, bodies included, for whatever telemetry is configured in the process."""

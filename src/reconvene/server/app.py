@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 
 from reconvene.errors import ReconveneError
-from reconvene.server.asgi import Application, Receive, Scope, Send, respond, respond_problem
+from reconvene.server.asgi import Receive, Scope, Send, respond, respond_problem
 from reconvene.server.gate import Gate
 from reconvene.server.metrics import CONTENT_TYPE
 from reconvene.server.page import SAMPLE_PATHS, Page
@@ -130,24 +130,24 @@ def _build(services: Services) -> _Routed:
     return api
 
 
-def build_app(services: Services) -> Application:
-    """The application as the web server gets it: everything behind the gate."""
+def build_app(services: Services) -> tuple[Gate, App]:
+    """The application as the web server gets it, and what is behind its gate."""
     metrics, sessions = services.metrics, services.sessions
     metrics.gauge("reconvene_sessions_loaded", "Sessions whose state is in memory.", lambda: len(sessions.memory))
-    metrics.gauge(
-        "reconvene_connections", "Open WebSocket connections and event streams.", lambda: services.capacity.connections
-    )
+    metrics.gauge("reconvene_connections", "Open WebSockets and event streams.", lambda: services.capacity.connections)
     metrics.gauge("reconvene_runs", "Runs that are going on.", lambda: services.runs.active)
 
     def count(_session_id: str, rows: tuple[Any, ...]) -> None:
         metrics.appends += len(rows)
 
     sessions.listeners.append(count)
-    return Gate(
-        App(services),
+    app = App(services)
+    gate = Gate(
+        app,
         addresses=services.addresses,
         authenticator=services.credentials,
         capacity=services.capacity,
         limits=services.settings.limits,
         metrics=metrics,
     )
+    return gate, app

@@ -5,7 +5,8 @@ from __future__ import annotations
 from reconvene.errors import ReconveneError
 from reconvene.protocol.frames import ActionFrame, Answer, Cancel, ClientFrame, Config, Decision, Default
 from reconvene.protocol.parsing import body_hash
-from reconvene.sessions.service import Receipt, Sessions, Who
+from reconvene.sessions.rows import Receipt, Who
+from reconvene.sessions.service import Sessions
 
 
 async def carry_out(sessions: Sessions, who: Who, session_id: str, frame: ClientFrame) -> Receipt:

@@ -32,12 +32,11 @@ from reconvene.log.uptime import Uptime
 from reconvene.protocol.frames import ServerInfo
 from reconvene.runs.supervisor import Supervisor
 from reconvene.server import logs
-from reconvene.server.app import build_app
-from reconvene.server.asgi import Application
+from reconvene.server.app import App, build_app
 from reconvene.server.capacity import Capacity
 from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
-from reconvene.server.gate import Addresses, Gate
+from reconvene.server.gate import Addresses
 from reconvene.server.metrics import Metrics
 from reconvene.server.server_file import remove_server_file, write_server_file
 from reconvene.server.services import Services
@@ -116,12 +115,13 @@ class Server:
             for listening in sockets:
                 stack.callback(listening.close)
             port: int = sockets[0].getsockname()[1]
+            addresses = Addresses.of(port, settings.public_url, settings.allowed_origins)
             roots = Roots(data_dir=settings.data_dir, limits=settings.limits)
             for path in self._root_paths:
                 await asyncio.to_thread(roots.add, path)
             log = await SqliteLog.open(settings.database)
             stack.push_async_callback(log.close)
-            await self._serve(log, roots, sockets, port)
+            await self._serve(log, roots, sockets, addresses)
             return Ended(self._restart, tuple(str(w.root) for w in roots.all()), port)
 
     def stop(self, restart: bool = False) -> None:
@@ -132,7 +132,7 @@ class Server:
 
     # -- the middle: everything that needs the open database
 
-    async def _serve(self, log: SqliteLog, roots: Roots, sockets: list[socket.socket], port: int) -> None:
+    async def _serve(self, log: SqliteLog, roots: Roots, sockets: list[socket.socket], addresses: Addresses) -> None:
         settings, limits = self.settings, self.settings.limits
         uptime = await Uptime.load(log)
         sessions = Sessions(log, Feed(log, limits), roots, settings, uptime)
@@ -146,7 +146,7 @@ class Server:
             runs=supervisor,
             credentials=credentials,
             settings=settings,
-            addresses=Addresses.of(port, settings.public_url, settings.allowed_origins),
+            addresses=addresses,
             capacity=capacity,
             metrics=metrics,
             connections=connections,
@@ -156,8 +156,8 @@ class Server:
             on_root=[supervisor.kick_root],
         )
         log.on_lost = self._lost
-        app = build_app(services)
-        web = WebServer(web_config(app, settings))
+        gate, app = build_app(services)
+        web = WebServer(web_config(gate, settings))
         helpers: list[asyncio.Task[Any]] = []
         with self._signals():
             serving = asyncio.create_task(web.serve(sockets=sockets), name="web")
@@ -166,8 +166,8 @@ class Server:
                 await web.begun(serving)
                 connections.start()
                 sweeper.start()
-                write_server_file(settings.data_dir, port)
-                _log.info("serving", port=port, pid=os.getpid(), roots=[str(w.root) for w in roots.all()])
+                write_server_file(settings.data_dir, addresses.port)
+                _log.info("serving", port=addresses.port, pid=os.getpid(), roots=[str(w.root) for w in roots.all()])
                 await self._announce(services)
                 starting = asyncio.create_task(self._start_runs(services, supervisor, app), name="start runs")
                 helpers = [starting, asyncio.create_task(self._watch_idleness(services, starting), name="idleness")]
@@ -186,14 +186,13 @@ class Server:
             Ready(services.addresses.url, services.addresses.port, link, sum(1 for s in kept if s.head), going)
         )
 
-    async def _start_runs(self, services: Services, supervisor: Supervisor, app: Application) -> None:
+    async def _start_runs(self, services: Services, supervisor: Supervisor, app: App) -> None:
         """Import what runs need, which takes a second, and continue what a crash interrupted."""
         try:
             surroundings, self._indexes = await asyncio.to_thread(_surroundings, services.sessions, self.settings)
             supervisor.around = surroundings
             await supervisor.start()
-            if isinstance(app, Gate) and hasattr(app.app, "warm"):
-                await app.app.warm()
+            await app.warm()
         except asyncio.CancelledError:
             raise
         except Exception:

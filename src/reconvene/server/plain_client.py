@@ -13,7 +13,7 @@ from reconvene.protocol.plain import AnswerTo, Ask, DecideOn, NewPrompt, PlainJs
 from reconvene.server.connection import Connection
 from reconvene.server.delivery import Delivery
 from reconvene.sessions.attach import PlainAttachment
-from reconvene.sessions.service import Who
+from reconvene.sessions.rows import Who
 
 ATTEMPTS = 3
 

@@ -13,7 +13,7 @@ from reconvene.server.connection import Connection
 from reconvene.server.delivery import Delivery, batch_frame
 from reconvene.server.wire import text_frame
 from reconvene.sessions.attach import Attachment
-from reconvene.sessions.service import Receipt, Who
+from reconvene.sessions.rows import Receipt, Who
 
 ATTEMPTS = 3
 """Times that attaching begins again because the session was deleted in the middle of it."""
