@@ -21,7 +21,8 @@ from reconvene.log.uptime import Uptime
 from reconvene.protocol.folding import fold
 from reconvene.runs.attempt import Surroundings
 from reconvene.runs.supervisor import Supervisor
-from reconvene.sessions.service import Sessions, Who
+from reconvene.sessions.rows import Who
+from reconvene.sessions.service import Sessions
 from reconvene.workspace.roots import Roots
 
 ME = Who("owner", "test")

@@ -9,7 +9,7 @@ from reconvene.log.port import SessionRow
 from reconvene.sessions.state import RunState, SessionState
 
 if TYPE_CHECKING:
-    from reconvene.sessions.service import Sessions
+    from reconvene.sessions.entrance import Entrance
 
 TURN_KEPT = 600.0
 """Seconds of uptime for which a completed turn is attached to by the same first frame."""
@@ -26,7 +26,7 @@ def same_turn(state: SessionState, key: str, now: float) -> RunState | None:
     return None
 
 
-async def just_made(sessions: Sessions, owner: str, key: str) -> SessionRow | None:
+async def just_made(sessions: Entrance, owner: str, key: str) -> SessionRow | None:
     """The session that this owner's same first frame made less than two minutes ago, if no plain client is on it now.
 
     This is the client whose connection broke before it could keep the id that the server gave it.

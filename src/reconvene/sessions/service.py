@@ -1,4 +1,4 @@
-"""What can be done with sessions: attach, submit, answer, decide, cancel, act, fork, delete.
+"""What can be done with sessions: submit, answer, decide, cancel, act, fork, delete.
 
 Every change is one append: the events and the client's command id in one transaction. Two commands of one session never overlap (a
 lock per session), and what the store refuses was not done. State in memory is only ever the fold of what was committed.
@@ -20,38 +20,20 @@ from typing import Any, Literal
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.log.feed import Feed
-from reconvene.log.port import Appended, Command, Fence, Log, NewEvent, NewSession, Row, SessionRow, Tombstone
+from reconvene.log.port import Appended, Command, Fence, Log, NewEvent, NewSession, Row, SessionRow
 from reconvene.log.uptime import Uptime
 from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.folding import fold
-from reconvene.protocol.frames import PlainFrame
-from reconvene.protocol.parsing import plain_key
 from reconvene.sessions.answers import checked
-from reconvene.sessions.attach import Attachment, PlainAttachment, decide, new_epoch, new_session_id
-from reconvene.sessions.memory import Memory, apply
-from reconvene.sessions.plain import just_made, same_turn
+from reconvene.sessions.attach import new_epoch, new_session_id
+from reconvene.sessions.entrance import Entrance
+from reconvene.sessions.memory import apply
+from reconvene.sessions.rows import Receipt, Who, event, private
 from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, RunStatus, SessionState
 from reconvene.workspace.roots import Roots
 
 TITLE_LENGTH = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """Who asks: the owner of the sessions, and the client's name, which others are shown."""
-
-    owner: str
-    name: str = "client"
-    client_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    status: Literal["accepted", "duplicate", "noop"]
-    seq: int | None
-    run_id: str | None
-    session_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +53,22 @@ class _Change:
     known: Receipt | None
 
 
-def event(
-    content: ev.Content,
-    *,
-    run_id: str | None = None,
-    item_id: str | None = None,
-    parent_id: str | None = None,
-    key: str | None = None,
-) -> NewEvent:
-    """A public event from its content."""
-    return NewEvent(content.type, content.json_text(), run_id, item_id, parent_id, key, stateful=content.stateful)
-
-
-def private(
-    type: str, content: Mapping[str, Any], *, run_id: str | None = None, key: str | None = None, stateful: bool = True
-) -> NewEvent:
-    """A private row from a JSON object."""
-    return NewEvent(type, json.dumps(content), run_id, key=key, public=False, stateful=stateful)
-
-
 Events = list[NewEvent]
 
 
-class Sessions:
+class RunEnded(Exception):
+    """What a run wanted to write comes too late: it has its `completed` already."""
+
+
+class Sessions(Entrance):
     """The sessions of one server. See the module; `listeners` hear of every commit, in order, after the state was folded."""
 
     def __init__(self, log: Log, feed: Feed, roots: Roots, settings: Settings, uptime: Uptime) -> None:
-        self.log, self.feed, self.roots, self.settings, self.uptime = log, feed, roots, settings, uptime
+        super().__init__(log, roots, settings, uptime)
+        self.feed = feed
         self.listeners: list[Callable[[str, tuple[Row, ...]], None]] = []
         self.on_gone: list[Callable[[str, str], None]] = []
         """Called with (session_id, reason) when a session was deleted."""
-        self.memory = Memory(log, uptime.now)
         log.on_commit = self._committed
 
     # -- state in memory
@@ -112,119 +79,11 @@ class Sessions:
         for listener in self.listeners:
             listener(session_id, rows)
 
-    async def state(self, session_id: str) -> SessionState:
-        """The session's state as of the last commit; read from the log when it is not in memory."""
-        return await self.memory.state(session_id)
-
     def connected(self, session_id: str, *, plain: bool = False) -> contextlib.AbstractContextManager[None]:
         """While it lasts, the session is connected: it is neither unloaded nor swept."""
         return self.memory.connected(session_id, plain=plain)
 
-    # -- attach
-
-    async def attach(
-        self,
-        who: Who,
-        *,
-        session_id: str | None,
-        cursor: str | None = None,
-        root: str | None = None,
-        prompt_id: str | None = None,
-        recovery: str | None = None,
-    ) -> Attachment:
-        """Find or create the session of a resumable client, and decide how it goes on.
-
-        A known `prompt_id` leads to the session it first went to, whatever `session_id` says.
-        Raises: invalid_field (cursor), root_required, root_not_allowed, root_mismatch.
-        """
-        position = Cursor.parse(cursor) if cursor is not None else None
-        if prompt_id is not None and (known := await self.log.command(who.owner, prompt_id)):
-            session_id = known[0]
-        session, reason = await self.find(who.owner, session_id)
-        if session is None:
-            session = await self._create(who, root, recovery)
-            return Attachment(session, "fresh", reason, session.cursor)
-        self._check_root(session, root)
-        tag, missed = None, (0, 0)
-        if position is not None and position.epoch == session.epoch and position.seq <= session.head:
-            tag = await self.log.tag(session.id, position.seq)
-            missed = await self.log.missed(session.id, position.seq)
-        mode, why = decide(
-            session, position, tag, missed, self.settings.limits.lag_events, self.settings.limits.lag_bytes
-        )
-        after = position if mode == "resume" and position is not None else Cursor(session.epoch, 0)
-        return Attachment(session, mode, why, after)
-
-    async def attach_plain(self, who: Who, frame: PlainFrame) -> PlainAttachment:
-        """The rules for clients that send their prompt again whenever they connect (PROTOCOL §1)."""
-        key, text = plain_key(frame), frame.content.strip()
-        session, reason = await self.find(who.owner, frame.session_id)
-        if session is None and text and frame.session_id is None:
-            session = await just_made(self, who.owner, key)
-        if session is None:
-            session = await self._create(who, frame.root_directory, frame.recovery)
-            return PlainAttachment(session, reason, 0, submit=bool(text), error=None if text else "empty_prompt")
-        self._check_root(session, frame.root_directory)
-        if not text:
-            return PlainAttachment(session, reason, 0, session.run_id, whole=True)
-        if (run := same_turn(await self.state(session.id), key, self.uptime.now())) is not None:
-            return PlainAttachment(session, reason, run.first_seq - 1, run.id)
-        return PlainAttachment(session, reason, session.head, submit=True)
-
-    async def find(self, owner: str, session_id: str | None) -> tuple[SessionRow | None, str | None]:
-        """The owner's session, or why there is none. Another owner's is as unknown as one that never was."""
-        if session_id is None:
-            return None, None
-        found = await self.log.session(session_id)
-        if found is None or found.owner != owner:
-            return None, "unknown"
-        if isinstance(found, Tombstone):
-            return None, "expired"
-        return found, None
-
-    async def _create(self, who: Who, root: str | None, recovery: str | None) -> SessionRow:
-        workspace = self.roots.find(root) if root is not None else None
-        if root is not None and workspace is None:
-            raise ReconveneError(
-                "root_not_allowed",
-                "config.root_directory names no code base that is served here. Leave it out, or name one of GET /api/roots.",
-            )
-        if workspace is None:
-            served = self.roots.all()
-            if len(served) != 1:
-                names = ", ".join(w.name for w in served) or "none is served"
-                raise ReconveneError(
-                    "root_required",
-                    f"Name the code base in config.root_directory: {names}.",
-                    roots=[w.name for w in served],
-                )
-            workspace = served[0]
-        new = NewSession(new_session_id(), who.owner, str(workspace.root), new_epoch())
-        first = [event(ev.Action(name="recovery", args={"policy": recovery}, by=who.name))] if recovery else []
-        await self.log.create(new, first, update={"last_active": self.uptime.now(), "active_at": time.time()})
-        found = await self.log.session(new.id)
-        assert isinstance(found, SessionRow)
-        return found
-
-    def _check_root(self, session: SessionRow, root: str | None) -> None:
-        if root is None:
-            return
-        workspace = self.roots.find(root)
-        if root != session.root and (workspace is None or str(workspace.root) != session.root):
-            raise ReconveneError(
-                "root_mismatch", "This session belongs to another code base. Start a new session for this one."
-            )
-
     # -- reading
-
-    async def get(self, owner: str, session_id: str) -> SessionRow:
-        """Raises: no_such_session, with the reason `expired` when it was there once."""
-        session, reason = await self.find(owner, session_id)
-        if session is None:
-            raise ReconveneError(
-                "no_such_session", "There is no session with this id; it may have expired.", reason=reason
-            )
-        return session
 
     async def list(self, owner: str, *, archived: bool | None = None) -> list[SessionRow]:
         """Sessions in which something happened, newest first."""
@@ -312,6 +171,10 @@ class Sessions:
                         "This question is closed: it expired or its run ended. Send a new prompt to go on.",
                     )
                 raise ReconveneError("no_such_question", "No open question of this session has this id.")
+            if (run := state.runs.get(pending.run_id or "")) is not None and run.cancelled:
+                raise ReconveneError(
+                    "question_closed", "The run that asked is being stopped. Send a new prompt to go on."
+                )
             answered = ev.Answered(id=reply_to, answer=checked(pending.kind, pending.schema, value), by=who.name)
             new = [event(answered, run_id=pending.run_id, key=f"settled:{reply_to}")]
             return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
@@ -367,6 +230,8 @@ class Sessions:
                 raise ReconveneError("no_such_run", f"The session has no run {run_id}.")
             run = state.runs[run_id] if run_id else state.active or next(iter(state.queue), None)
             if run is None or run.status == "completed" or run.cancelled:
+                # Kept all the same: sent again because its answer was lost, it must not stop a run that began since.
+                await self.log.append(session_id, (), command=command)
                 return Receipt("noop", None, run.id if run else None, session_id)
             if run.status == "queued":
                 return await self._append(
@@ -454,6 +319,20 @@ class Sessions:
         if await self.log.delete(session_id, reason="deleted", at=self.uptime.now()):
             self.forget(session_id, "deleted")
 
+    async def expire_questions(self, session_id: str) -> int:
+        """Stop the run whose question nobody answered in time; its own owner ends it. Returns how many were stopped."""
+        async with self.memory.alone(session_id) as state:
+            now = self.uptime.now()
+            late = {p.run_id for p in state.pending.values() if p.run_id and p.expires is not None and p.expires < now}
+            late = {run_id for run_id in late if not state.runs[run_id].cancelled}
+            rows = [
+                private(CANCEL, {"run_id": run_id, "by": None, "reason": "question_expired"}, run_id=run_id)
+                for run_id in sorted(late)
+            ]
+            if rows:
+                await self.log.append(session_id, rows)
+            return len(rows)
+
     def forget(self, session_id: str, reason: str) -> None:
         """Drop what is in memory of a session that is gone, and tell its connections."""
         self.memory.forget(session_id)
@@ -482,12 +361,24 @@ class Sessions:
         fence: Fence,
         changes: Mapping[str, RunStatus] | None = None,
     ) -> Appended:
-        """A run's own append: fenced, and it moves the session's last activity."""
-        update: dict[str, Any] = {"last_active": self.uptime.now(), "active_at": time.time()}
-        if changes:
-            state = await self.state(session_id)
-            update["status"], update["run_id"] = state.status_with(dict(changes))
-        return await self.log.append(session_id, events, fence=fence, update=update)
+        """A run's own append: fenced, and it moves the session's last activity.
+
+        `changes` waits for every other change of the session, so that the session's status is that of its runs.
+        Raises: RunEnded when one of the runs to be changed has ended already.
+        """
+        if not changes:
+            return await self._append_run(session_id, events, fence, {})
+        async with self.memory.alone(session_id) as state:
+            if any(i in state.runs and state.runs[i].status == "completed" for i in changes):
+                raise RunEnded
+            status, run_id = state.status_with(dict(changes))
+            return await self._append_run(session_id, events, fence, {"status": status, "run_id": run_id})
+
+    async def _append_run(
+        self, session_id: str, events: Sequence[NewEvent], fence: Fence, update: Mapping[str, Any]
+    ) -> Appended:
+        moved = {"last_active": self.uptime.now(), "active_at": time.time(), **update}
+        return await self.log.append(session_id, events, fence=fence, update=moved)
 
     async def finish_run(
         self,
@@ -501,8 +392,11 @@ class Sessions:
         before: Sequence[NewEvent] = (),
         consumed: AbstractSet[str] = frozenset(),
     ) -> None:
-        """End a run. A prompt that was steered into it and that no model saw starts a run of its own, in the same commit."""
+        """End a run, unless it has ended. A prompt that was steered into it and that no model saw starts a run of its own, in the
+        same commit."""
         async with self.memory.alone(session_id) as state:
+            if state.runs[run_id].status == "completed":
+                return
             new = [*before, *self.ending(run_id, outcome, text=text, reason=reason)]
             changes: dict[str, RunStatus] = {run_id: "completed"}
             late = [p.id for p in state.steering(run_id) if p.id not in consumed]
@@ -511,7 +405,8 @@ class Sessions:
                 new.append(event(ev.Run(status="queued", prompts=late, position=len(state.queue)), run_id=next_id))
                 new.append(private(ORIGIN, {"run_id": next_id, "plain": None}, run_id=next_id))
                 changes[next_id] = "queued"
-            await self.append_run(session_id, new, fence=fence, changes=changes)
+            status, current = state.status_with(changes)
+            await self._append_run(session_id, new, fence, {"status": status, "run_id": current})
 
     # -- the machinery of one command
 
