@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from reconvene.repomap import repo_map
 from reconvene.runs.durability import Durability
 from reconvene.runs.journal import Journal
 from reconvene.search.context import SearchContext
-from reconvene.sessions.service import Sessions, event
+from reconvene.sessions.rows import event
+from reconvene.sessions.service import RunEnded, Sessions
 from reconvene.sessions.state import RunState
 
 _log = structlog.get_logger(__name__)
@@ -95,6 +97,10 @@ class Attempt:
     async def run(self) -> None:
         """Until the run ends, waits for a person, or this task is cancelled (the server stops: the run stays resumable)."""
         journal = await Journal.load(self.sessions, self.session_id, self.run_id)
+        with contextlib.suppress(RunEnded):  # it was stopped before it began
+            await self._live(journal)
+
+    async def _live(self, journal: Journal) -> None:
         run = (await self.sessions.state(self.session_id)).runs[self.run_id]
         limit = self.sessions.settings.limits.attempts_without_progress
         failures, reason = 0, self.reason
@@ -102,7 +108,7 @@ class Attempt:
             return
         while True:
             if run.cancelled:
-                await journal.finish("cancelled", reason="stopped", before=journal.struck())
+                await journal.finish("cancelled", reason=run.cancel_reason, before=journal.struck())
                 return
             if journal.without_progress >= limit:
                 message = (
@@ -131,8 +137,6 @@ class Attempt:
             if text is not None:
                 await journal.finish("success", text=text)
                 return
-            if run.status == "completed":
-                return  # somebody else ended it meanwhile: its question expired
             if not run.cancelled:
                 waiting = ev.Run(status="waiting", attempt=journal.attempt, reason="question")
                 await journal.write([event(waiting, run_id=self.run_id)], changes={self.run_id: "waiting"})

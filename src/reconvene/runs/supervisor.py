@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from reconvene.errors import ReconveneError
-from reconvene.log.port import Row, SessionRow
+from reconvene.log.port import Fence, Row, SessionRow
 from reconvene.protocol import events as ev
-from reconvene.sessions.service import Sessions, event, private
+from reconvene.sessions.rows import event, private
+from reconvene.sessions.service import Sessions
 from reconvene.sessions.state import CANCEL, DUE, RunState, SessionState
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class Supervisor:
         self._reasons: dict[tuple[str, str], str] = {}
         self._breaks: Counter[tuple[str, str]] = Counter()
         self._slots = asyncio.Semaphore(RUNS_AT_ONCE)
-        self._draining = False
+        self._started = self._draining = False
+        self._early: set[str] = set()
+        """Sessions in which something happened before the start."""
+        self._interrupted: set[str] = set()
+        """Sessions whose recovery policy is still to be asked, since the last process ended in the middle of a run."""
         self.recovered = 0
         """Runs that a crash had interrupted and that this start continued."""
         sessions.listeners.append(self._committed)
@@ -56,18 +61,20 @@ class Supervisor:
     async def start(self) -> None:
         """Continue what was interrupted, as each session's recovery policy says. Call it once, with `around` set."""
         assert self.around is not None
-        for row in await self.sessions.log.sessions(statuses=["running", "waiting", "recovering"]):
-            try:
-                await self._recover(row)
-            except ReconveneError as e:
-                _log.error("a run could not be recovered", session=row.id, code=e.code, message=e.message)
-            self.kick(row.id)
+        rows = await self.sessions.log.sessions(statuses=["running", "waiting", "recovering"])
+        self._interrupted = {row.id for row in rows}
+        self._started = True
+        for session_id in [*self._interrupted, *self._early]:
+            self.kick(session_id)
+        self._early.clear()
 
     def kick(self, session_id: str) -> None:
         """See whether a run of this session can go on. Cheap, and safe at any time."""
-        if self._draining or self.around is None:
+        if self._draining:
             return
-        if session_id in self._looking:
+        if not self._started:  # nothing may run before it is known which runs were interrupted
+            self._early.add(session_id)
+        elif session_id in self._looking:
             self._again.add(session_id)
         else:
             self._looking[session_id] = asyncio.create_task(self._look(session_id), name=f"look {session_id}")
@@ -108,8 +115,11 @@ class Supervisor:
         try:
             if session_id not in self._tasks:
                 state = await self.sessions.state(session_id)
-                run = state.runnable()
-                if run is not None and session_id not in self._tasks and await self._served(session_id):
+                if session_id in self._interrupted:
+                    await self._recover(session_id, state)
+                    self._interrupted.discard(session_id)
+                # a run that is to be stopped needs no code base for it
+                if (run := state.runnable()) and (run.cancelled or await self._served(session_id)):
                     self._start(session_id, run)
         except ReconveneError as e:
             _log.error("a session could not be read", session=session_id, code=e.code, message=e.message)
@@ -174,32 +184,32 @@ class Supervisor:
             )
         except ReconveneError as e:
             _log.error("a broken run could not be ended", session=session_id, run=run_id, code=e.code)
+            self._later(session_id, e)
+        else:
+            asyncio.get_running_loop().call_soon(self.kick, session_id)  # for the prompts that wait behind it
 
-    async def _recover(self, row: SessionRow) -> None:
-        """Say in the log that a run was interrupted and what happens to it now."""
-        state = await self.sessions.state(row.id)
+    async def _recover(self, session_id: str, state: SessionState) -> None:
+        """Say in the log that a run was interrupted and what happens to it now. Raises what the store raises: to be done again."""
         run = state.active
         if run is None or run.status == "waiting" or run.cancelled:
             return
         policy = state.recovery or self.sessions.settings.recovery
-        fence = await self.sessions.log.claim(f"{row.id}/{run.id}")
+        fence = await self.sessions.log.claim(f"{session_id}/{run.id}")
         if policy == "never":
             message = "The server was restarted, and this session does not go on by itself. Send the prompt again."
             error = event(ev.Error(code="interrupted", message=message, retryable=True), run_id=run.id)
             await self.sessions.finish_run(
-                row.id, run.id, "failed", fence=fence, text=message, reason="interrupted", before=[error]
+                session_id, run.id, "failed", fence=fence, text=message, reason="interrupted", before=[error]
             )
         elif policy == "ask":
-            await self._ask_whether(row.id, state, run)
+            await self._ask_whether(session_id, state, run, fence)
         else:
+            shown = event(ev.Run(status="recovering", attempt=run.attempt, reason="restart"), run_id=run.id)
+            await self.sessions.append_run(session_id, [shown], fence=fence, changes={run.id: "recovering"})
             self.recovered += 1
-            self._reasons[(row.id, run.id)] = "restart"
-            shown = ev.Run(status="recovering", attempt=run.attempt, reason="restart")
-            await self.sessions.append_run(
-                row.id, [event(shown, run_id=run.id)], fence=fence, changes={run.id: "recovering"}
-            )
+            self._reasons[session_id, run.id] = "restart"
 
-    async def _ask_whether(self, session_id: str, state: SessionState, run: RunState) -> None:
+    async def _ask_whether(self, session_id: str, state: SessionState, run: RunState, fence: Fence) -> None:
         number = 1 + sum(i.startswith(f"{run.id}.resume-") for i in [*state.settled, *state.closed, *state.pending])
         question_id = f"{run.id}.resume-{number}"
         limit = self.sessions.settings.limits.question_time
@@ -212,7 +222,6 @@ class Supervisor:
             private(DUE, due, run_id=run.id, key=f"due:{question_id}"),
             event(ev.Run(status="waiting", attempt=run.attempt, reason="restart"), run_id=run.id),
         ]
-        fence = await self.sessions.log.claim(f"{session_id}/{run.id}")
         await self.sessions.append_run(session_id, rows, fence=fence, changes={run.id: "waiting"})
 
 

@@ -47,25 +47,32 @@ class Memory:
 
     async def state(self, session_id: str) -> SessionState:
         """The state as of the last commit. It lives: later commits change it."""
-        loaded = self._loaded.get(session_id)
-        if loaded is None:
-            loaded = self._loaded[session_id] = _Loaded(self._now())
-        loaded.used = self._now()
-        if loaded.state is None:
+        while True:
+            loaded = self._loaded.get(session_id)
+            if loaded is None:
+                loaded = self._loaded[session_id] = _Loaded(self._now())
+            loaded.used = self._now()
+            if loaded.state is not None:
+                return loaded.state
             async with loaded.reading:
+                if self._loaded.get(session_id) is not loaded:
+                    continue  # whoever read before us failed; what is read into this one would not be kept in step
                 if loaded.state is None:
-                    try:
-                        rows = await self._log.read(session_id, 0, stateful=True)
-                    except BaseException:
-                        self._loaded.pop(session_id, None)
-                        raise
-                    self.folds += 1
-                    state = SessionState()
-                    apply(state, rows)
-                    apply(state, loaded.early)
-                    loaded.early.clear()
-                    loaded.state = state
-        return loaded.state
+                    await self._read(session_id, loaded)
+
+    async def _read(self, session_id: str, loaded: _Loaded) -> None:
+        try:
+            rows = await self._log.read(session_id, 0, stateful=True)
+        except BaseException:
+            if self._loaded.get(session_id) is loaded:
+                del self._loaded[session_id]
+            raise
+        self.folds += 1
+        state = SessionState()
+        apply(state, rows)
+        apply(state, loaded.early)
+        loaded.early.clear()
+        loaded.state = state
 
     @contextlib.asynccontextmanager
     async def alone(self, session_id: str) -> AsyncIterator[SessionState]:

@@ -16,7 +16,7 @@ RunStatus = Literal["queued", "running", "waiting", "recovering", "completed"]
 ORIGIN = "origin"
 """Private row beside a prompt: `{"run_id", "plain", "up"}`; `plain` is the hash that attaches a plain client."""
 CANCEL = "cancel"
-"""Private row: `{"run_id", "by"}`, the wish to stop a run."""
+"""Private row: `{"run_id", "by", "reason"}`, the wish to stop a run."""
 DUE = "due"
 """Private row beside a question: `{"id", "up"}`, the total uptime at which it expires."""
 ENDED = "ended"
@@ -54,6 +54,7 @@ class RunState:
     """Total uptime."""
     plain: str | None = None
     cancelled: bool = False
+    cancel_reason: str = "stopped"
     waiting_on: frozenset[str] = frozenset()
     """What was unanswered when the run was unloaded."""
 
@@ -179,8 +180,9 @@ def _origin(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
 
 
 def _cancel(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
-    if run := s.runs.get(c["run_id"]):
-        run.cancelled = True
+    run = s.runs.get(c["run_id"])
+    if run is not None and not run.cancelled:
+        run.cancelled, run.cancel_reason = True, c.get("reason") or "stopped"
 
 
 def _asked(kind: Literal["question", "confirmation", "diff"]) -> Any:

@@ -7,7 +7,6 @@ uptime, so neither downtime nor a clock that jumps makes anything older.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 import structlog
@@ -65,7 +64,7 @@ class Sweeper:
         await sessions.uptime.save()
         now = sessions.uptime.now()
         unloaded = sessions.memory.unload_idle(now - settings.idle_unload)
-        questions = await self._expire_questions(now)
+        questions = await self._expire_questions()
         idle = [s for s in reversed(await sessions.log.sessions(statuses=["idle"])) if self._may_go(s)]
         idle.sort(key=lambda s: s.last_active)
         archived = deleted = 0
@@ -92,7 +91,12 @@ class Sweeper:
         return not session.pinned and not self.sessions.memory.is_connected(session.id)
 
     async def _archive(self, session: SessionRow) -> bool:
-        await self.sessions.log.append(session.id, (), update={"archived": True})
+        """Archive unless it came alive since it was looked at."""
+        async with self.sessions.memory.alone(session.id):
+            found = await self.sessions.log.session(session.id)
+            if not isinstance(found, SessionRow) or found.last_active > session.last_active:
+                return False
+            await self.sessions.log.append(session.id, (), update={"archived": True})
         return True
 
     async def _delete(self, session: SessionRow, now: float) -> bool:
@@ -104,17 +108,9 @@ class Sweeper:
             self.sessions.forget(session.id, "expired")
         return gone
 
-    async def _expire_questions(self, now: float) -> int:
-        """End the runs whose question nobody answered in time."""
-        sessions, expired = self.sessions, 0
-        for row in await sessions.log.sessions(statuses=["waiting"]):
-            state = await sessions.state(row.id)
-            late = {p.run_id for p in state.pending.values() if p.expires is not None and p.expires < now and p.run_id}
-            for run_id in late:
-                changes = state.status_with({run_id: "completed"})
-                update = {"status": changes[0], "run_id": changes[1], "active_at": time.time()}
-                done = await sessions.log.append(
-                    row.id, sessions.ending(run_id, "cancelled", reason="question_expired"), update=update
-                )
-                expired += done.status == "accepted"
+    async def _expire_questions(self) -> int:
+        """Stop the runs whose question nobody answered in time."""
+        expired = 0
+        for row in await self.sessions.log.sessions(statuses=["waiting"]):
+            expired += await self.sessions.expire_questions(row.id)
         return expired
