@@ -206,6 +206,10 @@ class Sessions(Entrance):
                     raise ReconveneError(
                         "already_decided", f"This diff was decided before, by {by or 'another client'}.", by=by
                     )
+                if reply_to in state.closed:
+                    raise ReconveneError(
+                        "question_closed", "This diff is closed: its run ended. Send a new prompt to go on."
+                    )
                 raise ReconveneError("no_such_diff", "No open diff of this session has this id.")
             decided = ev.Decided(
                 id=reply_to,
@@ -446,10 +450,10 @@ class Sessions(Entrance):
             moved["status"], moved["run_id"] = state.status_with(dict(changes))
         done = await self.log.append(session_id, events, command=command, update=moved)
         if done.status == "duplicate":
-            if any(e.key and e.key.startswith("settled:") for e in events) and not await self.log.command(
-                command.owner, command.id
-            ):
-                raise ReconveneError("already_answered", "Another answer came first.")
+            settling = next((e for e in events if e.key and e.key.startswith("settled:")), None)
+            if settling and not await self.log.command(command.owner, command.id):
+                code = "already_answered" if settling.type == "answered" else "already_decided"
+                raise ReconveneError(code, "Another one came first.")
             return Receipt("duplicate", done.first, done.run_id, done.session_id)
         return Receipt("accepted", done.first, run_id, session_id)
 
