@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterable, Callable
 from contextlib import aclosing
@@ -39,13 +40,15 @@ from reconvene.errors import ReconveneError
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
 from reconvene.runs.journal import RETURN, Journal
-from reconvene.sessions.service import event, private
+from reconvene.sessions.rows import event, private
 from reconvene.sessions.state import PromptState
 
 SUMMARY = 300
 """Characters of a tool's result that people see when the tool has no summary of its own."""
 SETTLE = 0.02
 """Seconds after which a run whose every branch waits for a person is unloaded; a branch that starts meanwhile stops it."""
+
+_CALL_ID = re.compile(r"[!-~]{1,200}")
 
 
 class Durability(AbstractCapability[AgentDeps]):
@@ -85,7 +88,7 @@ class Durability(AbstractCapability[AgentDeps]):
     async def after_model_request(
         self, ctx: RunContext[AgentDeps], *, request_context: Any, response: ModelResponse
     ) -> ModelResponse:
-        response = _scrubbed(response)
+        response = _scrubbed(response, self.journal.steps)
         new = list(ctx.messages[self.known :])
         await self.journal.record_response(new, response, self._steered_now, estimated=self.estimated)
         self.known += len(new) + 1
@@ -255,17 +258,30 @@ def _jsonable(value: Any) -> Any:
     return scrub_json(json.loads(to_json(value, fallback=str, inf_nan_mode="null")))
 
 
-def _scrubbed(response: ModelResponse) -> ModelResponse:
-    """The response as JSON can hold it; parts that are clean stay the same objects."""
-    parts = []
-    for part in response.parts:
+def _scrubbed(response: ModelResponse, step: int) -> ModelResponse:
+    """The response as JSON can hold it, every call with an id of its own; parts that are fine stay the same objects."""
+    parts: list[Any] = []
+    ids: set[str] = set()
+    for index, part in enumerate(response.parts):
         if isinstance(part, TextPart | ThinkingPart) and scrub(part.content) != part.content:
             part = replace(part, content=scrub(part.content))
-        elif isinstance(part, ToolCallPart) and isinstance(part.args, str) and scrub(part.args) != part.args:
-            part = replace(part, args=scrub(part.args))
+        elif isinstance(part, ToolCallPart):
+            part = _sound_call(part, ids, f"call_{step}_{index}")
+            ids.add(part.tool_call_id)
         parts.append(part)
-    return (
-        replace(response, parts=parts)
-        if any(a is not b for a, b in zip(parts, response.parts, strict=True))
-        else response
-    )
+    if all(a is b for a, b in zip(parts, response.parts, strict=True)):
+        return response
+    return replace(response, parts=parts)
+
+
+def _sound_call(call: ToolCallPart, taken: set[str], own_id: str) -> ToolCallPart:
+    """Ids tell a response's calls apart: one that comes twice, or is no id, is replaced, for the provider as for us."""
+    better: dict[str, Any] = {}
+    args = scrub(call.args) if isinstance(call.args, str) else scrub_json(call.args)
+    if args != call.args:
+        better["args"] = args
+    if scrub(call.tool_name) != call.tool_name:
+        better["tool_name"] = scrub(call.tool_name)
+    if call.tool_call_id in taken or not _CALL_ID.fullmatch(call.tool_call_id):
+        better["tool_call_id"] = own_id
+    return replace(call, **better) if better else call
