@@ -193,7 +193,7 @@ class Purge(Request[int]):
 
 
 def keys_of(events: Sequence[NewEvent]) -> tuple[str, ...]:
-    return tuple(e.key for e in events if e.key is not None)
+    return tuple([e.key for e in events if e.key is not None])
 
 
 def write(

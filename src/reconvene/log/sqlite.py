@@ -328,21 +328,26 @@ def checked(events: Sequence[NewEvent]) -> tuple[NewEvent, ...]:
     """
     keys: set[str] = set()
     for e in events:
-        for name in ("type", "content", "run_id", "item_id", "parent_id", "key"):
-            text = getattr(e, name)
-            if text is None or text.isascii():
-                continue
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise ReconveneError(
-                    "invalid_field", f"{name} of a {e.type!a} event has a lone surrogate, which is not text.", path=name
-                ) from error
+        if not (
+            e.type + e.content + (e.run_id or "") + (e.item_id or "") + (e.parent_id or "") + (e.key or "")
+        ).isascii():
+            _check_text(e)
         if e.key is not None:
             if e.key in keys:
                 raise ReconveneError("invalid_field", f"Two events of one append have the key {e.key}.", path="key")
             keys.add(e.key)
     return tuple(events)
+
+
+def _check_text(e: NewEvent) -> None:
+    for name in ("type", "content", "run_id", "item_id", "parent_id", "key"):
+        text = getattr(e, name)
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError as error:
+            raise ReconveneError(
+                "invalid_field", f"{name} of a {e.type!a} event has a lone surrogate, which is not text.", path=name
+            ) from error
 
 
 def checked_update(update: Mapping[str, Any] | None) -> Mapping[str, Any]:

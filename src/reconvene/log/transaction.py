@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import apsw
@@ -48,10 +49,11 @@ class Live:
     meta: str
 
     def columns(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in _LIVE)
+        return _columns(self)
 
 
 _LIVE = tuple(f.name for f in fields(Live))
+_columns: Callable[[Live], tuple[Any, ...]] = attrgetter(*_LIVE)
 assert set(_LIVE) - {"n"} == {f.name for f in fields(SessionRow)}
 
 
