@@ -185,6 +185,9 @@ class Clients:
             return
         data = bytes(self._view[:size])
         connection.bytes += size
+        if connection.phase == ATTACHED and connection.incoming.whole(data):
+            self._message(connection, data, now)  # nearly all: a message in one piece
+            return
         if connection.phase == SHAKING_HANDS:
             head, end, data = data.partition(b"\r\n\r\n")
             if not end or b" 101 " not in head[:16]:

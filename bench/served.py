@@ -21,7 +21,8 @@ from reconvene.log.sqlite import SqliteLog
 from reconvene.protocol.cursor import START_TAG, Cursor
 from reconvene.protocol.events import Text
 from reconvene.server.lifecycle import Ready, Server
-from reconvene.sessions.service import Sessions, Who
+from reconvene.sessions.rows import Who
+from reconvene.sessions.service import Sessions
 
 WHO = Who("owner", "bench")
 RAISED: dict[str, Any] = {"connections": 4096, "connections_per_user": 4096, "handshakes_per_second": 10_000.0}

@@ -57,6 +57,16 @@ class Incoming:
     def __init__(self) -> None:
         self._rest = b""
 
+    def whole(self, data: bytes) -> bool:
+        """Whether data is one message and nothing else. It need not be fed then."""
+        return (
+            not self._rest
+            and len(data) > 128
+            and data[0] == 0x81
+            and data[1] == 126
+            and len(data) == 4 + (data[2] << 8 | data[3])
+        )
+
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """(opcode, payload) of every frame that is whole now. A server's frames are not masked, and ours not fragmented."""
         if self._rest:
