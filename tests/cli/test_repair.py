@@ -258,3 +258,67 @@ async def test_mutation_a_repair_that_keeps_what_is_behind_a_gap_is_seen(
     repair_all(data_dir)
     # The proper repair puts them aside, as the test of a damaged page asks; this one makes one history of two pieces.
     assert not list(data_dir.glob("*.leftovers-*"))
+
+
+def edit(path: Path, *statements: str) -> None:
+    """Damage that leaves SQLite's own structures whole."""
+    db = apsw.Connection(str(path))
+    try:
+        db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+        db.pragma("writable_schema", True)
+        for statement in statements:
+            db.execute(statement).fetchall()
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("text", ["x'f900'", "'{\"attempt\":1,'"], ids=["bad127-no-utf8", "bad127-no-json"])
+async def test_bad127_damage_inside_of_a_text_is_found(data_dir: Path, text: str) -> None:
+    edit(data_dir / "reconvene.db", f"update event set content = cast({text} as text) where place = (2 << 32 | 41)")
+    log = await SqliteLog.open(data_dir / "reconvene.db")
+    try:
+        if "x'" in text:
+            with pytest.raises(ReconveneError) as e:
+                await log.read(IDS[1], 0)
+            assert e.value.code == "store_corrupt"
+        assert len(await log.read(IDS[0], 0)) == EVENTS
+    finally:
+        await log.close()
+    repair_all(data_dir)
+    rows = await sessions(data_dir)
+    assert [rows[id].head for id in IDS] == [EVENTS, 40, EVENTS]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["sql = replace(sql, 'stateful', 'statefuX')", "rootpage = rootpage + 1"],
+    ids=["bad127-columns", "bad127-first-page"],
+)
+async def test_bad127_a_damaged_schema_costs_nothing(data_dir: Path, change: str) -> None:
+    edit(data_dir / "reconvene.db", f"update sqlite_schema set {change} where name = 'event'")
+    with pytest.raises(ReconveneError) as e:
+        await SqliteLog.open(data_dir / "reconvene.db")
+    assert e.value.code == "store_corrupt"
+    repair_all(data_dir)
+    assert {row.head for row in (await sessions(data_dir)).values()} == {EVENTS}
+
+
+@pytest.mark.parametrize("head", [1 << 31, 1 << 40, -5])
+async def test_bad127_a_number_of_events_that_cannot_be_true(data_dir: Path, head: int) -> None:
+    """It is neither believed nor counted to."""
+    path = data_dir / "reconvene.db"
+    edit(path, f"update session set head = {head} where n = 1")
+    damage(path, page_of(path, "event", "first"))
+    repair_all(data_dir)
+    rows = await sessions(data_dir)
+    assert {rows[id].head for id in IDS[1:]} == {EVENTS}
+
+
+async def test_bad127_a_column_of_the_wrong_type_is_kept_beside(data_dir: Path) -> None:
+    path = data_dir / "reconvene.db"
+    edit(path, "update sqlite_schema set sql = replace(sql, ' strict', '') where name = 'event'")
+    edit(path, "update event set run_id = x'f9' where place = (1 << 32 | 10)")
+    repair_all(data_dir)
+    assert [(await sessions(data_dir))[id].head for id in IDS] == [9, EVENTS, EVENTS]
+    (leftovers,) = data_dir.glob("reconvene.db.leftovers-*.jsonl")
+    assert [json.loads(line)["seq"] for line in leftovers.read_text().splitlines()] == list(range(10, EVENTS + 1))

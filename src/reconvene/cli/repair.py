@@ -15,7 +15,7 @@ from reconvene.errors import ReconveneError
 from reconvene.log import database
 from reconvene.log.folder import DataFolder
 from reconvene.log.queries import STATEMENTS
-from reconvene.log.salvage import Salvaged, salvage
+from reconvene.log.salvage import Salvaged, salvage, unsound
 
 DATABASE = "reconvene.db"
 
@@ -124,6 +124,8 @@ def _problem(path: Path) -> ReconveneError | None:
         return e
     finally:
         db.close()
+    if how := unsound(path):
+        return ReconveneError("store_corrupt", how)
     return None
 
 

@@ -209,12 +209,34 @@ def check(db: apsw.Connection, path: Path, *, below: int = CHECKED_BELOW) -> Non
             found = [str(row[0]) for row in db.execute("pragma quick_check(1)")]
             if found != ["ok"]:
                 raise _damaged(path, found[0])
+        if not schema(migrations()) <= schema_of(db):
+            raise _damaged(path, "its tables are not as they were made")
         torn = db.execute(STATEMENTS["torn_session"]).fetchall()
-    except apsw.Error as e:
+    except (apsw.Error, UnicodeDecodeError) as e:
         raise explain(e, path, db) from e
     if torn:
         raise _damaged(path, f"the last events of {torn[0][0]} are missing")
     _log.debug("database checked", path=str(path), whole=whole, ms=round(1000 * (time.perf_counter() - started)))
+
+
+Schema = frozenset[tuple[str, str, int, str | None]]
+"""(type, name, first page, SQL) of every table and index."""
+
+
+def schema_of(db: apsw.Connection) -> Schema:
+    return frozenset(db.execute("select type, name, rootpage, sql from sqlite_schema"))
+
+
+def schema(scripts: Sequence[str]) -> Schema:
+    """What the scripts make in an empty database. Tables made by the same scripts in the same order begin on the same pages."""
+    db = apsw.Connection(":memory:")
+    try:
+        db.pragma("auto_vacuum", "incremental")
+        for script in scripts:
+            db.execute(script).fetchall()
+        return schema_of(db)
+    finally:
+        db.close()
 
 
 def open_installed(path: Path, synchronous: str, busy_ms: int, check_below: int) -> tuple[apsw.Connection, str]:
@@ -302,7 +324,7 @@ def explain(error: BaseException, path: Path, db: apsw.Connection | None = None)
         return ReconveneError(
             "store_busy", f"Another program holds the database {path}. Close it; nothing was written.", **details
         )
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError):
         return _damaged(path, str(error))
     if isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         return ReconveneError(

@@ -54,7 +54,7 @@ class Readers:
                 db = self._own.db = connect(self._path, readonly=True, busy_ms=self._busy_ms)
                 self._open.append(db)
             row = db.execute(STATEMENTS[statement], bindings).get
-        except apsw.Error as e:
+        except (apsw.Error, UnicodeDecodeError) as e:
             error = explain(e, self._path, db)
             if db is not None and not isinstance(e, apsw.BusyError):
                 self._own.db = None  # a connection that met an error starts afresh

@@ -21,7 +21,8 @@ import apsw
 
 from reconvene.log import database
 from reconvene.log.port import SessionStatus
-from reconvene.log.queries import STATEMENTS
+from reconvene.log.queries import STATEMENTS, migrations
+from reconvene.log.transaction import MAX_SEQ
 from reconvene.protocol.cursor import START_TAG
 
 EVENT = ("place", "type", "run_id", "item_id", "parent_id", "key", "public", "stateful", "at", "tag", "content")
@@ -39,6 +40,8 @@ OTHERS = {
 UNREADABLE = (apsw.Error, UnicodeDecodeError)
 MOST_SESSIONS = 100_000
 """Numbers of sessions tried one by one where their table cannot be read in order."""
+MOST_MISSED = 50_000
+"""Events of one session that are missed one after the other until the rest is given up: its row may say any number of them."""
 
 
 @dataclass(slots=True)
@@ -101,10 +104,11 @@ def _opened(copy: Path) -> apsw.Connection:
             db = apsw.Connection(str(copy))
             db.pragma("trusted_schema", False)
             db.pragma("cell_size_check", True)
-            for table in ("session", "event"):
-                db.execute(f"select * from {table} limit 0").fetchall()  # noqa: S608 - our own names
-            return db
-        except apsw.Error:
+            version = int(db.pragma("user_version"))
+            if database.schema(migrations()[:version]) <= database.schema_of(db):
+                return db
+            db.close()
+        except UNREADABLE:
             if db is not None:
                 db.close()
     # Nothing of it is a database any more: an empty one stands for it.
@@ -141,6 +145,24 @@ def database_page_size(path: Path) -> int:
     return 65536 if size == 1 else size
 
 
+def unsound(path: Path) -> str | None:
+    """What in a database that SQLite takes for whole is not what we wrote; None when everything can be read. Reads all of it.
+
+    Damage inside of a text leaves SQLite's own structures as they were.
+    """
+    db = database.connect(path, readonly=True)
+    try:
+        for table, columns in {"session": SESSION, "event": EVENT, **OTHERS}.items():
+            for row in db.execute(f"select {', '.join(columns)} from {table}"):  # noqa: S608 - our own names
+                if table in ("session", "event") and not _sound(dict(zip(columns, row, strict=True))):
+                    return f"the text of table {table} at {row[0]} is not what was written"
+    except UNREADABLE as e:
+        return str(e)
+    finally:
+        db.close()
+    return None
+
+
 def _transfer(old: apsw.Connection, new: apsw.Connection, leftovers: Path) -> Salvaged:
     found = Salvaged()
     cut: dict[str, int] = {}
@@ -150,7 +172,7 @@ def _transfer(old: apsw.Connection, new: apsw.Connection, leftovers: Path) -> Sa
     found.cut = list(cut)
     for table, columns in OTHERS.items():
         for values in _both_ends(old, table, columns):
-            if table == "command" and values[3] in cut and values[4] > cut[values[3]]:
+            if table == "command" and (not isinstance(values[4], int) or values[4] > cut.get(values[3], values[4])):
                 continue  # what it did is gone: sent again, it is to be done again
             if table == "value" and values[0] == "instance":
                 continue
@@ -189,7 +211,7 @@ def _session(
     aside: Any,
 ) -> None:
     """Take over one session: its events from the first on, as far as they can be read without a gap."""
-    if not (_sound(session) and re.fullmatch(r"s_[\w-]{22}", session["id"], re.ASCII)):
+    if not (_sound(session) and _named(session)):
         found.lost += 1
         return
     first = session["n"] << 32
@@ -200,7 +222,7 @@ def _session(
             continue
         if event["place"] != (first | head + 1) or not _put(new, "put_events", row):
             content = {k: v for k, v in event.items() if k != "place"} | {"seq": event["place"] & 0xFFFFFFFF}
-            aside.write(json.dumps({"session_id": session["id"], **content}, ensure_ascii=False) + "\n")
+            aside.write(json.dumps({"session_id": session["id"], **content}, ensure_ascii=False, default=repr) + "\n")
             found.aside += 1
             continue
         head, tag = head + 1, event["tag"]
@@ -237,6 +259,14 @@ def _sound(row: dict[str, Any]) -> bool:
     return isinstance(tag, str) and re.fullmatch("[0-9a-f]{8}", tag) is not None
 
 
+def _named(session: dict[str, Any]) -> bool:
+    """Whether its events can be found by its row: any column may hold anything."""
+    n, id, head = session["n"], session["id"], session["head"]
+    texts = all(isinstance(session[name], str) for name in ("id", "epoch", "status"))
+    numbers = isinstance(n, int) and isinstance(head, int) and 0 < n < 1 << 31 and 0 <= head <= MAX_SEQ
+    return texts and numbers and re.fullmatch(r"s_[\w-]{22}", id, re.ASCII) is not None
+
+
 def _put(new: apsw.Connection, statement: str, row: tuple[Any, ...]) -> bool:
     """Whether the row could be taken over; one with a column of the wrong type, or a key twice, cannot."""
     try:
@@ -260,11 +290,16 @@ def _readable(old: apsw.Connection, first: int, head: int) -> Iterator[tuple[Any
         return
     except UNREADABLE:
         pass
+    missed = 0
     for place in range(at + 1, (first | head) + 1):
         try:
-            yield from old.execute(f"select {columns} from event where place = ?", (place,)).fetchall()  # noqa: S608
+            rows = old.execute(f"select {columns} from event where place = ?", (place,)).fetchall()  # noqa: S608
         except UNREADABLE:
-            continue
+            rows = []
+        yield from rows
+        missed = 0 if rows else missed + 1
+        if missed >= MOST_MISSED:
+            return
 
 
 def _both_ends(old: apsw.Connection, table: str, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:

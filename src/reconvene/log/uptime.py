@@ -27,7 +27,10 @@ class Uptime:
     @classmethod
     async def load(cls, log: Log, clock: Callable[[], float] = time.monotonic) -> Uptime:
         """Go on from what was saved, or from the last activity that was stored later: a crash loses the time since then, no more."""
-        stored = float(await log.get(_NAME) or 0.0)
+        try:
+            stored = float(await log.get(_NAME) or 0.0)
+        except ValueError:  # of a repaired database: too young is harmless
+            stored = 0.0
         newest = await log.sessions(limit=1)
         return cls(log, max([stored, *(s.last_active for s in newest)]), clock)
 

@@ -128,8 +128,8 @@ class Credentials:
             await store.put(_INSTANCE, instance)
         sign_ins: dict[str, SignIn] = {}
         for name, text in (await store.scan(_SIGN_IN)).items():
-            sign_in = SignIn(**json.loads(text))
-            if uptime() - sign_in.seen > SIGN_IN_TIME:
+            sign_in = _sign_in(text)
+            if sign_in is None or uptime() - sign_in.seen > SIGN_IN_TIME:
                 await store.put(name, None)
             else:
                 sign_ins[name.removeprefix(_SIGN_IN)] = sign_in
@@ -220,6 +220,15 @@ class Credentials:
 
 def _hash(value: bytes) -> str:
     return hashlib.sha256(value).hexdigest()
+
+
+def _sign_in(text: str) -> SignIn | None:
+    """None for what a repaired database may hold instead: that browser signs in again."""
+    try:
+        stored = json.loads(text)
+        return SignIn(float(stored["created"]), float(stored["seen"]))
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _text(sign_in: SignIn) -> str:
