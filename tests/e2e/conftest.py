@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -29,7 +28,7 @@ class Server:
         self.folder, self.data = folder, folder / "data"
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
-        self.environ = {"RECONVENE_OFFLINE_DELAY_MS": "25", **(environ or {})}
+        self.environ = {"RECONVENE_OFFLINE_DELAY_MS": "2", **(environ or {})}
         root = folder / "project"
         for name, text in FILES.items():
             path = root / name
@@ -47,9 +46,7 @@ class Server:
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert line.startswith("http"), (line, (self.folder / "server.err").read_text()[-2000:])
-        found = re.search(r":(\d+)/", line)
-        assert found
-        self.port = int(found[1])
+        self.port = json.loads((self.data / "server.json").read_text())["port"]
         return line
 
     @property

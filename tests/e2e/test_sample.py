@@ -75,7 +75,7 @@ async def test_a_new_session(context: BrowserContext, server: Server) -> None:
 
 
 async def test_a_reload_in_the_middle_of_a_run_attaches(context: BrowserContext, server: Server) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "60"
+    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "20"
     page = await opened(context, server)
     await ask(page)
     await page.wait_for_selector("#log li.log")
@@ -140,7 +140,7 @@ async def test_a_stale_or_garbage_id_is_replaced(context: BrowserContext, server
 
 
 async def test_two_sample_tabs_share_a_session(context: BrowserContext, server: Server) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "60"
+    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "20"
     first = await opened(context, server)
     await ask(first)
     await first.wait_for_selector("#log li.log")
@@ -153,7 +153,7 @@ async def test_two_sample_tabs_share_a_session(context: BrowserContext, server: 
 
 
 async def test_the_sample_survives_a_killed_server(context: BrowserContext, server: Server) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "60"
+    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "20"
     page = await opened(context, server)
     await ask(page)
     await page.wait_for_selector("#log li.log")
