@@ -74,6 +74,26 @@ async def test_history_is_read_in_chunks_of_64_that_tile_it(log, feed, counting)
     with_watch.close()
 
 
+async def test_several_chunks_are_read_at_once_and_no_row_twice(log, feed, counting):
+    await log.append(S, [E("x", n=i) for i in range(300)])
+    await log.append(S, [E("p", public=False)] * 3)
+    await log.append(S, [E("x", n=i) for i in range(700)])
+    watch = feed.watch(S, nothing)
+    chunks = await drink(feed)
+    assert [seq for c in chunks for seq in seqs(c.rows)] == [*range(1, 301), *range(304, 1004)]
+    assert [len(c.rows) for c in chunks] == [64] * 15 + [40]
+    assert (counting.reads, counting.rows) == (4, 1000)
+    for c in chunks:
+        assert c.upto_tag == await log.tag(S, c.upto)
+    watch.close()
+
+
+async def test_nobody_reads_ahead_for_who_does_not_stay(log, feed, counting):
+    await log.append(S, [E("x", n=i) for i in range(300)])
+    await feed.read(S, 0)
+    assert (counting.reads, counting.rows) == (1, 64)
+
+
 async def test_a_chunk_is_64_kib(log, feed):
     await log.append(S, [NewEvent("x", json.dumps("é" * 10_000, ensure_ascii=False)) for _ in range(10)])
     await log.append(S, [NewEvent("x", json.dumps("y" * 200_000)), E("z")])

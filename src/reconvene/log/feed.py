@@ -27,6 +27,8 @@ KEPT_BYTES = 512 * 1024
 """Of recent public events of a watched session."""
 KEPT_CHUNKS = 32
 """Chunks of a session's past that are kept for others who come the same way, as all do after a restart."""
+AHEAD = 4
+"""Chunks that are read from the store at once: asking costs as much as a chunk itself."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class _Recent:
     """By `after`, those that are full: good for ever."""
     reading: dict[int, asyncio.Future[Chunk]] = field(default_factory=dict)
     """By `after`, those that are being read from the store now."""
+    ahead: dict[int, list[Row]] = field(default_factory=dict)
+    """By `after`, public rows that were read already and are too few for a full chunk."""
 
     def add(self, rows: Sequence[Row]) -> None:
         if self.head is not None:
@@ -124,12 +128,18 @@ class _Recent:
         self.rows.clear()
         self.fresh.clear()
         self.past.clear()
+        self.ahead.clear()
 
     def know(self, row: SessionRow) -> None:
         """What the store says, unless newer events have come by meanwhile."""
         if self.head is None:
             self.head, self.head_tag = row.head, row.head_tag
             self.restart(row.head)
+
+    def read_ahead(self, after: int, rows: list[Row]) -> None:
+        if len(self.ahead) >= KEPT_CHUNKS // AHEAD:
+            del self.ahead[next(iter(self.ahead))]
+        self.ahead[after] = rows
 
     def keep(self, chunk: Chunk, *, full: bool) -> None:
         if full:
@@ -246,24 +256,39 @@ class Feed:
         head, tag = recent.head or 0, recent.head_tag
         if after > head:
             raise _beyond(session_id, after, head)
-        rows: list[Row] = []
-        place, full = after, False
+        rows = recent.ahead.pop(after, [])
+        chunks = AHEAD if recent.watches else 1
+        fitting = self._fitting(rows)
         # A read may end early for its bytes; only one that finds nothing more says that the rest, if any, is private.
-        while place < head and not full:
+        while not self._full(fitting, rows) and (place := rows[-1].seq if rows else after) < head:
+            wanted = chunks * self._events - len(rows)
             more = await self._log.read(
-                session_id, place, upto=head, public=True, max_events=self._events - len(rows), max_bytes=self._bytes
+                session_id, place, upto=head, public=True, max_events=wanted, max_bytes=chunks * self._bytes
             )
             if not more:
                 break
-            fitting = self._fitting(rows + more)
-            full = len(fitting) < len(rows) + len(more) or len(fitting) == self._events
-            rows, place = fitting, fitting[-1].seq
-        full = full and place < head
-        if full:
-            head, tag = rows[-1].seq, rows[-1].tag
-        chunk = Chunk(after, head, tag, fold(rows), max(head, recent.head or 0))
-        recent.keep(chunk, full=full)
-        return chunk
+            rows = rows + more
+            fitting = self._fitting(rows)
+        known = max(head, recent.head or 0)
+        if not self._full(fitting, rows) or fitting[-1].seq == head:
+            chunk = Chunk(after, head, tag, fold(fitting), known)
+            recent.keep(chunk, full=False)
+            return chunk
+        made: list[Chunk] = []
+        while self._full(fitting, rows) and fitting[-1].seq < head:
+            made.append(Chunk(after, fitting[-1].seq, fitting[-1].tag, fold(fitting), known))
+            after, rows = fitting[-1].seq, rows[len(fitting) :]
+            if not recent.watches:
+                break
+            recent.keep(made[-1], full=True)
+            fitting = self._fitting(rows)
+        if rows and recent.watches:
+            recent.read_ahead(after, rows)
+        return made[0]
+
+    def _full(self, fitting: list[Row], rows: list[Row]) -> bool:
+        """Whether these first rows are a chunk, whatever comes after the rows."""
+        return len(fitting) < len(rows) or len(fitting) == self._events
 
     def _fitting(self, rows: list[Row]) -> list[Row]:
         """As many of the first rows as one chunk takes, at least one."""
