@@ -135,6 +135,31 @@ async def test_a_question_that_nobody_can_answer_ends_with_5(capsys: pytest.Capt
     assert f"reconvene attach {SESSION}" in said
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["before", "meanwhile"])
+async def test_a_prompt_behind_a_run_that_waits_ends_with_5(late: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody has to answer what the run before it asks; nobody is there."""
+    asked = [event(1, "run", {"status": "running"}), QUESTION, event(3, "run", {"status": "waiting"})]
+
+    async def life(peer: Peer) -> None:
+        frame = await peer.get()
+        before = {"type": "snapshot", "content": {"cursor": "c3", "events": [] if late else asked, "synced": True}}
+        await peer.send(session(base_ms=1, cap_ms=1), before)
+        await peer.send({"type": "ack", "reply_to": frame["id"], "content": {"status": "accepted", "run_id": "r2"}})
+        own = [
+            event(4, "prompt", {"id": frame["id"], "text": frame["content"]}, run="r2"),
+            event(5, "run", {"status": "queued", "position": 1}, run="r2"),
+        ]
+        await peer.send(events("c3", "c5", *own))
+        if late:
+            await peer.send(events("c5", "c8", *asked))
+        await peer.rest()
+
+    assert await ask(life) == 5
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "queued behind 1" in said.err and "reconvene attach" in said.err
+
+
 @pytest.fixture
 def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A terminal's other end, to type on."""

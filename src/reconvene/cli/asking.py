@@ -38,7 +38,8 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
         server = server or need(data_dir)
         _serve_again(server, known)
         follower = Follower(known["session_id"])
-        follower.cursor = known["cursor"]  # what was said before is not shown again
+        if not known["pending"]:  # else what is asked has to be known: the prompt waits behind it
+            follower.cursor = known["cursor"]  # what was said before is not shown again
         link = _link(follower, {})
     else:
         server, base = _server_for(data_dir, server, root)

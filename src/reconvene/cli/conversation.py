@@ -93,7 +93,7 @@ class Conversation:
                     and (outcome := self._transcript.run(self._view).get("outcome")) is not None
                 ):
                     return DONE if outcome == "success" else RUN_FAILED
-                pending = self._transcript.pending(self._view)
+                pending = self._to_answer()
                 if not pending:
                     asked = None
                     continue
@@ -104,8 +104,17 @@ class Conversation:
                     return WAITING
                 if asked != pending[0]["key"]:
                     asked = pending[0]["key"]
+                    if not self._screen.json:
+                        _print(self._transcript.question(pending[0]))
                     await self._ask(client, pending[0], lines)
                     self._news.set()
+
+    def _to_answer(self) -> list[Item]:
+        """What waits for a person in what is shown; of a prompt that is queued also what the run before it waits for."""
+        pending = self._transcript.pending(self._view)
+        if not pending and self._prompt is not None and self._transcript.run(self._view).get("status") == "queued":
+            return self._view.pending()
+        return pending
 
     async def _ask(self, client: Client, item: Item, lines: asyncio.Queue[str | None]) -> None:
         """Ask until the answer is taken or somebody else gave one."""
@@ -139,7 +148,7 @@ class Conversation:
                     return
 
     async def _settled(self, key: str) -> None:
-        while key in {i["key"] for i in self._transcript.pending(self._view)}:
+        while key in {i["key"] for i in self._to_answer()}:
             await self._news.wait()
             self._news.clear()
 

@@ -57,6 +57,10 @@ class Transcript:
         """What of the view was not printed yet."""
         return list(self._news(view))
 
+    def question(self, item: Item) -> list[Piece]:
+        """A question of another run that has to be answered first; nothing if it was printed before."""
+        return [] if item["key"] in self._pending else list(self._asked(item["key"], item))
+
     def _news(self, view: View) -> Iterator[Piece]:
         for key in [k for k in self._written if k not in view.items]:
             if self._written.pop(key):
