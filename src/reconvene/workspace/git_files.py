@@ -15,6 +15,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -24,13 +25,13 @@ _SETTINGS = (
     "core.fsmonitor=false", "core.untrackedCache=false", "core.hooksPath=/dev/null", "core.excludesFile=/dev/null",
     "core.attributesFile=/dev/null", "core.alternateRefsCommand=false", "core.sshCommand=false", "core.gitProxy=false",
     "core.pager=cat", "core.editor=false", "core.askPass=false", "credential.helper=", "protocol.allow=never",
-    "fetch.recurseSubmodules=false", "gc.auto=0", "maintenance.auto=false",
+    "fetch.recurseSubmodules=false", "gc.auto=0", "maintenance.auto=false", "gpg.program=false", "diff.orderFile=/dev/null",
 )  # fmt: skip
-_COMMAND = (
+_GUARDED = (
     "--no-pager", "--no-optional-locks", "--literal-pathspecs",
     *(part for setting in _SETTINGS for part in ("-c", setting)),
-    "ls-files", "-z", "--cached", "--others", "--exclude-standard",
 )  # fmt: skip
+_COMMAND = (*_GUARDED, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 _BYTES = 512 * 1024**2
 """Of names, as many as are taken into memory."""
 _UNREADABLE = b"warning: could not open directory"
@@ -78,23 +79,14 @@ def git_files(folder: str, git_dir: str, work_tree: str, *, limit: int, deadline
     Raises:
         GitError: no git, no repository, a broken one, or no answer in time.
     """
-    program = _program()
-    if program is None or program.startswith(work_tree.rstrip("/") + "/"):
-        raise GitError("it is not installed")
-    try:
-        child = subprocess.Popen(
-            [program, *_COMMAND], cwd=folder, env=_environment(program, git_dir, work_tree),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-    except OSError as e:
-        raise GitError(f"it does not start: {e.strerror}") from e
+    child = _start(_COMMAND, folder, git_dir, work_tree)
     files = GitFiles()
     try:
         with child:
             try:
                 output, complaints = _output(child, limit, deadline, files)
             finally:
-                _end(child)
+                end(child)
     except TimeoutError:
         raise GitHangsError("it did not answer in time") from None
     if child.returncode != 0 and not files.truncated:
@@ -103,6 +95,35 @@ def git_files(folder: str, git_dir: str, work_tree: str, *, limit: int, deadline
     entries = output.split(b"\0")[:-1]
     files.paths = [decode(entry) for entry in entries[:limit]]
     return files
+
+
+def start(arguments: Sequence[str], folder: str, git_dir: str, work_tree: str) -> subprocess.Popen[bytes]:
+    """Git with these arguments, guarded as said above; whoever starts it must `end` it.
+
+    Raises:
+        GitError: it is not installed or does not start.
+    """
+    return _start((*_GUARDED, *arguments), folder, git_dir, work_tree)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Kill it, unless it ended by itself, with all that it started: it leads a group of its own."""
+    if child.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _start(arguments: Sequence[str], folder: str, git_dir: str, work_tree: str) -> subprocess.Popen[bytes]:
+    program = _program()
+    if program is None or program.startswith(work_tree.rstrip("/") + "/"):
+        raise GitError("it is not installed")
+    try:
+        return subprocess.Popen(
+            [program, *arguments], cwd=folder, env=_environment(program, git_dir, work_tree),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+    except OSError as e:
+        raise GitError(f"it does not start: {e.strerror}") from e
 
 
 def _output(child: subprocess.Popen[bytes], limit: int, deadline: float, files: GitFiles) -> tuple[bytes, bytes]:
@@ -138,13 +159,6 @@ def _output(child: subprocess.Popen[bytes], limit: int, deadline: float, files: 
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
     return bytes(gathered[child.stdout]), bytes(gathered[child.stderr])
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill it, unless it ended by itself, with all that it started: it leads a group of its own."""
-    if child.returncode is None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
 
 
 @functools.cache

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
+from reconvene.workspace.git_files import find_repository
+from reconvene.workspace.git_history import GitHistory
 from reconvene.workspace.jail import Jail
 from reconvene.workspace.listing import FileStat, Lister, Listing
 from reconvene.workspace.names import display_path, parse_path, shown
@@ -76,6 +79,12 @@ class Workspace:
         listing = self._lister.list(jail)
         jail.check_alive()
         return listing
+
+    def git_history(self, stop: threading.Event) -> GitHistory | None:
+        """The commits of the repository that the root is in; None where there is none. `stop` ends what is asked of it."""
+        root = str(self.root)
+        repository = find_repository(root)
+        return GitHistory(root, *repository, stop) if repository else None
 
     def read(self, path: str, *, start: int = 1, end: int | None = None, max_bytes: int | None = None) -> FileSlice:
         """Lines of a text file, from 1, `start` to `end` inclusive (None: to the end of the file), as many as fit.
