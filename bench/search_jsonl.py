@@ -1,7 +1,9 @@
 """`python -m bench.search_jsonl`: the index and the search of this tree, spoken to in JSON lines, so that any set of queries can be scored.
 
-    {"op": "index", "root": "/a/code/base", …}                 → {"ok": true, "files": 98, "parsed": 3, "bytes": 1048576}
-    {"op": "search", "root": "/a/code/base", "query": "…", "k": 20} → {"files": ["best/first.py", …], "snippets": [{"file", "start", "end"}, …]}
+    {"op": "index", "root": "/a/code/base", …}
+        → {"ok": true, "files": 98, "parsed": 3, "bytes": 1048576}
+    {"op": "search", "root": "/a/code/base", "query": "…", "k": 20}
+        → {"files": ["best/first.py", …], "snippets": [{"file", "start", "end"}, …]}
 
 What is answered is what the product's search answers, in its order. Indexes are kept in a folder that goes with this process.
 """
@@ -55,6 +57,7 @@ class Answers:
 
     async def _refreshed(self, index: RootIndex) -> dict[str, Any]:
         found = await index.refresh()
+        await index.take_in_history()
         size = sum(file.stat().st_size for file in (self._folder / "indexes").iterdir())
         return {"ok": True, "files": index.files, "parsed": found.parsed, "bytes": size}
 

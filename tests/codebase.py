@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,22 @@ class CodeBase:
         if fresh:
             await index.refresh()
         return index
+
+
+class Repository(CodeBase):
+    """A code base in a git repository."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.git("init", "-q", "-b", "main")
+        self.commit("Begin")
+
+    def git(self, *args: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+        env = {"PATH": "/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+        done = subprocess.run(["git", *who, *args], cwd=self.root, env=env, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reconvene.search.context as rules
-from codebase import FILES, CodeBase
+from codebase import FILES, CodeBase, Repository
 from reconvene.index import RootIndex
+from reconvene.index.view import View
 from reconvene.index.workers import Workers
 from reconvene.search import SearchContext, lookup_or_search, search
 from reconvene.search.answer import SEEN
@@ -331,8 +332,62 @@ async def test_control_without_the_statistics_a_grown_code_base_is_missed(
     for i in range(60):
         code.write(f"more/m{i}.py", f"zebra_{i} = {i}\n")
     await index.refresh()
-    same = dataclasses.replace(first.entry, mark=index.view.statistics.mark)
+    same = dataclasses.replace(first.entry, mark=index.view.mark)
     context.add(same)
     found = await lookup_or_search(context, index, "cart price")
     assert found.cache == "cached"
     assert found.result != await search(index, "cart price")
+
+
+async def commits(seed: int, workers: Workers) -> list[str]:
+    """As `drive`, in a repository whose commits speak of its files."""
+    rng = random.Random(seed)
+    caches: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        code = Repository(Path(folder))
+        index = await code.index(workers)
+        await index.take_in_history()
+        context = SearchContext()
+        for step in range(16):
+            kind = rng.choice(["search", "search", "search", "commit", "reset", "write"])
+            if kind == "commit":
+                file = rng.choice(["shop/cart.py", "shop/money.py", "shop/session_store.py"])
+                code.write(file, (code.root / file).read_text() + f"# {step}\n")
+                code.commit(f"{rng.choice(WORDS)} {rng.choice(WORDS)}")
+                await index.take_in_history()
+            elif kind == "reset" and step > 8:
+                code.git("reset", "-q", "--soft", "HEAD~1")
+                await index.take_in_history()
+            elif kind == "write":
+                code.write("other/plain.py", f"nothing = {step}\n")
+            elif kind == "search":
+                query = rng.choice(["cart price", "session sweep", "money owner item"])
+                found = await lookup_or_search(context, index, query, 3)
+                caches.append(found.cache)
+                assert found.result == await search(index, query, limit=3), (query, found.cache)
+        await index.close()
+    return caches
+
+
+async def test_a_remembered_answer_equals_a_new_one_while_people_commit(workers: Workers) -> None:
+    caches = [cache for seed in SEEDS for cache in await commits(seed, workers)]
+    assert {"cached", "refreshed", "fresh"} <= set(caches)
+
+
+async def test_control_without_the_commits_in_the_mark_an_old_order_is_served(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(View, "mark", property(lambda view: view.statistics.mark))
+    with tempfile.TemporaryDirectory() as folder:
+        code = Repository(Path(folder))
+        index = await code.index(workers)
+        await index.take_in_history()
+        context = SearchContext()
+        await lookup_or_search(context, index, "owner price")
+        (code.root / "shop/cart.py").chmod(0o755)  # a commit of a file whose content stays what it was
+        code.commit("owner price")
+        await index.take_in_history()
+        found = await lookup_or_search(context, index, "owner price")
+        assert found.cache == "cached"
+        assert found.result != await search(index, "owner price")
+        await index.close()

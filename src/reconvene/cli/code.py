@@ -78,6 +78,7 @@ def refresh_index(data_dir: Path, root: Path | None, *, as_json: bool) -> None:
     async def run() -> None:
         started = time.monotonic()
         async with _index(data_dir, root) as (index, refresh):
+            await index.take_in_history()
             seconds = time.monotonic() - started
             if as_json:
                 done = {"root": str(index.workspace.root), "files": index.files, "symbols": index.symbols}

@@ -1,9 +1,9 @@
 """Which files, and which chunks of them, answer a query best.
 
 Signals: BM25 (Robertson and Zaragoza, 2009) of files and of their chunks, of the file's name, its folders and the names it defines, and
-exact names of definitions. Each is divided by its highest value and weighted, then all are added (adding beat reciprocal ranks by a
-tenth on 252 commits), and the sum is weighted by the part the file plays (`index.roles`). A score depends on nothing but the files that
-have one of the query's terms, and on the view's rounded statistics.
+exact names of definitions, and what commit messages say (`index.history`). Each is divided by its highest value and weighted, then all
+are added (adding beat reciprocal ranks by a tenth on 252 commits), and the sum is weighted by the part the file plays (`index.roles`). A
+score depends on nothing but the files that have one of the query's terms, the view's rounded statistics, and the commits: `View.mark`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reconvene.index.words import symbol_term
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FILE, CHUNK, STEM, FOLDER, NAMES, SYMBOL, ONLY_SYMBOL = 1.0, 1.0, 0.5, 0.15, 0.35, 0.3, 2.0
+FILE, CHUNK, STEM, FOLDER, NAMES, SYMBOL, ONLY_SYMBOL, HISTORY, RECENT = 1.0, 1.0, 0.5, 0.15, 0.35, 0.3, 2.0, 0.6, 0.1
 """Weights of the signals; ONLY_SYMBOL: of exact names when the query is nothing but one."""
 _FILE_K, _K, _B, _NAMES_B = 3.0, 1.2, 0.75, 0.5
 _BEST_CHUNKS = 5
@@ -40,6 +40,8 @@ class Signals:
     folder: Floats
     names: Floats
     symbol: Floats
+    history: Floats
+    """What commit messages say for it, at most 1."""
     chunk: Floats
     chunk_file: Ints
     weights: dict[int, float]
@@ -95,9 +97,14 @@ def rank(view: View, query: Query) -> Signals:
     only = query.single and not query.names[0].islower()
     total = FILE * _share(whole) + CHUNK * _share(chunks_of_files) + STEM * _share(stem) + FOLDER * _share(folder)
     total += NAMES * _share(names) + (ONLY_SYMBOL if only else SYMBOL) * _share(symbol)
+    # Only of files that have a word of the query: an answer depends on no others, so it holds while these and the commits are the same.
+    matched = (total > 0) & alive
+    votes, recent = _past(view, query)
+    votes *= matched
+    total += HISTORY * _share(votes) + RECENT * recent * matched
     total *= _role_weights(query)[columns.roles]
     total *= alive
-    return Signals(total, stem, folder, names, symbol, chunk, chunk_file, weights)
+    return Signals(total, stem, folder, names, symbol, _share(votes), chunk, chunk_file, weights)
 
 
 def with_terms(view: View, terms: frozenset[int]) -> NDArray[np.bool_]:
@@ -122,6 +129,13 @@ def defining(view: View, names: tuple[str, ...]) -> NDArray[np.bool_]:
             has[at.where] = True
         found &= has
     return found
+
+
+def _past(view: View, query: Query) -> tuple[Floats, Floats]:
+    """For each file: what the messages of the commits that touched it say, and how much it was worked on lately."""
+    history = view.history
+    votes = history.votes([(wanted.term, wanted.weight) for wanted in query.terms])
+    return np.r_[votes, 0.0][view.past], np.r_[history.recent, 0.0][view.past]
 
 
 def _gather(fields: list[Postings], term: int, bases: tuple[int, ...]) -> _Column | None:

@@ -15,9 +15,9 @@ import time
 import zlib
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
@@ -26,6 +26,9 @@ from reconvene.errors import ReconveneError
 from reconvene.index import analysis
 from reconvene.index.arrays import EMPTY, Arrays
 from reconvene.index.definitions import Definition, unpack
+from reconvene.index.history import NO_HISTORY, History
+from reconvene.index.history import RECIPE as HISTORY_RECIPE
+from reconvene.index.history_reader import HistoryReader
 from reconvene.index.languages.registry import language_of, rules_digest
 from reconvene.index.reader import DENIED, FileReader, Gathered
 from reconvene.index.roles import role_of
@@ -34,6 +37,7 @@ from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
 from reconvene.index.view import View
 from reconvene.index.workers import Workers, WorkersClosed
 from reconvene.workspace import Workspace
+from reconvene.workspace.git_history import StoppedError
 from reconvene.workspace.listing import FileStat, Listing
 from reconvene.workspace.names import parse_path
 
@@ -41,6 +45,8 @@ T = TypeVar("T")
 
 RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again with the same time stamp: it is hashed once more (git's rule)."""
+HISTORY_SECONDS = 5.0
+"""Between two looks at the repository's commits, at least."""
 MOST_CHANGES = 1000
 """Files looked through to tell whether a change concerns a search; more than that and it is searched again."""
 
@@ -91,6 +97,10 @@ class RootIndex:
         self._closing = threading.Event()
         self._running: asyncio.Task[Refresh] | None = None
         self._waiting: asyncio.Task[Refresh] | None = None
+        self._history_thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._history_reader = HistoryReader(workspace, self._closing)
+        self._history_task: asyncio.Task[bool] | None = None
+        self._history_seen = -HISTORY_SECONDS
         self._definitions = functools.lru_cache(maxsize=2048)(self._load_definitions)
 
     @classmethod
@@ -240,13 +250,49 @@ class RootIndex:
         done, _ = await asyncio.wait({looking}, timeout=seconds)
         return looking.result() if done else None
 
+    async def take_in_history(self) -> bool:
+        """Look at the repository's commits, and take in what is new; whether there was anything.
+
+        Each full `refresh` sets this off behind, at most every `HISTORY_SECONDS`; nobody has to wait for it.
+        """
+        while self._history_task is not None and not self._history_task.done():
+            await asyncio.wait({self._history_task})  # it may have looked before the caller's last commit
+        return await asyncio.shield(self._start_history())
+
+    def _start_history(self) -> asyncio.Task[bool]:
+        self._history_task = asyncio.create_task(self._look_at_history())
+        self._history_task.add_done_callback(_retrieved)
+        return self._history_task
+
+    async def _look_at_history(self) -> bool:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._closing.is_set():
+                return False
+            found = await loop.run_in_executor(
+                self._history_thread, self._history_reader.read, self._store, self.view.history
+            )
+            if found is None or self._closing.is_set():
+                return False
+            # In the index's own thread: only there views are replaced.
+            await loop.run_in_executor(self._thread, self._put_history, found)
+        except (StoppedError, apsw.Error):
+            return False  # a store that fails is noticed, and made anew, by the next look at the files
+        finally:
+            self._history_seen = time.monotonic()
+        return True
+
     async def _next(self, before: asyncio.Task[Refresh] | None) -> Refresh:
         # A look that began before the caller's last write may have missed it: later callers share the one after.
         if before is not None:
             await asyncio.wait({before})
         await asyncio.sleep(0)
         self._running, self._waiting = self._waiting, None
-        return await self._in_thread(self._look, None)
+        found = await self._in_thread(self._look, None)
+        idle = self._history_task is None or self._history_task.done()
+        if idle and time.monotonic() - self._history_seen >= HISTORY_SECONDS and not self._closing.is_set():
+            self._start_history()
+        return found
 
     async def close(self) -> None:
         """End the work under way and close the files. Idempotent."""
@@ -256,6 +302,9 @@ class RootIndex:
         self._reader.close()
         if self._own_workers:
             self._workers.close()
+        if self._history_task is not None:
+            await asyncio.wait({self._history_task})
+        self._history_thread.shutdown(wait=False, cancel_futures=True)
         # The thread notices within a file's time; what was committed stays.
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(self._store.close)
@@ -305,7 +354,17 @@ class RootIndex:
             found = arrays.get(key, EMPTY) if key else EMPTY
             documents.append(Document(path, record.blob, language_of(path).name, state, lines, symbols, found))
         partial = self._store.meta("complete") != "1"
-        self.view = View().replace((), documents, epoch=self._store.epoch, partial=partial)
+        empty = View(history=self._stored_history())
+        self.view = empty.replace((), documents, epoch=self._store.epoch, partial=partial)
+
+    def _stored_history(self) -> History:
+        kept = self._store.history()
+        with contextlib.suppress(ValueError, EOFError, zlib.error):
+            return History.unpack(*kept) if kept else NO_HISTORY
+        return NO_HISTORY
+
+    def _put_history(self, history: History) -> None:
+        self.view = replace(self.view, history=history)
 
     def _look(self, only: tuple[str, ...] | None) -> Refresh:
         began = time.monotonic()
@@ -387,10 +446,10 @@ class RootIndex:
 @functools.cache
 def version() -> str:
     """What an index was made by; one made otherwise is not used."""
-    return f"{analysis.VERSION}.{rules_digest()}.{zlib.crc32(SCHEMA.encode()):08x}"
+    return f"{analysis.VERSION}.{HISTORY_RECIPE}.{rules_digest()}.{zlib.crc32(SCHEMA.encode()):08x}"
 
 
-def _retrieved(task: asyncio.Future[Refresh]) -> None:
+def _retrieved(task: asyncio.Future[Any]) -> None:
     """Whoever waits for it gets its failure; when nobody does any more, that is no news."""
     if not task.cancelled():
         task.exception()

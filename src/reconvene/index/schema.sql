@@ -41,3 +41,15 @@ create table note (
     epoch integer not null,
     value text not null
 ) without rowid;
+
+-- What is kept of a commit of the repository, by its id.
+create table told (
+    id    blob primary key,
+    value blob not null
+) without rowid;
+
+-- What all commits together say, as it is loaded; mark names those commits. One row at most.
+create table history (
+    mark  text primary key,
+    value blob not null
+) without rowid;

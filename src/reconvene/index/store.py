@@ -149,7 +149,29 @@ class Store:
             row = self._db.execute("select value from note where name = ? and epoch = ?", (name, epoch)).fetchone()
         return None if row is None else str(row[0])
 
+    def told(self) -> dict[bytes, bytes]:
+        """What is kept of each commit, by its id."""
+        with self._lock:
+            return dict(self._db.execute("select id, value from told"))
+
+    def history(self) -> tuple[str, bytes] | None:
+        """Mark and form on disk of what the commits say together."""
+        with self._lock:
+            row = self._db.execute("select mark, value from history").fetchone()
+        return None if row is None else (str(row[0]), row[1])
+
     # -- writing
+
+    def keep_told(self, notes: Mapping[bytes, bytes]) -> None:
+        with self._lock, self._db:
+            self._db.executemany("replace into told values (?, ?)", notes.items())
+
+    def keep_history(self, mark: str, value: bytes, forget: Iterable[bytes]) -> None:
+        """In place of the one before; what is kept of the commits in `forget` goes."""
+        with self._lock, self._db:
+            self._db.execute("delete from history")
+            self._db.execute("insert into history values (?, ?)", (mark, value))
+            self._db.executemany("delete from told where id = ?", ((commit,) for commit in forget))
 
     def keep_note(self, name: str, epoch: int, value: str) -> None:
         """Keep a text under a name; those of other epochs go."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconvene.index.arrays import U32
+from reconvene.index.history import NO_HISTORY, History
 from reconvene.index.segment import Document, Mask, Postings, Segment
 from reconvene.index.usage import Usage
 
@@ -54,12 +55,13 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """`partial`: not all files are in it yet. `alive[s][i]`: file i of segment s is still as it was."""
+    """`partial`: not all files are in it yet. `alive[s][i]`: file i of segment s is still as it was. `history`: of its repository."""
 
     segments: tuple[Segment, ...] = ()
     alive: tuple[Mask, ...] = ()
     epoch: int = 0
     partial: bool = True
+    history: History = NO_HISTORY
 
     def replace(self, gone: Collection[str], documents: Sequence[Document], *, epoch: int, partial: bool) -> View:
         """Without the files in `gone`, and with these documents in place of those of the same path."""
@@ -76,7 +78,7 @@ class View:
         while len(segments) > 1 and alive[-2].sum() < _RATIO * alive[-1].sum():
             merged = Segment.merge(segments[-2:], alive[-2:])
             segments[-2:], alive[-2:] = [merged], [np.ones(len(merged.paths), np.bool_)]
-        return View(tuple(segments), tuple(alive), epoch, partial)
+        return View(tuple(segments), tuple(alive), epoch, partial, self.history)
 
     def find(self, path: str) -> tuple[int, int] | None:
         """(segment, file) of a path."""
@@ -162,6 +164,18 @@ class View:
     def usage(self) -> Usage:
         pairs = zip(self.segments, self.alive, strict=True)
         return Usage((s.chunks.keys, s.chunks.files_of_each(s.chunk_file, a)) for s, a in pairs)
+
+    @property
+    def mark(self) -> str:
+        """Names what an answer depends on besides the files that have its words: the statistics and the commits."""
+        return f"{self.statistics.mark}/{self.history.mark}"
+
+    @cached_property
+    def past(self) -> NDArray[np.int64]:
+        """Of each file counted through all segments, its number in the history's paths; one more than there are for none."""
+        number, none = self.history.number, len(self.history.paths)
+        paths = (path for segment in self.segments for path in segment.paths)
+        return np.fromiter((number.get(path, none) for path in paths), np.int64, self.offsets[-1])
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -70,7 +70,7 @@ class RepoMap:
     reused: bool
 
 
-Key = tuple[tuple[int, bool], int, object, tuple[str, ...], tuple[str, ...]]
+Key = tuple[tuple[int, bool, str], int, object, tuple[str, ...], tuple[str, ...]]
 _maps: WeakKeyDictionary[RootIndex, OrderedDict[Key, asyncio.Task[RepoMap]]] = WeakKeyDictionary()
 
 
@@ -105,7 +105,7 @@ async def repo_map(
         tokens, parsed, tuple(files), tuple(folders), tuple(dict.fromkeys(map(parse_path, seen)))[-_SEEN_KEPT:]
     )
     key: Key = (
-        (view.epoch, view.partial),
+        (view.epoch, view.partial, view.history.mark),
         tokens,
         parsed.key if parsed else None,
         (*wanted.files, "", *wanted.folders),

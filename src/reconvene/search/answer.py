@@ -24,9 +24,12 @@ LINE_CHARS = 300
 """Of a line in a snippet, at most."""
 SEEN = "seen in this session"
 _WORTH_A_LOOK = 0.25
-_SNIPPETS_PER_FILE = 3
-_SECOND_CHUNK, _SECOND_SNIPPET = 0.6, 0.8
-"""A further chunk of a file is shown when it scores so much of the best one, and counts so much less."""
+_SNIPPETS_PER_FILE, _NAMED_PER_FILE = 5, 3
+_TOLD = 0.2
+"""Share of the most that commit messages say for any file, from which on it is worth a mention."""
+_SECOND_CHUNK, _SECOND_SNIPPET = 0.4, 0.85
+"""A further chunk of a file is shown when it scores so much of the best one, and each counts so much less than the one before: the place
+to change is more often further on in the best file than in the fourth best."""
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
@@ -181,7 +184,7 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
         truncated=truncated or bool(stale),
         skipped=index.skipped,
         epoch=view.epoch,
-        mark=view.statistics.mark,
+        mark=view.mark,
         partial=view.partial,
         fingerprints={path: value for path, value in fingerprints.items() if path in shown},
     )
@@ -223,16 +226,18 @@ def _of_file(
     path = display_path(view.path(number))
     file = FileWindows(lines, definitions, signals.weights, query.symbols)
     windows = _windows(file, query, signals, view, number, lines)
-    shown: list[Snippet] = []
-    taken: list[Window] = []
     best = max((w.weight for w in windows), default=0.0)
+    taken: list[Window] = []
     for window in windows:
-        if any(window.start <= w.end and w.start <= window.end for w in taken):
-            continue
+        if not any(window.start <= w.end and w.start <= window.end for w in taken):
+            taken.append(window)
+    if not (query.single or query.defining):
+        taken = file.grown(taken)  # what is asked for by its name is shown as it is
+    shown: list[Snippet] = []
+    for i, window in enumerate(taken):
         share = window.weight / best if best > 0 else 1.0
-        score = float(signals.score[number]) * (share * _SECOND_SNIPPET ** len(taken) if taken else 1.0)
+        score = float(signals.score[number]) * (share * _SECOND_SNIPPET**i if i else 1.0)
         why = _why(file, query, signals, number, window)
-        taken.append(window)
         text = cut_lines(lines[window.start - 1 : window.end])
         shown.append(Snippet(path, window.start, window.end, round(score, 4), window.symbol, text, why))
     return shown
@@ -247,7 +252,7 @@ def _windows(
             return []
         return file.of_lines(any_of(patterns))
     if (query.single or query.defining) and (named := file.of_names()):
-        return named[:_SNIPPETS_PER_FILE]
+        return named[:_NAMED_PER_FILE]
     first, last = np.searchsorted(signals.chunk_file, [number, number + 1])
     chunk = signals.chunk[first:last]
     order = [int(c) for c in np.argsort(-chunk, kind="stable")[:_SNIPPETS_PER_FILE] if chunk[c] > 0]
@@ -273,4 +278,6 @@ def _why(file: FileWindows, query: Query, signals: Signals, number: int, window:
         why.append("names it defines")
     if signals.folder[number] > 0:
         why.append("folder")
+    if signals.history[number] > _TOLD:
+        why.append("commits that touched it")
     return tuple(why)

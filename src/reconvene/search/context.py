@@ -2,8 +2,8 @@
 
 A remembered answer is served only if a new search would give the same, to the letter: the question reads alike to the ranking
 (`Query.key`: its terms, names, phrases and filters; the order of words matters exactly as far as neighbours form a compound), the files
-shown are what they were, no file changed since that had or has a word of the question, and the statistics of the code base are the
-same. Likeness of the question's text plays no part.
+shown are what they were, no file changed since that had or has a word of the question, and the statistics of the code base and its commits
+are the same (`View.mark`). Likeness of the question's text plays no part.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reconvene.search.answer import SearchResult, Snippet, answer, check_limit, 
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
-RECIPE = 1
+RECIPE = 2
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
 """Seconds to wait for a look at the disk; then the answer is from the index as it is, and nothing remembered is served."""
@@ -192,7 +192,7 @@ def key_of(query: Query, limit: int) -> str:
 def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | None:
     """The entry as an answer, its text read anew; None when a new search might differ. Blocking."""
     view = index.view
-    if not entry.whole or view.partial or entry.mark != view.statistics.mark or not unconcerned(index, query, entry):
+    if not entry.whole or view.partial or entry.mark != view.mark or not unconcerned(index, query, entry):
         return None
     snippets = []
     for place in entry.places:
@@ -205,7 +205,7 @@ def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | N
         text = cut_lines(lines[place.start - 1 : place.end])
         snippets.append(Snippet(place.path, place.start, place.end, place.score, place.symbol, text, place.why))
     return SearchResult(
-        query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.statistics.mark, False, entry.fingerprints
+        query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.mark, False, entry.fingerprints
     )  # fmt: skip
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.words import WORD, terms
 from reconvene.search.extent import Extents
 
 LINES = 40
-"""Of one snippet, at most."""
+"""Of one snippet, at most; what has fewer is shown with the paragraphs around it."""
 _SMALL = 6
 """A definition of fewer lines is shown with what stands around it."""
 _NEAR = (0.5, 0.25)
@@ -55,6 +56,7 @@ class FileWindows:
         self._weights = weights
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
+        self._said: dict[int, float] = {}
         self._defined = {d.line for d in definitions if last_name(d.name) in self._names}
 
     def of_names(self) -> list[Window]:
@@ -87,6 +89,13 @@ class FileWindows:
         """The beginning of the file."""
         return Window(*self._trimmed(1, min(len(self._lines), LINES // 2)), None, 0.0)
 
+    def grown(self, windows: Sequence[Window]) -> list[Window]:
+        """Each with the paragraphs around it that there is room for and no other has, those that say most of the query first."""
+        taken = list(windows)
+        for i, window in enumerate(windows):
+            taken[i] = self._grown(window, [*taken[:i], *taken[i + 1 :]])
+        return taken
+
     def words(self, window: Window) -> list[str]:
         """The query's words as they stand in the window, the most telling first."""
         found: dict[int, tuple[float, str]] = {}
@@ -101,10 +110,12 @@ class FileWindows:
     # -- choosing
 
     def _line(self, n: int) -> float:
-        if not 1 <= n <= len(self._lines):
-            return 0.0
-        found = {t for word in WORD.findall(self._lines[n - 1]) for t in terms(word)} & self._weights.keys()
-        return sum(sorted(self._weights[t] for t in found)) + (self._bonus if n in self._defined else 0.0)
+        if n not in self._said:
+            found: set[int] = set()
+            if 1 <= n <= len(self._lines):
+                found = {t for word in WORD.findall(self._lines[n - 1]) for t in terms(word)} & self._weights.keys()
+            self._said[n] = sum(sorted(self._weights[t] for t in found)) + (self._bonus if n in self._defined else 0.0)
+        return self._said[n]
 
     def _smooth(self, n: int) -> float:
         return self._line(n) + sum(share * (self._line(n - k) + self._line(n + k)) for k, share in enumerate(_NEAR, 1))
@@ -161,6 +172,39 @@ class FileWindows:
             reach = range(end, max(line, end - size // 3), -1)
             end = next((n - 1 for n in reach if not self._lines[n - 1].strip()), end)
         return Window(*self._trimmed(start, max(end, line)), symbol, weight)
+
+    def _grown(self, window: Window, taken: Sequence[Window]) -> Window:
+        first, last = window.start, window.end
+        floor = max((w.end for w in taken if w.end < first), default=0)
+        ceiling = min((w.start for w in taken if w.start > last), default=len(self._lines) + 1)
+        while True:
+            above, below = self._paragraph_before(first), self._paragraph_after(last)
+            wider = [(first, below)] * (last < below < ceiling) + [(above, last)] * (floor < above < first)
+            fitting = [(start, end) for start, end in wider if end - start + 1 <= LINES]
+            if not fitting:
+                return replace(window, start=first, end=last)
+            first, last = max(fitting, key=partial(self._worth, (first, last)))
+
+    def _worth(self, now: tuple[int, int], wider: tuple[int, int]) -> float:
+        """What the lines that would be new say, on average."""
+        added = [*range(wider[0], now[0]), *range(now[1] + 1, wider[1] + 1)]
+        return sum(map(self._line, added)) / len(added)
+
+    def _paragraph_before(self, first: int) -> int:
+        n = first - 1
+        while n >= 1 and not self._lines[n - 1].strip():
+            n -= 1
+        while n > 1 and self._lines[n - 2].strip():
+            n -= 1
+        return n if n >= 1 else first
+
+    def _paragraph_after(self, last: int) -> int:
+        n, count = last + 1, len(self._lines)
+        while n <= count and not self._lines[n - 1].strip():
+            n += 1
+        while n < count and self._lines[n].strip():
+            n += 1
+        return n if n <= count else last
 
     def _trimmed(self, start: int, end: int) -> tuple[int, int]:
         while start < end and not self._lines[start - 1].strip():
