@@ -54,6 +54,28 @@ def test_an_answer_comes_as_it_is_written_and_ends_its_line() -> None:
     assert out == "Sessions are swept.\n"
 
 
+def test_in_a_file_nothing_is_that_was_struck() -> None:
+    log, view, transcript, out = Log(), View(), Transcript(live=False), ""
+    log.text("Sessions are ne")
+    log.add("item_aborted", {"attempt": 1}, "i1")
+    log.text("Sessions are swept", attempt=2)
+    log.message("Sessions are swept.")
+    for event in log.events:
+        reduce([event], view)
+        out += shown(transcript, view)
+    assert out == "Sessions are swept.\n"
+
+
+def test_why_a_run_does_not_go_on_at_once() -> None:
+    log, transcript = Log(), Transcript()
+    log.add(
+        "run", {"status": "recovering", "attempt": 1, "reason": "The provider does not answer. Asking again in 1 s."}
+    )
+    assert shown(transcript, reduce(log.events), "step") == "· The provider does not answer. Asking again in 1 s.\n"
+    log.add("run", {"status": "recovering", "attempt": 2, "reason": "restart"})
+    assert shown(transcript, reduce(log.events), "step") == "· the server was restarted; the run goes on\n"
+
+
 def test_a_snapshot_repeats_nothing() -> None:
     log, transcript = Log(), Transcript()
     log.text("Sessions are ")

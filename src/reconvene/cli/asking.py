@@ -123,9 +123,10 @@ def _link(follower: Follower, config: dict[str, Any]) -> Link:
 
 
 def _screen(data_dir: Path, as_json: bool) -> Screen:
-    return Screen(
-        as_json, not as_json and interactive(), lambda session: _command("attach", session, data_dir=data_dir)
-    )
+    def again(session: str) -> str:
+        return _command("attach", session, data_dir=data_dir)
+
+    return Screen(as_json, not as_json and interactive(), again, live=sys.stdout.isatty())
 
 
 def _command(*words: str, data_dir: Path) -> str:

@@ -24,11 +24,13 @@ DONE, RUN_FAILED, WAITING, DETACHED = 0, 4, 5, 130
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """How to show: `json`: events as JSON lines; `asks`: a person is there to answer; `again`: the command that attaches."""
+    """How to show: `json`: events as JSON lines; `asks`: a person is there to answer; `again`: the command that attaches;
+    `live`: somebody watches the answer come."""
 
     json: bool
     asks: bool
     again: Callable[[str], str]
+    live: bool = True
 
 
 class Conversation:
@@ -40,7 +42,7 @@ class Conversation:
         self._link = link
         self._screen = screen
         self._prompt: Frame | None = None if prompt is None else {"id": new_id(), "type": "default", "content": prompt}
-        self._transcript = Transcript(one_run=prompt is not None)
+        self._transcript = Transcript(one_run=prompt is not None, live=screen.live)
         self._held: list[Frame] = []
         """Events for JSON that came before the run was known."""
         self._seq = 0

@@ -31,10 +31,12 @@ class Transcript:
     Args:
         one_run: show nothing but the run `run_id`, which may become known later (`ask`); else everything, with the
             prompts (`attach`).
+        live: print text as it comes; else when it is finished, so that nothing that was struck gets into a file.
     """
 
-    def __init__(self, *, one_run: bool = False, run_id: str | None = None) -> None:
+    def __init__(self, *, one_run: bool = False, run_id: str | None = None, live: bool = True) -> None:
         self.run_id = run_id
+        self._live = live
         self._one_run = one_run
         self._written: dict[str, str] = {}
         """What was printed of each text item that is not finished."""
@@ -100,7 +102,7 @@ class Transcript:
                 yield from self._step(f"✗ {item['content']['message']}")
 
     def _text(self, key: str, item: Item) -> Iterator[Piece]:
-        if item["kind"] == "reasoning":
+        if item["kind"] == "reasoning" or not (self._live or item["final"]):
             return
         text, written = item["text"], self._written.get(key, "")
         if not text.startswith(written):
@@ -155,7 +157,10 @@ class Transcript:
                 if run["status"] == "queued" and run["position"]:
                     yield from self._step(f"· queued behind {run['position']}")
                 elif run["status"] == "recovering":
-                    yield from self._step("· the server was restarted; the run goes on")
+                    restarted = run["reason"] in (None, "restart")
+                    yield from self._step(
+                        "· the server was restarted; the run goes on" if restarted else f"· {run['reason']}"
+                    )
 
     def _ended(self, view: View) -> Iterator[Piece]:
         """How runs ended, after their items."""
