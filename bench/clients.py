@@ -10,6 +10,7 @@ import json
 import resource
 import select
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from bench.wire import CLOSE, EVENT, PING, PONG, SYNCED, TEXT, Incoming, frame, 
 
 CONNECTING, SHAKING_HANDS, ATTACHING, ATTACHED, LEAVING = range(5)
 PATIENCE = 60.0
+SO_TIMESTAMPNS = 35
+"""Linux, socket(7): the kernel says when what is received had arrived. Python has no name for it."""
 
 
 class Connection:
@@ -30,6 +33,8 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.hello = hello
         self.sampled = sampled
+        if sampled:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.incoming = Incoming()
         self.phase = CONNECTING
         self.events = self.bytes = self.synced_at = 0
@@ -47,7 +52,7 @@ class Clients:
         self._goal = 0
         self._behind = 0
         self._started = 0.0
-        self._view = memoryview(bytearray(1 << 18))
+        self._view = memoryview(bytearray(1 << 16))
         self._port, self._handshake = 0, b""
 
     # -- commands
@@ -174,17 +179,15 @@ class Clients:
 
     def _read(self, connection: Connection) -> None:
         try:
-            size = connection.socket.recv_into(self._view)
+            data, now = self._received(connection)
         except BlockingIOError:
             return
         except OSError:
-            size = 0
-        now = time.perf_counter_ns()
-        if not size:
+            data = b""
+        if not data:
             self._gone(connection)
             return
-        data = bytes(self._view[:size])
-        connection.bytes += size
+        connection.bytes += len(data)
         if connection.phase == ATTACHED and connection.incoming.whole(data):
             self._message(connection, data, now)  # nearly all: a message in one piece
             return
@@ -202,6 +205,19 @@ class Clients:
                 connection.socket.send(frame(PONG, payload))
             elif opcode == CLOSE and connection.phase != LEAVING:
                 raise ConnectionError(f"the server closed a connection: {payload[:2].hex()} {payload[2:]!r}")
+
+    def _received(self, connection: Connection) -> tuple[bytes, int]:
+        """What is there, and when it came. For a sampled client that is when its kernel had it: how long the others ahead of it
+        in this process were being read is no matter of the server."""
+        if not connection.sampled:
+            return bytes(self._view[: connection.socket.recv_into(self._view)]), time.perf_counter_ns()
+        data, ancillary, _, _ = connection.socket.recvmsg(len(self._view), 64)
+        now = time.perf_counter_ns()
+        for level, kind, value in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+                seconds, ns = struct.unpack("qq", value)
+                now -= time.time_ns() - (seconds * 10**9 + ns)
+        return data, now
 
     def _message(self, connection: Connection, payload: bytes, now: int) -> None:
         number = payload.count(EVENT)

@@ -101,7 +101,7 @@ def _rows(plan: Plan, sessions: int, clients: int, ours: _Figures, floor: _Figur
             f"{name}: p50 append to frame, ms",
             f"{median(ours.p50):.1f}",
             f"{median(floor.p50):.1f}",
-            note=f"p50 of the fsyncs beside {median(ours.disk_p50):.1f}.",
+            note=f"until the client's kernel has it; p50 of the fsyncs beside {median(ours.disk_p50):.1f}.",
         ),
         Row(
             f"{name}: p99 append to frame, ms",
