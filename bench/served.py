@@ -86,7 +86,7 @@ class Driver:
 
     async def load(self, sessions: list[str], rate: float, seconds: float, size: int) -> dict[str, float]:
         """Write events as a run writes what its model streams: each session on its own, not waited for, under a fence."""
-        fences = [await self._log.claim(f"{session_id}:r1") for session_id in sessions]
+        fences = await asyncio.gather(*(self._log.claim(f"{session_id}:r1") for session_id in sessions))
         commits = self._log.commits
 
         async def emit(due: Sequence[int]) -> None:
