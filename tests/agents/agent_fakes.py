@@ -12,10 +12,10 @@ from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
-from reconvene.search.context import SearchContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.config import Limits
+from reconvene.search.context import SearchContext
 from reconvene.workspace import Workspace
 
 Step = str | list[tuple[str, Any]]

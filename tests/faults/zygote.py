@@ -17,7 +17,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import mutations
-import reconvene.server.lifecycle
 
 import reconvene.agents.guard
 import reconvene.agents.models
@@ -27,6 +26,7 @@ import reconvene.index.root
 import reconvene.repomap
 import reconvene.runs.attempt
 import reconvene.search.context
+import reconvene.server.lifecycle
 from reconvene.config import Settings
 from scripted import scripted
 
