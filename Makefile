@@ -32,7 +32,7 @@ test: setup $(S)/chromium check test-py test-web test-browser  ## every test, th
 
 check: setup     ## style, types and import rules
 	@echo "· ruff, mypy, import-linter"
-	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check .
+	@$(BIN)/ruff check -q --no-cache . && $(BIN)/ruff format -q --no-cache --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >/tmp/reconvene-lint-imports.$$$$ || { cat /tmp/reconvene-lint-imports.$$$$; exit 1; }; rm -f /tmp/reconvene-lint-imports.$$$$
 
