@@ -111,7 +111,9 @@ KINDS: dict[str, Kind] = {
     ),
     "store_busy": Kind(503, retryable=True, meaning="Another program holds the database."),
     "store_error": Kind(503, retryable=True, close=1013, meaning="The database answered with an error."),
-    "store_lost": Kind(503, close=1013, meaning="The database file was deleted, replaced or cut. Put it back or restore a backup."),
+    "store_lost": Kind(
+        503, close=1013, meaning="The database file was deleted, replaced or cut. Put it back or restore a backup."
+    ),
     "store_corrupt": Kind(500, meaning="The database is damaged. Run `reconvene doctor --repair`."),
     "store_foreign": Kind(500, meaning="The file is not a Reconvene database."),
     "store_newer": Kind(500, meaning="The database was written by a newer Reconvene."),

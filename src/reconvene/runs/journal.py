@@ -18,7 +18,8 @@ from pydantic_ai.usage import RunUsage
 from reconvene.log.port import Fence, NewEvent
 from reconvene.protocol import events as ev
 from reconvene.runs.deltas import Deltas
-from reconvene.sessions.service import Sessions, event, private
+from reconvene.sessions.rows import event, private
+from reconvene.sessions.service import Sessions
 from reconvene.sessions.state import DUE, RunStatus
 
 MODEL = "model"
