@@ -330,6 +330,26 @@ def test_bad130_a_taken_port_ends_with_3(machine: Machine) -> None:
         assert "✗ port" in wrong.stdout
 
 
+def test_bad128_a_database_that_is_gone_ends_with_3_and_the_doctor_sees_it(machine: Machine) -> None:
+    machine.data_dir.mkdir(mode=0o700)
+    (machine.data_dir / "reconvene.db.instance").write_text("0123456789abcdef\n")
+    done = machine.run("serve", "--port", "0")
+    assert done.returncode == 3
+    assert "is missing" in done.stderr
+    assert "✗ database" in machine.run("doctor").stdout
+
+
+def test_bad128_a_server_that_lost_its_database_is_found_and_stopped(machine: Machine) -> None:
+    machine.serve()
+    (machine.data_dir / "reconvene.db").unlink()
+    lost = machine.until(lambda: (server := find(machine.data_dir)) and server.status != "ok" and server)
+    assert lost.status == "store_lost"
+    assert "✗ server" in machine.run("doctor").stdout
+    asked = machine.run("ask", "Again?")
+    assert (asked.returncode, "store_lost" in asked.stderr) == (1, True)
+    assert machine.run("stop").returncode == 0
+
+
 def test_bad130_a_server_that_does_not_answer_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     from reconvene.cli.main import exit_code
     from reconvene.errors import ReconveneError

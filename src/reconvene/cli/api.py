@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +31,8 @@ class Server:
     host: str
     port: int
     token: str
+    status: str = "ok"
+    """What it says of itself; else the code of what is wrong with its database."""
 
     @property
     def ws_url(self) -> str:
@@ -82,7 +84,10 @@ def find(data_dir: Path) -> Server | None:
         server = Server(int(said["pid"]), str(said["host"]), int(said["port"]), token)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return server if alive(server.pid) and claimed(data_dir) and healthy(server) else None
+    if not (alive(server.pid) and claimed(data_dir)):
+        return None
+    status = health(server)
+    return None if status is None else replace(server, status=status)
 
 
 def need(data_dir: Path) -> Server:
@@ -114,17 +119,17 @@ def claimed(data_dir: Path) -> bool:
     return False
 
 
-def healthy(server: Server) -> bool:
-    """Whether it answers `/healthz`, which needs no credential."""
+def health(server: Server) -> str | None:
+    """What it says of itself at `/healthz`, which needs no credential; None when it does not answer."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=ANSWER)
     try:
         connection.request("GET", "/healthz")
         said = _json(connection.getresponse().read())
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
-    return isinstance(said, dict) and said.get("status") == "ok" and "version" in said
+    return str(said.get("status")) if isinstance(said, dict) and "version" in said else None
 
 
 def alive(pid: int) -> bool:

@@ -33,6 +33,11 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
     """
     text = _prompt(prompt)
     server = find(data_dir)
+    if server is not None and server.status != "ok":
+        sentence = (
+            f"The server cannot write ({server.status}), so nothing was asked. `reconvene doctor` says what to do."
+        )
+        raise ReconveneError("store_error", sentence)
     if session is not None:
         known = sessions.resolve(server or need(data_dir), session)
         server = server or need(data_dir)

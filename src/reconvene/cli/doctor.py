@@ -171,9 +171,13 @@ def database(data_dir: Path) -> Finding:
     import apsw
 
     from reconvene.log import database as db
+    from reconvene.log.salvage import unsound
 
     path = data_dir / "reconvene.db"
     if not path.exists():
+        if path.with_name(path.name + ".instance").exists():
+            fix = "Put it back or restore a backup (stop the server first); --repair starts with an empty one."
+            return Finding("database", False, f"{path} is gone, though there was one", fix)
         return Finding("database", True, "is made at the first start")
     try:
         # A server's locks are those of its process, so a look from here takes none of them away.
@@ -187,6 +191,8 @@ def database(data_dir: Path) -> Finding:
         found = [str(row[0]) for row in connection.execute("pragma integrity_check(3)")]
         if found == ["ok"]:
             db.check(connection, path, below=0)
+            if how := unsound(path):
+                return Finding("database", False, f"{path} is damaged: {how}", _database_fix("store_corrupt", data_dir))
             sessions = connection.execute("select count(*) from session").get
             return Finding(
                 "database",
@@ -299,6 +305,9 @@ def running(data_dir: Path, server: Server | None) -> Finding:
             fix = f"Wait a moment; if it stays so, end it: kill {pid or '<pid>'}"
             return Finding("server", False, f"{who} holds the data folder but does not answer", fix)
         return Finding("server", True, "not running; `reconvene serve` starts one")
+    if server.status != "ok":
+        fix = "See the database above; then: reconvene restart"
+        return Finding("server", False, f"process {server.pid} runs, but cannot write ({server.status})", fix)
     health = server.call("GET", "/healthz")
     return Finding(
         "server", True, f"{health['version']} on port {server.port}, process {server.pid}, {health['runs']} runs"

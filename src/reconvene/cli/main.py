@@ -116,7 +116,14 @@ def serve(
         "public_url": public_url,
         "idle_exit": idle_exit,
     }
-    raise typer.Exit(run(roots or [Path()], flags, browser=not no_browser))
+    try:
+        code = run(roots or [Path()], flags, browser=not no_browser)
+    except ReconveneError as e:
+        if exit_code(e) != FAILED:
+            raise
+        say(f"reconvene: {safe(e.message)}")
+        code = CANNOT_START
+    raise typer.Exit(code)
 
 
 @app.command()
