@@ -146,3 +146,32 @@ def test_a_phrase_is_literal_with_whole_words_at_its_ends(phrase: str, line: str
 def test_every_line_with_a_phrase_has_its_required_terms() -> None:
     assert required_terms("cart.add_item(1)") <= {t for w in ("cart", "add", "item") for t in (term(stem(w)),)}
     assert required_terms("=>") == frozenset()
+
+
+def test_patterns_and_uses() -> None:
+    query = parse(r're:def\s+add re:"x = \d" uses:shop.Cart rest', LIMITS)
+    assert query.patterns == (r"def\s+add", r"x = \d")
+    assert query.using == ("Cart",)
+    assert query.by_lines and not query.single
+    assert {term("cart"), term("rest")} <= {t.term for t in query.terms}
+    assert parse("re:cart", LIMITS).concerns is None, "any file may match"
+    assert parse("re:cart", LIMITS).key != parse("re:Cart", LIMITS).key
+    assert parse("core:cart re: -re:x", LIMITS).patterns == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "code"),
+    [
+        ("(", "invalid_field"),
+        (r"(a)\1", "invalid_field"),
+        ("(?=a)", "invalid_field"),
+        ("\udc00", "invalid_field"),
+        ("(a{1000}){1000}", "pattern_too_big"),
+        ("((a{100}){100}){100}", "pattern_too_big"),
+    ],
+    ids=["open", "back-reference", "look-ahead", "surrogate", "bad109-repeats", "bad109-nested-repeats"],
+)
+def test_a_pattern_that_cannot_be_used_is_refused(pattern: str, code: str) -> None:
+    with pytest.raises(ReconveneError) as e:
+        parse(f"re:{pattern}", LIMITS)
+    assert e.value.code == code

@@ -136,6 +136,44 @@ async def test_no_query_makes_a_pattern_explode(index: RootIndex, code: CodeBase
     assert time.process_time() - began < 2
 
 
+@pytest.mark.parametrize(
+    ("query", "paths"),
+    [
+        (r"re:def\s+test_", {"tests/test_cart.py"}),
+        (r're:"return self\.\w+\.get"', {"shop/session_store.py"}),
+        ("re:DEFAULT_[A-Z]+ path:shop", {"shop/money.py"}),
+        ("re:^class.*:$ money", {"shop/money.py", "shop/cart.py"}),
+        ("re:default_[a-z]+", set()),
+        ("re:(?i)default_[a-z]+", {"shop/money.py"}),
+        ("uses:Money", {"shop/cart.py", "shop/money.py"}),
+        ("uses:expire_old_carts", set()),
+        ("uses:Cart -path:tests", set()),
+    ],
+)
+async def test_lines_by_expression_and_by_use(index: RootIndex, code: CodeBase, query: str, paths: set[str]) -> None:
+    result = await search(index, query)
+    assert {s.path for s in result.snippets} == paths
+    assert result.total == len(paths)
+    assert all(any(w.startswith(("matches ", "uses ")) for w in s.why) for s in result.snippets)
+
+
+async def test_an_expression_alone_finds_sources_first(index: RootIndex) -> None:
+    found = [s.path for s in (await search(index, "re:[Cc]art", limit=20)).snippets]
+    assert found[-1] in ("tests/test_cart.py", "docs/guide.md", "README.md")
+    assert found[0] == "shop/cart.py"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+$", "(a|a)*b", "(.*)*x"], ids=["bad108-re", "bad108-re-alternatives", "bad108-re-stars"]
+)
+async def test_no_expression_explodes(index: RootIndex, code: CodeBase, pattern: str) -> None:
+    code.write("hostile.txt", ("a" * 5000 + "!\n") * 20)
+    await index.refresh()
+    began = time.process_time()
+    await search(index, f"re:{pattern}")
+    assert time.process_time() - began < 2
+
+
 async def test_a_phrase_without_words_is_looked_for_in_all_files(index: RootIndex, code: CodeBase) -> None:
     code.write("arrow.js", "const f = x => x;\n")
     await index.refresh()

@@ -219,6 +219,9 @@ QUERIES = [
     "money path:shop",
     "item lang:py",
     '"()"',
+    "re:c.rt",
+    "re:zebra|item money",
+    "uses:cart",
 ]
 
 Op = tuple[str, int, int]
@@ -282,12 +285,12 @@ def test_a_remembered_answer_always_equals_a_new_one(steps: list[Op], workers: W
     asyncio.run(drive(steps, workers))
 
 
-SEEDS = range(6)
+SEEDS = range(24)
 
 
 def walk(seed: int) -> list[Op]:
     rng = random.Random(seed)
-    kinds = rng.choices(["search", "write", "remove", "rename", "restart"], weights=[12, 5, 1, 1, 1], k=24)
+    kinds = rng.choices(["search", "write", "remove", "rename", "restart"], weights=[12, 5, 1, 1, 1], k=36)
     return [
         (
             k,
@@ -315,13 +318,12 @@ async def test_control_a_weaker_rule_is_caught(broken: str, workers: Workers, mo
         monkeypatch.setattr(rules, "unconcerned", lambda index, query, entry: True)
     if broken == "no fingerprints":
         monkeypatch.setattr(rules, "read_as_indexed", read_without_comparing)
-    caught = 0
     for seed in SEEDS:
         try:
             await drive(walk(seed), workers)
         except AssertionError:
-            caught += 1
-    assert caught
+            return
+    pytest.fail("no walk noticed")
 
 
 async def test_control_without_the_statistics_a_grown_code_base_is_missed(
@@ -355,7 +357,7 @@ async def commits(seed: int, workers: Workers) -> list[str]:
                 code.write(file, (code.root / file).read_text() + f"# {step}\n")
                 code.commit(f"{rng.choice(WORDS)} {rng.choice(WORDS)}")
                 await index.take_in_history()
-            elif kind == "reset" and step > 8:
+            elif kind == "reset" and code.git("rev-list", "--count", "HEAD") != "1\n":
                 code.git("reset", "-q", "--soft", "HEAD~1")
                 await index.take_in_history()
             elif kind == "write":
@@ -370,7 +372,7 @@ async def commits(seed: int, workers: Workers) -> list[str]:
 
 
 async def test_a_remembered_answer_equals_a_new_one_while_people_commit(workers: Workers) -> None:
-    caches = [cache for seed in SEEDS for cache in await commits(seed, workers)]
+    caches = [cache for seed in range(6) for cache in await commits(seed, workers)]
     assert {"cached", "refreshed", "fresh"} <= set(caches)
 
 

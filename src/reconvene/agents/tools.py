@@ -39,11 +39,12 @@ MOST_OPTIONS = 10
 async def search(
     ctx: RunContext[AgentDeps], query: str, limit: Annotated[int, Field(ge=1, le=MOST_HITS)] = 8
 ) -> ToolOutcome:
-    """Find places in the code base, best first. No regular expressions.
+    """Find places in the code base, best first.
 
     Args:
         query: Words and identifiers: what the code is called or is about. `"text in quotes"` must stand on a line as it is.
-            `def:Name` finds definitions; `path:src/`, `-path:test`, `lang:py` filter.
+            `def:Name` finds definitions, `uses:Name` other mentions, `re:pattern` or `re:"a pattern"` lines by RE2 expression;
+            `path:src/`, `-path:test`, `lang:py` filter.
         limit: The number of places wanted.
     """
     deps = ctx.deps

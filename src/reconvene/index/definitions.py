@@ -12,7 +12,7 @@ from reconvene.index.languages.language import HOLDERS, Language
 
 MOST = 20_000
 """Definitions kept of one file; more is generated code."""
-_SIGNATURE = 160
+SIGNATURE = 160
 _HOLD_OTHERS = HOLDERS | {"function", "method", "heading"}
 _CODE = re.compile(r"[ \t]*[\w@$]")
 
@@ -73,7 +73,7 @@ def find(data: bytes, language: Language) -> list[Definition]:
             kind = "method"
         if kind in _HOLD_OTHERS:
             around.append(len(found))
-        found.append(Definition(name, kind, line, indent, parent, signature[:_SIGNATURE]))
+        found.append(Definition(name, kind, line, indent, parent, signature[:SIGNATURE]))
         if len(found) >= MOST:
             break
     return found

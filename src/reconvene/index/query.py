@@ -1,7 +1,7 @@
 """What a search asks for, read from its text. The text is data: no option, pattern or query language can hide in it.
 
-Understood are words and identifiers, `"quoted phrases"`, and the filters `path:src/`, `-path:test`, `lang:py`, `-lang:md`, `def:Name`.
-Everything else is words.
+Understood are words and identifiers, `"quoted phrases"`, `re:pattern` and `re:"a pattern"` (RE2's syntax, one line at a time, case as
+written), `def:Name` and `uses:Name`, and the filters `path:src/`, `-path:test`, `lang:py`, `-lang:md`. Everything else is words.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import Protocol
 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
@@ -18,7 +19,8 @@ from reconvene.index.languages.registry import language_named, language_of
 from reconvene.index.words import WORD, counts_as_term, parts, stem, symbol_term, term, whole
 
 _PIECE = re.compile(
-    r'(?P<not>-)?(?P<field>path|lang|def):(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))|"(?P<phrase>[^"]+)"'
+    r'(?<!\S)re:(?:"(?P<spaced>[^"]+)"(?!\S)|(?P<pattern>\S+))'
+    r'|(?P<not>-)?(?P<field>path|lang|def|uses):(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))|"(?P<phrase>[^"]+)"'
 )
 _SEPARATORS = re.compile(r"::|\.|->|#")
 _ONE_NAME = re.compile(r"\s*[^\W\d]\w*(?:(?:::|\.|->|#)[^\W\d]\w*)*(?:\(\))?\s*")
@@ -54,6 +56,12 @@ _ASKS = {
 }
 
 
+class LinePattern(Protocol):
+    """A compiled regular expression, of either engine."""
+
+    def search(self, text: str, /) -> object: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Weighted:
     """A term to look for, and how much it counts."""
@@ -67,7 +75,8 @@ class Query:
     """`terms`, by number, each once: what ranking reads, in an order that does not depend on how the words stood.
 
     `names`: identifiers that may be a definition's exact name; `single`: the query is one identifier and nothing else.
-    `phrases`: literal text that a line must have. `defining`: `def:` names, of which a file must define all.
+    `phrases`: literal text that a line must have; `patterns`: what one must match; `using`: names that one must mention other than to
+    define them. `defining`: `def:` names, of which a file must define all.
     `paths`, `languages`: filters to keep, `not_paths`, `not_languages`: to leave out. `roles`: kinds of files that are asked for.
     """
 
@@ -76,6 +85,8 @@ class Query:
     names: tuple[str, ...]
     single: bool
     phrases: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    using: tuple[str, ...] = ()
     defining: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     not_paths: tuple[str, ...] = ()
@@ -87,7 +98,16 @@ class Query:
     def key(self) -> tuple[object, ...]:
         """Two queries with the same key are answered alike: it is all that ranking and choosing read, and no more."""
         terms = tuple((t.term, t.weight) for t in self.terms)
-        filters = (self.phrases, self.defining, self.paths, self.not_paths, self.languages, self.not_languages)
+        filters = (
+            self.phrases,
+            self.patterns,
+            self.using,
+            self.defining,
+            self.paths,
+            self.not_paths,
+            self.languages,
+            self.not_languages,
+        )
         return (terms, self.names, self.single, filters, tuple(sorted(self.roles)))
 
     @cached_property
@@ -113,6 +133,11 @@ class Query:
         return all(_fits(p, lower) for p in self.paths) and not any(_fits(p, lower) for p in self.not_paths)
 
     @property
+    def by_lines(self) -> bool:
+        """Whether it asks for certain lines."""
+        return bool(self.phrases or self.patterns or self.using)
+
+    @property
     def filtered(self) -> bool:
         return bool(self.paths or self.not_paths or self.languages or self.not_languages)
 
@@ -134,25 +159,30 @@ def parse(text: str, limits: Limits) -> Query:
         raise ReconveneError(code, sentence, field="query", limit=limits.pattern)
     found: dict[str, list[str]] = {}
     phrases: list[str] = []
+    patterns: list[str] = []
 
     def take(m: re.Match[str]) -> str:
         if m["phrase"] is not None:
             if m["phrase"].strip():
                 phrases.append(" ".join(m["phrase"].split()))
             return f" {m['phrase']} "
+        if (pattern := m["spaced"] or m["pattern"]) is not None:
+            compiled(pattern)
+            patterns.append(pattern)
+            return " "
         value = (m["quoted"] if m["quoted"] is not None else m["bare"]).strip()
         if m["field"] == "lang":
             value = language_named(value) or ""
-        if not value or (m["field"] == "def" and (m["not"] or not re.fullmatch(r"[\w.:#$>-]+", value))):
+        if not value or (m["field"] in ("def", "uses") and (m["not"] or not re.fullmatch(r"[\w.:#$>-]+", value))):
             return f" {m[0]} "  # no filter that we know: words
         found.setdefault(("-" if m["not"] else "") + m["field"], []).append(value)
-        return " "
+        return f" {value} " if m["field"] == "uses" else " "
 
     rest = _PIECE.sub(take, text)
-    defining = tuple(sorted({_SEPARATORS.split(name)[-1] for name in found.get("def", ())}))
+    defining, using = (tuple(sorted({_SEPARATORS.split(n)[-1] for n in found.get(f, ())})) for f in ("def", "uses"))
     terms = _terms(rest)
     names, single = _names(rest)
-    if not (terms or names or phrases or defining):
+    if not (terms or names or phrases or patterns or using or defining):
         what = "The search has filters, but nothing to look for" if found else "The search has no word and no name"
         raise ReconveneError("invalid_field", f"{what}. Add words or names.", field="query")
 
@@ -164,8 +194,10 @@ def parse(text: str, limits: Limits) -> Query:
         text=text,
         terms=terms,
         names=names,
-        single=single and not found and not phrases,
+        single=single and not found and not phrases and not patterns,
         phrases=tuple(sorted(set(phrases))),
+        patterns=tuple(sorted(set(patterns))),
+        using=using,
         defining=defining,
         paths=values("path"),
         not_paths=values("-path"),
@@ -178,6 +210,35 @@ def parse(text: str, limits: Limits) -> Query:
 def required_terms(phrase: str) -> frozenset[int]:
     """Terms that every file with the phrase has; none when its words are not indexed."""
     return frozenset(term(stem(p)) for word in WORD.findall(phrase) for p in parts(word) if counts_as_term(p))
+
+
+@lru_cache(maxsize=64)
+def compiled(pattern: str) -> LinePattern:
+    """
+    Raises:
+        ReconveneError: `invalid_field` (not a pattern), `pattern_too_big` (it would take too much memory).
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        found: LinePattern = re2.compile(pattern, options)
+    except UnicodeEncodeError:
+        raise ReconveneError(
+            "invalid_field", "The pattern after `re:` holds a lone surrogate.", field="query"
+        ) from None
+    except re2.error as e:
+        reason = e.args[0].decode("utf-8", "replace") if e.args and isinstance(e.args[0], bytes) else str(e)
+        code = "pattern_too_big" if "too large" in reason or "repetition size" in reason else "invalid_field"
+        sentence = f"The pattern after `re:` cannot be used: {reason}. Its syntax is RE2's: no look-around, no back-references."
+        raise ReconveneError(code, sentence, field="query") from None
+    return found
+
+
+def use_pattern(name: str) -> re.Pattern[str]:
+    """The name as a whole word, case as written."""
+    return re.compile(rf"(?<![\w$]){re.escape(name)}(?![\w$])")
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:

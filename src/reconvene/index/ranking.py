@@ -107,6 +107,11 @@ def rank(view: View, query: Query) -> Signals:
     return Signals(total, stem, folder, names, symbol, _share(votes), chunk, chunk_file, weights)
 
 
+def by_role(view: View, query: Query) -> Floats:
+    """The order of files that nothing else tells apart: by the part each plays."""
+    return _role_weights(query)[view.columns.roles] * view.columns.alive
+
+
 def with_terms(view: View, terms: frozenset[int]) -> NDArray[np.bool_]:
     """Which files have all of the terms."""
     found = view.columns.alive.copy()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconvene.errors import ReconveneError
-from reconvene.index.definitions import Definition
-from reconvene.index.query import Query, parse, phrase_pattern, required_terms
-from reconvene.index.ranking import Signals, defining, rank, with_terms
+from reconvene.index.definitions import SIGNATURE, Definition, last_name
+from reconvene.index.query import Query, compiled, parse, phrase_pattern, required_terms, use_pattern
+from reconvene.index.ranking import Signals, by_role, defining, rank, with_terms
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
 from reconvene.search.windows import FileWindows, Window, any_of
@@ -141,6 +141,8 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     deadline = time.monotonic() + index.limits.search_time
     view = index.view
     signals = rank(view, query)
+    if not (query.terms or query.symbols):
+        signals = replace(signals, score=by_role(view, query))
     candidates = _candidates(view, query, signals)
     top = float(signals.score[candidates].max(initial=0.0))
     total = int((signals.score[candidates] >= _WORTH_A_LOOK * top).sum())
@@ -148,7 +150,7 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     fingerprints: dict[str, str] = {}
     stale: list[str] = []
     truncated = False
-    for number in _in_order(view, signals, candidates, limit if not query.phrases else None):
+    for number in _in_order(view, signals, candidates, limit if not query.by_lines else None):
         if len(fingerprints) >= limit:
             break
         if time.monotonic() > deadline:
@@ -175,7 +177,7 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     found.sort(key=lambda s: (-s.score, s.path, s.start))
     found = found[:limit]
     shown = {s.path for s in found}
-    if query.phrases:
+    if query.by_lines:
         total = len(fingerprints)
     result = SearchResult(
         query=query.text,
@@ -196,9 +198,9 @@ def _candidates(view: View, query: Query, signals: Signals) -> NDArray[np.int64]
     mask = signals.score > 0
     if query.defining:
         mask = defining(view, query.defining)
-    elif query.phrases and not query.terms:
+    elif query.by_lines and not query.terms:
         mask = view.columns.alive
-    for phrase in query.phrases:
+    for phrase in (*query.phrases, *query.using):
         mask = mask & with_terms(view, required_terms(phrase))
     numbers = np.flatnonzero(mask)
     if not query.filtered:
@@ -225,7 +227,7 @@ def _of_file(
 ) -> list[Snippet]:
     path = display_path(view.path(number))
     file = FileWindows(lines, definitions, signals.weights, query.symbols)
-    windows = _windows(file, query, signals, view, number, lines)
+    windows = _windows(file, query, signals, view, number, lines, definitions)
     best = max((w.weight for w in windows), default=0.0)
     taken: list[Window] = []
     for window in windows:
@@ -244,13 +246,20 @@ def _of_file(
 
 
 def _windows(
-    file: FileWindows, query: Query, signals: Signals, view: View, number: int, lines: Sequence[str]
+    file: FileWindows,
+    query: Query,
+    signals: Signals,
+    view: View,
+    number: int,
+    lines: Sequence[str],
+    definitions: Sequence[Definition],
 ) -> list[Window]:
-    if query.phrases:
-        patterns = [phrase_pattern(p) for p in query.phrases]
-        if not all(any(p.search(line) for line in lines) for p in patterns):
+    if query.by_lines:
+        patterns = [*map(phrase_pattern, query.phrases), *map(compiled, query.patterns)]
+        conditions = [*(any_of([p]) for p in patterns), *(_uses(name, definitions) for name in query.using)]
+        if not all(any(map(holds, lines)) for holds in conditions):
             return []
-        return file.of_lines(any_of(patterns))
+        return file.of_lines(lambda line: any(holds(line) for holds in conditions))
     if (query.single or query.defining) and (named := file.of_names()):
         return named[:_NAMED_PER_FILE]
     first, last = np.searchsorted(signals.chunk_file, [number, number + 1])
@@ -265,11 +274,20 @@ def _windows(
     return [replace(w, weight=float(chunk[c] / scale)) for w, c in zip(windows, order, strict=True)]
 
 
+def _uses(name: str, definitions: Sequence[Definition]) -> Callable[[str], bool]:
+    """Whether a line mentions a name, and is not the one that defines it."""
+    pattern = use_pattern(name)
+    defined = {d.signature for d in definitions if last_name(d.name) == name}
+    return lambda line: pattern.search(line) is not None and line.strip()[:SIGNATURE] not in defined
+
+
 def _why(file: FileWindows, query: Query, signals: Signals, number: int, window: Window) -> tuple[str, ...]:
     why = []
     if window.symbol and window.symbol.rpartition(".")[2] in query.symbols:
         why.append(f"defines {window.symbol}")
     why += [f'has "{phrase}"' for phrase in query.phrases]
+    why += [f"matches {pattern}" for pattern in query.patterns]
+    why += [f"uses {name}" for name in query.using]
     if words := file.words(window)[:6]:
         why.append("words: " + ", ".join(words))
     if signals.stem[number] > 0:

@@ -23,7 +23,7 @@ from reconvene.search.answer import SearchResult, Snippet, answer, check_limit, 
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
-RECIPE = 2
+RECIPE = 3
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
 """Seconds to wait for a look at the disk; then the answer is from the index as it is, and nothing remembered is served."""

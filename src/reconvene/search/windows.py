@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from reconvene.index.definitions import Definition, last_name, qualified
+from reconvene.index.query import LinePattern
 from reconvene.index.words import WORD, terms
 from reconvene.search.extent import Extents
 
@@ -214,5 +214,5 @@ class FileWindows:
         return start, end
 
 
-def any_of(patterns: Sequence[re.Pattern[str]]) -> Callable[[str], bool]:
-    return lambda line: any(p.search(line) for p in patterns)
+def any_of(patterns: Sequence[LinePattern]) -> Callable[[str], bool]:
+    return lambda line: any(p.search(line) is not None for p in patterns)
