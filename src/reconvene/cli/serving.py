@@ -41,7 +41,8 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
         print(server.new_link(), flush=True)
         say(f"Serving {', '.join(safe(p) for p in paths)}. Ctrl-C stops it; sessions are kept.")
         if server.sessions:
-            say(f"{count(server.sessions, 'session')} resumed, {count(server.runs, 'run')} continuing")
+            waiting = f", {server.waiting} waiting for an answer" if server.waiting else ""
+            say(f"{count(server.sessions, 'session')} resumed, {count(server.runs, 'run')} continuing{waiting}")
         if settings.model == "offline":
             say(dim("· no language model is configured; answers are quoted from the code (RECONVENE_MODEL sets one)"))
         if browser and on_desktop():

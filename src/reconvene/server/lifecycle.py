@@ -56,13 +56,15 @@ _log = structlog.get_logger("reconvene.server")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The server answers. `new_link` makes a one-time sign-in link; `sessions` are kept here, `runs` go on by themselves."""
+    """The server answers. `new_link` makes a one-time sign-in link; `sessions` are kept here, `runs` go on by themselves, `waiting`
+    ones for a person."""
 
     url: str
     port: int
     new_link: Callable[[], str]
     sessions: int
     runs: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,11 @@ class Server:
         if self._on_ready is None:
             return
         kept = await services.sessions.log.sessions()
-        going = sum(1 for session in kept if session.status != "idle")
+        going = sum(session.status in ("running", "recovering") for session in kept)
+        waiting = sum(session.status == "waiting" for session in kept)
         link = lambda: services.credentials.new_link(services.addresses.url)  # noqa: E731
         self._on_ready(
-            Ready(services.addresses.url, services.addresses.port, link, sum(1 for s in kept if s.head), going)
+            Ready(services.addresses.url, services.addresses.port, link, sum(1 for s in kept if s.head), going, waiting)
         )
 
     async def _start_runs(self, services: Services, supervisor: Supervisor, app: App) -> None:
