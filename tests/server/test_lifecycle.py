@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -102,6 +103,24 @@ async def test_bad129_a_data_folder_that_others_can_read(tmp_path: Path) -> None
     (tmp_path / "data").mkdir(mode=0o777)
     (tmp_path / "data").chmod(0o777)
     assert (await started(Server(settings(tmp_path), []))).code == "unsafe_permissions"
+
+
+@pytest.mark.parametrize("what", ["logs", ".server.json"], ids=["bad125-logs", "bad125-server-file"])
+async def test_a_disk_that_is_full_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    opened = os.open
+
+    def full(path: Any, *args: Any, **more: Any) -> int:
+        if what in str(path).removeprefix(str(tmp_path)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return opened(path, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        error = await started(Server(settings(tmp_path), []))
+    assert error.code == "disk_full"
+    assert not list((tmp_path / "data").glob("*server.json*"))
+    async with serving(tmp_path):  # there is space again
+        pass
 
 
 def test_only_loopback_without_a_public_name() -> None:

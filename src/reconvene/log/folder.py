@@ -27,6 +27,18 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
+def unusable(path: Path, e: OSError) -> ReconveneError:
+    """Why a data folder cannot be used."""
+    if e.errno in OUT_OF_SPACE:
+        return ReconveneError(
+            "disk_full", f"There is no space left for the data folder {path}. Free some.", path=str(path)
+        )
+    sentence = (
+        f"The data folder {path} cannot be used: {e.strerror}. Make it writable, or choose another with --data-dir."
+    )
+    return ReconveneError("data_dir_unusable", sentence, path=str(path))
+
+
 class DataFolder:
     """A claimed data folder. The claim ends with `release`, and with the process, however that dies."""
 
@@ -51,12 +63,7 @@ class DataFolder:
             _check(path)
             return cls(path, _lock(path))
         except OSError as e:
-            if e.errno in OUT_OF_SPACE:
-                raise ReconveneError(
-                    "disk_full", f"There is no space left for the data folder {path}. Free some.", path=str(path)
-                ) from e
-            sentence = f"The data folder {path} cannot be used: {e.strerror}. Make it writable, or choose another with --data-dir."
-            raise ReconveneError("data_dir_unusable", sentence, path=str(path)) from e
+            raise unusable(path, e) from e
 
     @classmethod
     def owner(cls, path: Path) -> int | None:

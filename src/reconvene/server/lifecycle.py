@@ -26,7 +26,7 @@ from reconvene import __version__
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.log.feed import Feed
-from reconvene.log.folder import DataFolder
+from reconvene.log.folder import DataFolder, unusable
 from reconvene.log.sqlite import SqliteLog
 from reconvene.log.uptime import Uptime
 from reconvene.protocol.frames import ServerInfo
@@ -107,7 +107,10 @@ class Server:
         folder = await asyncio.to_thread(DataFolder.claim, settings.data_dir)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(folder.release)
-            await asyncio.to_thread(logs.configure, settings.data_dir / "logs", settings.log_level)
+            try:
+                await asyncio.to_thread(logs.configure, settings.data_dir / "logs", settings.log_level)
+            except OSError as e:
+                raise unusable(settings.data_dir, e) from e
             sockets = bind(
                 settings.host,
                 settings.port,

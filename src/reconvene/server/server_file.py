@@ -8,17 +8,27 @@ import os
 import time
 from pathlib import Path
 
+from reconvene.log.folder import unusable
+
 NAME = "server.json"
 
 
 def write_server_file(data_dir: Path, port: int) -> None:
-    """`server.json`: where the running server is. Written whole or not at all."""
+    """`server.json`: where the running server is. Written whole or not at all.
+
+    Raises:
+        ReconveneError: `disk_full`, `data_dir_unusable`.
+    """
     said = {"pid": os.getpid(), "host": "localhost", "port": port, "started": round(time.time(), 3)}
     fresh = data_dir / f".{NAME}.{os.getpid()}"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(said, file)
-    fresh.replace(data_dir / NAME)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(said, file)
+        fresh.replace(data_dir / NAME)
+    except OSError as e:
+        fresh.unlink(missing_ok=True)
+        raise unusable(data_dir, e) from e
 
 
 def remove_server_file(data_dir: Path) -> None:
