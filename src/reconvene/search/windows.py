@@ -56,7 +56,7 @@ class FileWindows:
         self._weights = weights
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
-        self._said: dict[int, float] = {}
+        self._found: dict[int, list[int]] = {}
         self._defined = {d.line for d in definitions if last_name(d.name) in self._names}
 
     def of_names(self) -> list[Window]:
@@ -109,13 +109,16 @@ class FileWindows:
 
     # -- choosing
 
+    def _terms(self, n: int) -> list[int]:
+        """The query's terms on a line, each as often as it stands there."""
+        if n not in self._found:
+            line = self._lines[n - 1] if 1 <= n <= len(self._lines) else ""
+            self._found[n] = [t for word in WORD.findall(line) for t in terms(word) if t in self._weights]
+        return self._found[n]
+
     def _line(self, n: int) -> float:
-        if n not in self._said:
-            found: set[int] = set()
-            if 1 <= n <= len(self._lines):
-                found = {t for word in WORD.findall(self._lines[n - 1]) for t in terms(word)} & self._weights.keys()
-            self._said[n] = sum(sorted(self._weights[t] for t in found)) + (self._bonus if n in self._defined else 0.0)
-        return self._said[n]
+        found = self._terms(n)
+        return sum(sorted(self._weights[t] for t in set(found))) + (self._bonus if n in self._defined else 0.0)
 
     def _smooth(self, n: int) -> float:
         return self._line(n) + sum(share * (self._line(n - k) + self._line(n + k)) for k, share in enumerate(_NEAR, 1))
@@ -128,9 +131,9 @@ class FileWindows:
     def _value(self, window: Window) -> float:
         """How much the window says of the query: each term, less for each repetition and in a longer one; more in its symbol's name."""
         counts: Counter[int] = Counter()
-        for line in self._lines[window.start - 1 : window.end]:
-            for word in WORD.findall(line):
-                counts.update(t for t in terms(word) if t in self._weights)
+        for n in range(window.start, window.end + 1):
+            for t in self._terms(n):
+                counts[t] += 1
         norm = 0.5 + 0.5 * (window.end - window.start + 1) / LINES
         value = sum(self._weights[t] * n / (n + norm) for t, n in sorted(counts.items()))
         own = (window.symbol or "").rpartition(".")[2]
