@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 # The machine's own settings must not leak into a test, and no test may reach a provider.
 for name in [n for n in os.environ if n.startswith("RECONVENE_")]:
     del os.environ[name]
 os.environ["RECONVENE_OFFLINE_DELAY_MS"] = "0"
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """A server that a test starts in this process configures the log; what it wrote to is closed when the test ends."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,16 @@ async def until(socket: Any, type: str) -> list[dict[str, Any]]:
     return got
 
 
+async def play(server: Serving, session_id: str, *args: Any, **more: Any) -> None:
+    """As a run does, and so after the prompt: the session's frame comes before that is written."""
+    async with asyncio.timeout(10):
+        while not (await server.sessions.get("owner", session_id)).head:
+            await asyncio.sleep(0)
+    await server.play(session_id, *args, **more)
+
+
 async def finish(server: Serving, session_id: str, run_id: str = "r1", text: str = "Done.") -> None:
-    await server.play(session_id, run_id, ev.Message(text=text), item_id="i9")
+    await play(server, session_id, run_id, ev.Message(text=text), item_id="i9")
     await server.sessions.log.append(session_id, server.sessions.ending(run_id, "success", text=text))
 
 
@@ -44,8 +53,10 @@ async def test_a_turn_from_beginning_to_end(tmp_path: Path) -> None:
         content = await started(socket, sample("Hello?"))
         assert content["mode"] == "plain" and content["reason"] is None
         session_id = content["session_id"]
-        await server.play(session_id, "r1", ev.Text(attempt=1, text="Do"), ev.Text(attempt=1, text="ne."), item_id="i9")
-        await server.play(session_id, "r1", ev.Plan(steps=[ev.PlanStep(title="one")]), ev.Usage(requests=1))
+        await play(
+            server, session_id, "r1", ev.Text(attempt=1, text="Do"), ev.Text(attempt=1, text="ne."), item_id="i9"
+        )
+        await play(server, session_id, "r1", ev.Plan(steps=[ev.PlanStep(title="one")]), ev.Usage(requests=1))
         await finish(server, session_id)
         got = await until(socket, "completed")
         assert [f["type"] for f in got if f["type"] != "log"] == ["plan", "usage", "completed"]
@@ -74,7 +85,8 @@ async def test_coming_back_in_the_middle_attaches(tmp_path: Path) -> None:
         async with server.connect() as socket:
             session_id = (await started(socket, sample("Hello?")))["session_id"]
             await until(socket, "log")
-        await server.play(
+        await play(
+            server,
             session_id,
             "r1",
             ev.ToolCall(id="t", name="search", args={"query": "x"}),
@@ -133,8 +145,12 @@ async def test_questions_are_asked_one_at_a_time(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         async with server.connect() as socket:
             session_id = (await started(socket, sample("Hello?")))["session_id"]
-            await server.play(
-                session_id, "r1", ev.Question(id="q1", text="Which one?"), ev.Confirmation(id="q2", text="Sure?")
+            await play(
+                server,
+                session_id,
+                "r1",
+                ev.Question(id="q1", text="Which one?"),
+                ev.Confirmation(id="q2", text="Sure?"),
             )
             asked = (await until(socket, "question"))[-1]
             assert asked["content"] == "Which one?"
@@ -157,8 +173,11 @@ async def test_a_diff_is_shown_and_decided(tmp_path: Path) -> None:
         session_id = (await started(socket, sample("Hello?")))["session_id"]
         hunk = ev.Hunk(id="h1", unified="@@ -1 +1 @@\n-a\n+b")
         for n, (answers, verdict) in enumerate(((["n"], "reject"), (["f", None], "feedback"), (["y"], "accept")), 1):
-            await server.play(
-                session_id, "r1", ev.Diff(id=f"d{n}", files=[ev.FileDiff(path="main.py", op="edit", hunks=[hunk])])
+            await play(
+                server,
+                session_id,
+                "r1",
+                ev.Diff(id=f"d{n}", files=[ev.FileDiff(path="main.py", op="edit", hunks=[hunk])]),
             )
             got = await until(socket, "confirmation")
             assert any(f["type"] == "diff" and "+b" in f["content"] for f in got)
@@ -178,7 +197,7 @@ async def test_what_waits_from_an_earlier_turn_is_asked_too(tmp_path: Path) -> N
         async with server.connect() as socket:
             session_id = (await started(socket, sample("One")))["session_id"]
             await until(socket, "log")
-            await server.play(session_id, "r1", ev.Question(id="q1", text="Which one?"))
+            await play(server, session_id, "r1", ev.Question(id="q1", text="Which one?"))
         async with server.connect() as socket:
             await started(socket, sample("Two", session_id))
             assert (await until(socket, "question"))[-1]["content"] == "Which one?"
@@ -242,7 +261,7 @@ async def test_drain_closes_with_1012_and_nothing_else(tmp_path: Path) -> None:
 async def test_the_frames_are_json_one_event_each(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, server.connect() as socket:
         session_id = (await started(socket, sample("Hello?")))["session_id"]
-        await server.play(session_id, "r1", *(ev.Message(text=f"line {n}") for n in range(10)), item_id="i")
+        await play(server, session_id, "r1", *(ev.Message(text=f"line {n}") for n in range(10)), item_id="i")
         await finish(server, session_id)
         texts = []
         while not texts or json.loads(texts[-1])["type"] != "completed":

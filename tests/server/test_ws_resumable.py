@@ -259,6 +259,26 @@ async def test_bad56_57_ids(tmp_path: Path) -> None:
         assert len(await server.sessions.list("owner")) == 1
 
 
+@pytest.mark.parametrize("named", ["unknown", "expired"])
+async def test_a_first_prompt_for_a_session_that_is_no_more_is_taken_once(tmp_path: Path, named: str) -> None:
+    """Its acknowledgement is lost: sent again as it was, naming the session that is gone, it is the same prompt."""
+    async with serving(tmp_path) as server:
+        gone = "s_" + "A" * 22
+        if named == "expired":
+            gone = await _session(server)
+            await server.sessions.log.delete(gone, reason="expired", at=server.sessions.uptime.now())
+            server.sessions.forget(gone, "expired")
+        frame = prompt("p1", "Hello?", proto=1, client={"id": "c1"}, config={"session_id": gone})
+        async with server.connect() as socket:
+            content = await opened(socket, frame)
+            assert (content["mode"], content["reason"]) == ("fresh", named)
+            assert checked(await receive(socket, "ack"))["content"]["status"] == "accepted"
+        async with server.connect() as socket:
+            again = await opened(socket, frame)
+            assert again["session_id"] == content["session_id"]
+            assert checked(await receive(socket, "ack"))["content"]["status"] == "duplicate"
+
+
 async def test_questions_cancel_actions_and_pings(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, server.connect() as socket:
         session_id = (
@@ -398,6 +418,15 @@ async def test_a_bad_first_frame_can_be_mended(tmp_path: Path, config: dict[str,
         await send(socket, {"type": "hello", "proto": 1, "config": config})
         nack = checked(await receive(socket))
         assert (nack["type"], nack["content"]["code"]) == ("nack", code)
+        assert (await opened(socket, hello()))["mode"] == "fresh"
+
+
+async def test_a_refused_first_prompt_is_named(tmp_path: Path) -> None:
+    """The client has it in its outbox; a refusal of nothing in particular would leave it there."""
+    async with serving(tmp_path) as server, server.connect() as socket:
+        await send(socket, prompt("p1", "Hello?", proto=1, config={"root_directory": "/elsewhere"}))
+        nack = checked(await receive(socket))
+        assert (nack["type"], nack["reply_to"], nack["content"]["code"]) == ("nack", "p1", "root_not_allowed")
         assert (await opened(socket, hello()))["mode"] == "fresh"
 
 
