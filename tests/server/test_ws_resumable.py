@@ -268,7 +268,7 @@ async def test_a_first_prompt_for_a_session_that_is_no_more_is_taken_once(tmp_pa
             gone = await _session(server)
             await server.sessions.log.delete(gone, reason="expired", at=server.sessions.uptime.now())
             server.sessions.forget(gone, "expired")
-        frame = prompt("p1", "Hello?", proto=1, client={"id": "c1"}, config={"session_id": gone})
+        frame = prompt("p2", "Hello?", proto=1, client={"id": "c1"}, config={"session_id": gone})
         async with server.connect() as socket:
             content = await opened(socket, frame)
             assert (content["mode"], content["reason"]) == ("fresh", named)

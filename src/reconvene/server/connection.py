@@ -196,7 +196,8 @@ class Connection:
             await self._attach(frame)
         except ReconveneError as error:
             if error.code not in NOT_NOW or self.client is not None:
-                raise
+                self.failed(error, getattr(frame, "id", None))
+                return
             self.house.metrics.bad_inputs[error.code] += 1
             self.end(1013, close_text(error.message))
 

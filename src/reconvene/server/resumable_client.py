@@ -49,7 +49,9 @@ class ResumableClient:
             connection.undeliverable(error)
             return
         if isinstance(frame, Default):
-            await client._carry_out(frame, first=True)
+            # It is bound to the session that was found for it, which may be another than the one it names.
+            config = frame.config and frame.config.model_copy(update={"session_id": None})
+            await client._carry_out(frame.model_copy(update={"config": config}), first=True)
 
     @classmethod
     async def _attached(
