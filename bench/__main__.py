@@ -41,10 +41,7 @@ def main() -> None:
         )
         print("\n".join(about))
         print(raised())
-        print(
-            f"{plan.rounds} rounds, ours and the floor in turn; medians of rounds. Other programs used {others.cores():.1f} cores "
-            f"meanwhile.\n"
-        )
+        print(f"{plan.rounds} rounds, ours and the floor in turn; medians of rounds. {busy(others.cores())}\n")
         print(render(rows))
         print(f"\n{time.perf_counter() - started:.0f} s.")
     finally:
@@ -76,6 +73,16 @@ def run(folder: Path, plan: Plan, seed: int, only: str | None) -> list[Row]:
             print(f"· {name}", file=sys.stderr, flush=True)
             rows += measure()
     return rows
+
+
+def busy(cores: float) -> str:
+    """How quiet the machine was: an event passes two threads and a disk, and waits for a core at each."""
+    said = f"Other programs used {cores:.1f} cores meanwhile"
+    return (
+        f"{said}: figures in ms, p99 above all, are theirs too. Run it on a quiet machine."
+        if cores > 0.2
+        else f"{said}."
+    )
 
 
 def raised() -> str:
