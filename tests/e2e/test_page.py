@@ -1,282 +1,367 @@
-"""The built page in a real Chromium, through refreshes, cut networks, killed servers, sleep and second tabs.
-
-Each test ends by comparing what the page shows with the log.
-"""
+"""The built page in a real Chromium: what a person sees and does, compared with the log."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+import re
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from cut_network import Proxy
+from model_provider import Hold, Provider, Refuse, do, say
+from playwright.async_api import Browser, BrowserContext, Page, expect
+from real_server import Server
+from shown import Watch, ask, at, ended, live, opened, same_as_log, says, session_of
 
-from conftest import Proxy, Server
-
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 QUESTION = "Where are idle sessions swept?"
-SLOW = "25"
-"""Milliseconds a word: an answer of some seconds, to be interrupted."""
 
 
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    """The page is reached through it; it stands up before the server, which has to know its address."""
-    proxy = Proxy(0)
-    await proxy.start()
-    yield proxy
-    await proxy.close()
+async def listed(page: Page, session: str, state: str) -> None:
+    """Wait until the list of sessions says so."""
+    entry = page.locator(f"[data-testid=session][data-session={session}]")
+    await expect(entry).to_have_attribute("data-state", state, timeout=20_000)
 
 
-def at(page: Page, id: str) -> Any:
-    return page.get_by_test_id(id)
-
-
-async def opened(context: BrowserContext, server: Server, *args: str) -> Page:
-    page = await context.new_page()
-    await page.goto(server.start(*args))
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live")
-    return page
-
-
-async def through(context: BrowserContext, server: Server, proxy: Proxy) -> Page:
-    """The page by way of the proxy."""
-    url = server.start("--public-url", f"http://localhost:{proxy.port}")
-    proxy.target = server.port
-    page = await context.new_page()
-    await page.goto(f"http://localhost:{proxy.port}/{url.split('/', 3)[3]}")
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live")
-    return page
-
-
-async def ask(page: Page, prompt: str = QUESTION) -> None:
-    await at(page, "prompt").fill(prompt)
-    await at(page, "send").click()
-
-
-async def streaming(page: Page, letters: int = 60) -> str:
-    """Wait until some of the answer is there, and return it."""
-    text = at(page, "answer-text").last
-    await expect(text).to_be_visible(timeout=20_000)
-    await page.wait_for_function(
-        "n => [...document.querySelectorAll('[data-testid=answer-text]')].at(-1)?.innerText.length > n",
-        arg=letters,
-    )
-    return str(await text.inner_text())
-
-
-async def ended(page: Page, turns: int = 1) -> None:
-    last = at(page, "turn").nth(turns - 1)
-    await expect(last).to_have_attribute("data-outcome", "success", timeout=45_000)
-
-
-async def session_of(page: Page) -> str:
-    return str(await page.evaluate("localStorage.getItem('sessionId')"))
-
-
-async def same_as_log(page: Page, server: Server, *, prompts: int = 1) -> list[dict[str, Any]]:
-    """Every prompt once, every run ended, and the page's texts are those of the log."""
-    rows = server.rows(await session_of(page))
-    assert sum(r["type"] == "prompt" for r in rows) == prompts
-    assert [r["content"]["outcome"] for r in rows if r["type"] == "completed"] == ["success"] * prompts
-    seqs = [r["seq"] for r in rows]
-    assert seqs == sorted(set(seqs))
-    messages = [r["content"]["text"] for r in rows if r["type"] == "message" and r["content"]["kind"] == "text"]
-    shown = await at(page, "answer-text").all_inner_texts()
-    assert len(shown) == len(messages)
-    for text, message in zip(shown, messages, strict=True):
-        # markdown's marks and the button on a piece of code aside, nothing is missing and nothing is there twice
-        assert letters(text).replace("Copy", "") == letters(message)
-    return rows
-
-
-def letters(text: str) -> str:
-    return "".join(c for c in text if c.isalnum())
-
-
-async def test_a_question_is_answered_with_places(context: BrowserContext, server: Server) -> None:
-    page = await opened(context, server)
-    await ask(page)
+async def test_an_answer_names_its_places(context: BrowserContext, offline_server: Server) -> None:
+    page = await opened(context, offline_server)
+    await ask(page, QUESTION)
     await ended(page)
-    await expect(at(page, "step").first).to_be_visible()
-    assert "src/hub.py" in await at(page, "transcript").inner_text()
-    await same_as_log(page, server)
+    rows = await same_as_log(page, offline_server)
+    assert [r["content"]["cache"] for r in rows if r["type"] == "tool_result" and r["content"]["cache"]]
+    place = at(page, "answer-text").locator("[data-place]").first
+    await expect(place).to_have_text(re.compile(r"^src/hub\.py:\d+"))
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await place.click()
+    assert await page.evaluate("navigator.clipboard.readText()") == await place.get_attribute("data-place")
+    step = page.locator("[data-testid=step][data-tool=search]").first
+    await step.locator("summary").click()
+    await expect(step.get_by_test_id("place").first).to_be_visible()
+    await expect(at(page, "outcome")).to_contain_text("Done")
+    await expect(at(page, "usage")).to_contain_text("tokens")
 
 
-async def test_refresh_in_the_middle_of_a_token(context: BrowserContext, server: Server) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = SLOW
-    page = await opened(context, server)
-    await ask(page)
-    before = await streaming(page)
-    await page.reload()
-    after = await streaming(page, len(before) - 1)
-    assert after.startswith(before[:40])
+async def test_a_plan_is_shown_with_its_steps(context: BrowserContext, offline_server: Server) -> None:
+    page = await opened(context, offline_server)
+    await ask(page, "Plan how to sweep idle sessions more often")
     await ended(page)
-    rows = await same_as_log(page, server)
-    assert not any(r["type"] == "item_aborted" for r in rows)
+    rows = await same_as_log(page, offline_server)
+    [plan] = [r["content"] for r in rows if r["type"] == "plan"]
+    assert len(plan["steps"]) >= 3
+    await expect(at(page, "plan").locator("summary")).to_contain_text(plan["title"])
 
 
-async def test_a_network_cut_in_the_middle_of_a_frame(context: BrowserContext, server: Server, proxy: Proxy) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = SLOW
-    page = await through(context, server, proxy)
-    await ask(page)
-    await streaming(page)
-    for _ in range(3):
-        connections = proxy.connections
-        proxy.cut_after = proxy.bytes + 700
-        while proxy.connections == connections:  # cut, and connected again by itself
-            await asyncio.sleep(0.02)
-    await ended(page)
-    await same_as_log(page, server)
-
-
-async def test_a_network_that_is_away_for_a_while(context: BrowserContext, server: Server, proxy: Proxy) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = SLOW
-    page = await through(context, server, proxy)
-    await ask(page)
-    await streaming(page)
-    proxy.down()
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
-    await expect(at(page, "link-state")).to_contain_text("Reconnecting")
-    proxy.up()
-    await expect(at(page, "link-state")).to_contain_text("nothing lost", timeout=20_000)
-    await ended(page)
-    await same_as_log(page, server)
-
-
-async def test_the_server_is_killed_and_comes_back(context: BrowserContext, server: Server) -> None:
-    """The page is told nothing. The run goes on by itself, what was half written is written anew, once."""
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = SLOW
-    page = await opened(context, server)
-    await ask(page)
-    await streaming(page)
-    server.kill()
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
-    server.start()
-    await ended(page)
-    rows = await same_as_log(page, server)
-    assert [r["content"]["status"] for r in rows if r["type"] == "run"] == [
-        "queued",
-        "running",
-        "recovering",
-        "running",
-    ]
-    assert sum(r["type"] == "item_aborted" for r in rows) == 1
-
-
-async def test_a_prompt_written_offline_is_sent_once(context: BrowserContext, server: Server, proxy: Proxy) -> None:
-    page = await through(context, server, proxy)
-    await ask(page)
-    await ended(page)
-    proxy.down()
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
-    await ask(page, "What does the hub do?")
-    await expect(at(page, "outgoing")).to_have_count(1)
-    await expect(at(page, "link-state")).to_contain_text("1 message")
-    proxy.up()
-    await ended(page, turns=2)
-    await expect(at(page, "outgoing")).to_have_count(0)
-    await same_as_log(page, server, prompts=2)
-
-
-async def test_a_prompt_whose_acknowledgement_was_lost_survives_a_reload(
-    context: BrowserContext, server: Server, proxy: Proxy
-) -> None:
-    page = await through(context, server, proxy)
-    await ask(page)
-    await ended(page)
-    proxy.down()
-    await ask(page, "What does the hub do?")
-    await expect(at(page, "outgoing")).to_have_count(1)
-    proxy.up()
-    await page.reload()
-    await ended(page, turns=2)
-    await same_as_log(page, server, prompts=2)
-
-
-async def test_two_tabs_see_the_same_and_who_answered(context: BrowserContext, server: Server) -> None:
-    first = await opened(context, server)
-    await ask(first, "fix it")
-    await expect(at(first, "question")).to_be_visible(timeout=20_000)
-    second = await context.new_page()
-    await second.goto(f"{server.origin}/s/{await session_of(first)}")
-    await expect(at(second, "question")).to_be_visible()
-    await at(second, "answer").fill(QUESTION)
-    await at(second, "send-answer").click()
-    for page in (first, second):
-        await expect(at(page, "answered")).to_be_visible()
-        await expect(at(page, "question")).to_have_count(0)
-        await ended(page)
-        await same_as_log(page, server)
-
-
-async def test_a_question_waits_through_a_restart(context: BrowserContext, server: Server) -> None:
-    page = await opened(context, server)
+async def test_a_vague_prompt_is_asked_back(context: BrowserContext, offline_server: Server) -> None:
+    page = await opened(context, offline_server)
     await ask(page, "fix it")
     await expect(at(page, "question")).to_be_visible(timeout=20_000)
-    server.kill()
-    server.start()
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live", timeout=20_000)
+    await expect(at(page, "run-state")).to_have_text("Waiting for you")
+    assert (await page.title()).startswith("(1) ")
+    await same_as_log(page, offline_server)
     await at(page, "answer").fill(QUESTION)
-    await at(page, "send-answer").click()
+    await at(page, "answer").press("Enter")
     await ended(page)
-    await same_as_log(page, server)
+    await expect(at(page, "answered")).to_contain_text("you, here")
+    await same_as_log(page, offline_server)
 
 
-async def test_a_page_that_slept_finds_out(context: BrowserContext, server: Server, proxy: Proxy) -> None:
-    """The clock jumps an hour, as after a closed lid: the connection is not trusted, and the page is there again."""
-    page = await context.new_page()
-    await page.clock.install()
-    url = server.start("--public-url", f"http://localhost:{proxy.port}")
-    proxy.target = server.port
-    await page.goto(f"http://localhost:{proxy.port}/{url.split('/', 3)[3]}")
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live")
-    connections = proxy.connections
-    await page.clock.fast_forward("01:00:00")
-    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    while proxy.connections == connections:
-        await page.clock.run_for(500)
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live")
-    await ask(page)
-    await page.clock.resume()
-    await ended(page)
-    await same_as_log(page, server)
-
-
-async def test_stop_keeps_what_was_said(context: BrowserContext, server: Server) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = SLOW
+async def test_steps_are_seen_while_they_run(context: BrowserContext, server: Server, provider: Provider) -> None:
+    provider.on(
+        "steps",
+        do(("search", {"query": "hub"}), ("read_file", {"path": "no/such/file.py"})),
+        do(("read_file", {"path": "src/hub.py"})),
+        say("It is `src/hub.py:1`."),
+    )
     page = await opened(context, server)
-    await ask(page)
-    await streaming(page)
+    await ask(page, "steps")
+    await ended(page)
+    await same_as_log(page, server)
+    steps = await at(page, "step").evaluate_all("steps => steps.map(s => `${s.dataset.tool} ${s.dataset.status}`)")
+    assert steps == ["search ok", "read_file failed", "read_file ok"]
+
+
+async def test_stop_keeps_what_was_said(context: BrowserContext, server: Server, provider: Provider) -> None:
+    provider.on("stop me", say("The beginning of a long story", Hold(), " and its end."))
+    page = await opened(context, server)
+    await ask(page, "stop me")
+    await says(page, "The beginning of a long story")
     await at(page, "stop").click()
-    await expect(at(page, "turn").first).to_have_attribute("data-outcome", "cancelled")
-    assert len(await at(page, "answer-text").last.inner_text()) > 40
-    rows = server.rows(await session_of(page))
-    assert [r["content"]["outcome"] for r in rows if r["type"] == "completed"] == ["cancelled"]
+    await ended(page, outcome="cancelled")
+    await expect(at(page, "answer-text")).to_contain_text("The beginning of a long story")
+    await expect(at(page, "turn")).to_contain_text("Stopped here.")
+    await expect(at(page, "stop")).to_have_count(0)
+    await same_as_log(page, server)
 
 
-async def test_prompts_wait_in_the_queue(context: BrowserContext, server: Server) -> None:
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "40"
+async def test_prompts_wait_in_a_queue_that_can_be_changed(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    hold = Hold()
+    provider.on("first", say("One", hold, " is done."))
     page = await opened(context, server)
-    await ask(page)
-    await streaming(page)
-    await ask(page, "What does the hub do?")
-    await expect(at(page, "queued")).to_have_count(1)
+    await ask(page, "first")
+    await says(page, "One")
+    for prompt in ("second", "third", "fourth"):
+        await ask(page, prompt)
+    await expect(at(page, "queued")).to_have_count(3)
+    await at(page, "remove-queued").nth(1).click()
+    await expect(at(page, "queued")).to_have_count(2)
+    await at(page, "edit-queued").nth(1).click()
+    await at(page, "queue").locator("textarea").fill("fourth, in other words")
+    await at(page, "queue").locator("textarea").press("Enter")
+    await expect(at(page, "queued").nth(1)).to_contain_text("fourth, in other words")
+    await same_as_log(page, server)
+    hold.set()
+    await ended(page, turns=3)
+    await expect(at(page, "queue")).to_have_count(0)
+    await same_as_log(page, server)
+    assert await at(page, "asked").locator("p").all_inner_texts() == ["first", "second", "fourth, in other words"]
+
+
+async def test_a_prompt_steers_the_run(context: BrowserContext, server: Server, provider: Provider) -> None:
+    hold = Hold()
+    provider.on("go left", do(("search", {"query": "hub"}), hold), say("Left."))
+    page = await opened(context, server)
+    await ask(page, "go left")
+    await expect(at(page, "run-state")).to_have_text("Running")
+    await at(page, "prompt").fill("go right instead")
+    await at(page, "prompt").press("Control+Enter")
+    await expect(at(page, "turn").get_by_test_id("asked")).to_have_count(2)
+    hold.set()
+    await ended(page)
+    await expect(at(page, "answer-text")).to_have_text("You said: go right instead")
+    await same_as_log(page, server)
+    assert provider.requests["go left", 1] == 0
+
+
+async def test_a_prompt_that_steers_too_late_is_answered_too(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    hold = Hold()
+    provider.on("straight on", say("There", hold, " it is."))
+    page = await opened(context, server)
+    await ask(page, "straight on")
+    await says(page, "There")
+    await at(page, "prompt").fill("turn round")
+    await at(page, "prompt").press("Control+Enter")
+    await expect(at(page, "turn").get_by_test_id("asked")).to_have_count(2)
+    hold.set()
     await ended(page, turns=2)
-    await same_as_log(page, server, prompts=2)
+    await expect(at(page, "answer-text")).to_have_text(["There it is.", "You said: turn round"])
+    await same_as_log(page, server)
 
 
-async def test_signing_in(context: BrowserContext, server: Server) -> None:
+async def test_two_tabs_are_both_live(
+    context: BrowserContext, server: Server, provider: Provider, watch: Watch
+) -> None:
+    hold = Hold()
+    provider.on("two tabs", do(("ask_user", {"question": "Which one?"})), say("This one", hold, " it is."))
+    first = await opened(context, server)
+    await ask(first, "two tabs")
+    await expect(at(first, "question")).to_be_visible(timeout=20_000)
+    second = await opened(context, server, f"/s/{session_of(first)}")
+    await expect(at(second, "question")).to_be_visible()
+    await at(second, "answer").fill("the left one")
+    await at(second, "send-answer").click()
+    await expect(at(second, "answered")).to_contain_text("you, here")
+    await expect(at(first, "answered")).to_contain_text("by Chrome on Linux")
+    await expect(at(first, "question")).to_have_count(0)
+    await says(first, "This one")
+    await says(second, "This one")
+    hold.set()
+    for page in (first, second):
+        await ended(page)
+        await same_as_log(page, server)
+    watch.only_grew_to("This one it is.")
+
+
+async def test_the_first_of_two_answers_wins(
+    context: BrowserContext, server: Server, proxy: Proxy, provider: Provider
+) -> None:
+    """One tab answers without a network, the other meanwhile with one."""
+    provider.on("who wins", do(("ask_user", {"question": "Which one?"})), say("Settled."))
+    slow = await opened(context, server, via=proxy)
+    await ask(slow, "who wins")
+    await expect(at(slow, "question")).to_be_visible(timeout=20_000)
+    quick = await opened(context, server, f"/s/{session_of(slow)}")
+    proxy.down()
+    await at(slow, "answer").fill("the slow one's")
+    await at(slow, "send-answer").click()
+    await expect(at(slow, "question")).to_contain_text("Kept here")
+    await at(quick, "answer").fill("the quick one's")
+    await at(quick, "send-answer").click()
+    await ended(quick)
+    proxy.up()
+    await ended(slow)
+    for page in (slow, quick):
+        await expect(at(page, "answered")).to_contain_text("the quick one's")
+        await same_as_log(page, server)
+    await expect(at(quick, "answered")).to_contain_text("you, here")
+    await expect(at(slow, "answered")).to_contain_text("by Chrome on Linux")
+    await expect(at(slow, "refused")).to_have_attribute("data-code", "already_answered")
+    await expect(at(slow, "transcript")).to_contain_text("Your answer was: the slow one's")
+    await at(slow, "refused").get_by_role("button", name="Dismiss").click()
+    await expect(at(slow, "refused")).to_have_count(0)
+    await expect(at(slow, "answered")).to_contain_text("by Chrome on Linux")
+
+
+async def test_a_link_leads_to_its_session(context: BrowserContext, server: Server) -> None:
+    page = await opened(context, server)
+    await ask(page, "the first session")
+    await ended(page)
+    first = session_of(page)
+    await at(page, "new-session").click()
+    await expect(at(page, "empty")).to_be_visible()
+    await expect(page).not_to_have_url(re.compile(first))
+    await live(page)
+    await ask(page, "the second session")
+    await ended(page)
+    second = session_of(page)
+    assert first != second
+    await same_as_log(page, server)
+    await page.goto(f"{server.origin}/s/{first}")
+    await ended(page)
+    await same_as_log(page, server)
+    await page.locator(f"[data-testid=session][data-session={second}] a").click()
+    await expect(page).to_have_url(re.compile(second))
+    await expect(at(page, "asked")).to_contain_text("the second session")
+    await same_as_log(page, server)
+    await page.go_back()
+    await expect(at(page, "asked")).to_contain_text("the first session")
+    await ended(page)
+    await same_as_log(page, server)
+
+
+async def test_the_list_tells_the_state_of_each_session(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    hold = Hold()
+    provider.on("goes on", say("Still", hold, " here."))
+    provider.on("waits", do(("ask_user", {"question": "Well?"})), say("Well."))
+    page = await opened(context, server)
+    sessions: dict[str, str] = {}
+    for prompt, state in (("is done", "idle"), ("goes on", "running"), ("waits", "waiting")):
+        if sessions:
+            before = page.url
+            await at(page, "new-session").click()
+            await expect(at(page, "empty")).to_be_visible()
+            await expect(page).to_have_url(re.compile(r"/s/"))
+            await expect(page).not_to_have_url(before)
+        await ask(page, prompt)
+        sessions[prompt] = session_of(page)
+        await listed(page, sessions[prompt], state)
+    await page.reload()
+    await live(page)
+    for prompt, state in (("is done", "idle"), ("goes on", "running"), ("waits", "waiting")):
+        await listed(page, sessions[prompt], state)
+        entry = page.locator(f"[data-testid=session][data-session={sessions[prompt]}]")
+        await expect(entry).to_contain_text(prompt)
+    hold.set()
+    await at(page, "answer").fill("well")
+    await at(page, "send-answer").click()
+    await listed(page, sessions["waits"], "idle")
+    await page.reload()
+    await listed(page, sessions["goes on"], "idle")
+
+
+async def test_a_session_is_renamed_pinned_and_archived(context: BrowserContext, server: Server) -> None:
+    page = await opened(context, server)
+    await ask(page, "to be renamed")
+    await ended(page)
+    session = session_of(page)
+    entry = page.locator(f"[data-testid=session][data-session={session}]")
+
+    async def choose(name: str) -> None:
+        await entry.hover()
+        await entry.get_by_test_id("session-menu").click()
+        await entry.get_by_role("button", name=name, exact=True).click()
+
+    await choose("Rename")
+    await at(page, "rename").fill("A better name")
+    await at(page, "rename").press("Enter")
+    await expect(page.locator("h1")).to_have_text("A better name")
+    await choose("Pin")
+    await expect(at(page, "session").first).to_have_attribute("data-session", session)
+    await choose("Unpin")
+    await choose("Archive")
+    await expect(page.get_by_role("button", name=re.compile("^Archived"))).to_be_visible()
+    known = server.call("GET", f"/api/sessions/{session}")
+    assert (known["title"], known["pinned"], known["archived"]) == ("A better name", False, True)
+
+
+async def test_an_error_of_the_provider_is_told_and_can_be_mended(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    provider.on("no key", Refuse(401, "Incorrect API key provided"))
+    page = await opened(context, server)
+    await ask(page, "no key")
+    await expect(at(page, "error")).to_have_attribute("data-code", "provider_auth", timeout=20_000)
+    await expect(at(page, "question")).to_be_visible()
+    await same_as_log(page, server)
+    provider.on("no key", say("Now there is one."))
+    await at(page, "question").get_by_role("button", name="retry").click()
+    await ended(page)
+    await same_as_log(page, server)
+
+
+async def test_signing_in(browser: Browser, context: BrowserContext, server: Server) -> None:
     page = await context.new_page()
-    link = server.start()
     answer = await page.goto(server.origin)
-    assert answer is not None and answer.status == 401 and "reconvene open" in await page.inner_text("body")
+    assert answer is not None and answer.status == 401
+    await expect(page.locator("body")).to_contain_text("reconvene open")
+    link = server.new_link()
     await page.goto(link)
-    await expect(at(page, "prompt")).to_be_visible()
-    await page.goto(link)  # used, but signed in already
-    await expect(at(page, "prompt")).to_be_visible()
-    stranger = await (await context.browser.new_context()).new_page()  # type: ignore[union-attr]
-    answer = await stranger.goto(link)
-    assert answer is not None and answer.status == 403
+    await live(page)
+    assert "?" not in page.url  # the link's secret is in no address that is kept
+    await page.goto(link)  # used, but this browser is signed in
+    await live(page)
+    async with await browser.new_context() as stranger:
+        tab = await stranger.new_page()
+        answer = await tab.goto(link)
+        assert answer is not None and answer.status == 403
+        await expect(tab.locator("body")).to_contain_text("reconvene open")
+        answer = await tab.goto(server.origin)
+        assert answer is not None and answer.status == 401
+
+
+async def test_a_sign_in_that_has_ended_is_said(context: BrowserContext, server: Server, proxy: Proxy) -> None:
+    """Without its cookie the page is refused when it connects again, stops, and is live after another link."""
+    page = await opened(context, server, via=proxy)
+    await ask(page, "before it ended")
+    await ended(page)
+    await context.clear_cookies()
+    proxy.break_all()
+    await expect(at(page, "stopped")).to_have_attribute("data-reason", "sign-in", timeout=20_000)
+    await expect(at(page, "stopped")).to_contain_text("reconvene open")
+    await ask(page, "kept while signed out")
+    await server.sign_in(context)
+    await at(page, "stopped").get_by_role("button").click()
+    await ended(page, turns=2)
+    await same_as_log(page, server)
+
+
+@pytest.mark.parametrize("id", ["s_" + "A" * 22, "garbage"], ids=["unknown", "garbage"])
+async def test_a_link_to_no_session(context: BrowserContext, server: Server, id: str) -> None:
+    page = await opened(context, server, f"/s/{id}")
+    await expect(page).not_to_have_url(re.compile(f"/s/{id}$"))
+    if id.startswith("s_"):
+        await expect(at(page, "fresh-reason")).to_contain_text("does not know")
+    await ask(page, f"after {id}")
+    await ended(page)
+    await same_as_log(page, server)
+
+
+async def test_a_page_that_shows_too_much_is_noticed(context: BrowserContext, server: Server, watch: Watch) -> None:
+    """The control of what the other tests rely on: a text or a turn that is there twice."""
+    page = await opened(context, server)
+    await ask(page, "said once")
+    await ended(page)
+    await same_as_log(page, server)
+    watch.only_grew_to("You said: said once")
+    await page.evaluate(
+        "const p = document.querySelector('[data-testid=answer-text] p'); p.textContent += p.textContent"
+    )
+    await expect(at(page, "answer-text")).to_contain_text("onceYou")
+    with pytest.raises(AssertionError):
+        await same_as_log(page, server, patience=0)
+    with pytest.raises(AssertionError):
+        watch.only_grew_to("You said: said once")

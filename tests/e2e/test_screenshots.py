@@ -3,51 +3,118 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.async_api import Browser, expect
-from test_page import ask, at, ended, streaming
+from cut_network import Proxy
+from model_provider import Hold, Provider, Refuse, do, say
+from playwright.async_api import Browser, Page, expect
+from real_server import Server
+from shown import ask, at, opened
 
-from conftest import Server
-
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 FOLDER = Path(__file__).parents[2] / "build" / "screenshots"
-SIZES = {"wide": (1440, 900), "narrow": (320, 640)}
+SIZES = {"narrow": (320, 640), "wide": (1440, 900)}
+ANSWER = """\
+Idle sessions are swept by **`Hub.sweep`** at `src/hub.py:2-4`, which asks each session whether it is idle:
+
+```python
+def sweep(self, now):
+    '''Remove idle sessions.'''
+    return [s for s in self.sessions if s.idle(now)]
+```
+
+A session is idle an hour after it was last active (`src/session.py:3`). In short:
+
+1. `Hub.sweep` is called with the time
+2. each session compares it with `last_active`
+
+| what | where | how often |
+|---|---|---|
+| the hub | `src/hub.py` | whenever somebody calls it |
+| a session | `src/session.py` | never by itself |
+
+> Nothing calls `sweep` by itself: there is no timer in this code base.
+"""
+QUESTION = "Where are idle sessions swept, and how often does that happen?"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-async def test_every_view_is_drawn(browser: Browser, server: Server, scheme: str, size: str) -> None:
-    """Empty, running, answered, asking, reconnecting; no view is wider than the window and nothing is logged as an error."""
+async def test_every_view_is_drawn(
+    browser: Browser, server: Server, proxy: Proxy, provider: Provider, scheme: Literal["light", "dark"], size: str
+) -> None:
+    """No view is wider than its window, and no code of the page fails."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     width, height = SIZES[size]
-    context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-    page = await context.new_page()
+    hold = Hold()
+    provider.on(
+        QUESTION,
+        do(("search", {"query": "sweep idle sessions"}), ("search", {"query": "last_active"})),
+        do(("read_file", {"path": "src/hub.py"}), ("read_file", {"path": "src/timer.py"})),
+        do(("create_plan", {"title": "Find out who sweeps", "steps": ["Read `Hub.sweep`", "Look for a timer"]})),
+        say(ANSWER[:330], hold, ANSWER[330:]),
+    )
+    provider.on(
+        "And who calls it?",
+        do(("ask_user", {"question": "Which of the two hubs do you mean, `src/hub.py` or the old one?"})),
+        say("Nobody calls it yet."),
+    )
+    provider.on("Once more", Refuse(401, "Incorrect API key provided"))
     complaints: list[str] = []
-    page.on("pageerror", lambda e: complaints.append(str(e)))
-    server.environ["RECONVENE_OFFLINE_DELAY_MS"] = "25"
 
-    async def picture(name: str) -> None:
-        await page.screenshot(path=FOLDER / f"{name}-{scheme}-{size}.png")
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-            f"{name} is wider than {width}"
-        )
+    async with await browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    ) as context:
 
-    await page.goto(server.start())
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live")
-    await picture("empty")
-    await ask(page, "fix it")
-    await expect(at(page, "question")).to_be_visible(timeout=20_000)
-    await picture("question")
-    await at(page, "answer").fill("Where are idle sessions swept?")
-    await at(page, "send-answer").click()
-    await streaming(page, 20)
-    await picture("running")
-    await ended(page)
-    await picture("answered")
-    server.kill()
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
-    await picture("reconnecting")
-    await context.close()
+        async def picture(page: Page, name: str) -> None:
+            await page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png", animations="disabled")
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} is {wide} px wide"
+
+        page = await context.new_page()
+        await page.goto(server.origin)
+        await picture(page, "signed-out")
+        page = await opened(context, server, via=proxy)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await expect(at(page, "workspace")).to_be_visible()
+        await picture(page, "empty")
+        await ask(page, QUESTION)
+        await expect(at(page, "answer-text")).to_contain_text("last active", timeout=20_000)
+        await ask(page, "And who calls it?")
+        await ask(page, "Once more")
+        await expect(at(page, "queued")).to_have_count(2)
+        await picture(page, "running")
+        hold.set()
+        await expect(at(page, "question")).to_be_visible(timeout=20_000)
+        await at(page, "turn").first.evaluate("turn => turn.scrollIntoView()")
+        await picture(page, "answered")
+        await at(page, "question").scroll_into_view_if_needed()
+        await picture(page, "question")
+        await page.locator("[data-testid=step][data-tool=search] summary").first.click()
+        await page.locator("[data-testid=step][data-tool=search]").first.scroll_into_view_if_needed()
+        await picture(page, "step")
+        proxy.down()
+        await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
+        await at(page, "answer").fill("the new one")
+        await at(page, "send-answer").click()
+        await ask(page, "Written without a network")
+        await picture(page, "reconnecting")
+        proxy.up()
+        await expect(at(page, "link-state")).to_contain_text("Resumed", timeout=20_000)
+        await picture(page, "resumed")
+        await expect(at(page, "error")).to_be_visible(timeout=20_000)
+        await at(page, "error").scroll_into_view_if_needed()
+        await picture(page, "error")
+        await at(page, "stop").click()
+        if size == "narrow":
+            await at(page, "menu").click()
+        await expect(at(page, "session-list")).to_be_visible()
+        await picture(page, "sessions")
+        await context.clear_cookies()
+        proxy.break_all()
+        await expect(at(page, "stopped")).to_be_visible(timeout=20_000)
+        await page.keyboard.press("Escape")
+        await picture(page, "sign-in-ended")
     assert not complaints

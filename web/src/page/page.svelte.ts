@@ -38,8 +38,8 @@ export class Page {
   stopping = $state<string | null>(null)
   /** The latest finished blocks, for whoever listens instead of looking. */
   spoken = $state<{ id: number; text: string }[]>([])
-  /** Questions and diffs that were answered from this page. */
-  readonly answered = new SvelteSet<string>()
+  /** Questions and diffs that were answered from this page, in time or not. */
+  private readonly answered = new SvelteSet<string>()
 
   // What is drawn depends on these and not on `state`, which is new with every piece of an answer.
   readonly view = $derived(this.state.view)
@@ -202,7 +202,13 @@ export class Page {
     this.client.again(id)
   }
   dismiss(id: string): Entry | undefined {
-    return this.client.dismiss(id)
+    const entry = this.client.dismiss(id)
+    if (entry && 'reply_to' in entry.frame) this.answered.delete(entry.frame.reply_to)
+    return entry
+  }
+  /** Whether the answer to this question, or the decision on this diff, that counts is this page's. */
+  settledHere(id: string): boolean {
+    return this.answered.has(id) && !this.outbox.some(({ failed, frame }) => failed && 'reply_to' in frame && frame.reply_to === id)
   }
   connect(): void {
     this.client.tryNow()
