@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from serving import Serving, closed, hello, prompt, receive, send, serving
 
+from reconvene.errors import ReconveneError
 from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
 
@@ -33,7 +34,8 @@ async def test_me_and_roots(tmp_path: Path) -> None:
         added = await server.http("POST", "/api/roots", {"path": str(tmp_path / "second")})
         assert (added.status, added.json) == (201, {"root": str(tmp_path / "second"), "name": "second"})
         assert len((await server.http("GET", "/api/roots")).json["roots"]) == 2
-        for path, code in ((str(tmp_path / "none"), "root_not_found"), ("/", "root_not_allowed")):
+        bad72 = [("/", "root_not_allowed"), (".", "invalid_field"), ("../x", "invalid_field"), ("", "invalid_field")]
+        for path, code in ((str(tmp_path / "none"), "root_not_found"), *bad72):
             refused = await server.http("POST", "/api/roots", {"path": path})
             assert refused.json["code"] == code and refused.status >= 400
 
@@ -229,6 +231,42 @@ async def test_events_as_a_stream(tmp_path: Path) -> None:
         server.server.stop()  # a drain ends it, the browser comes back by itself
         with pytest.raises((EOFError, asyncio.IncompleteReadError)):
             await stream.event()
+
+
+async def test_a_stream_from_nowhere_is_refused_and_a_store_that_fails_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as server:
+        path = f"/api/sessions/{await new_session(server)}/events"
+        for headers, more in (({"Last-Event-ID": "junk"}, ""), ({}, "?after=junk")):
+            refused = await server.http("GET", path + more, headers={"Accept": "text/event-stream", **headers})
+            assert (refused.status, refused.json["code"]) == (400, "invalid_field")
+        stream = await Stream.open(server, path)
+        await stream.event()
+
+        async def fails(*_: Any) -> None:
+            raise ReconveneError("store_busy", "Not now.")
+
+        monkeypatch.setattr(server.sessions.feed, "read", fails)
+        await server.play(path.split("/")[3], "r1", ev.Message(text="live"))
+        with pytest.raises((EOFError, asyncio.IncompleteReadError)):
+            while True:
+                await stream.event()
+        assert "Traceback" not in (server.data_dir / "logs" / "server.log").read_text()
+
+
+async def test_a_body_that_breaks_off_is_no_news(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"POST /api/sessions HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 10\r\n"
+        writer.write((head + f"Authorization: Bearer {server.token}\r\n\r\n{{").encode())
+        await writer.drain()
+        await server.http("GET", "/api/me")
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while not server.services.metrics.bad_inputs["invalid_message"]:
+                await asyncio.sleep(0.01)
+        assert "Traceback" not in (server.data_dir / "logs" / "server.log").read_text()
 
 
 async def test_streams_end_with_their_session_and_give_back_their_place(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import getpass
+import os
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from reconvene.protocol.schema import protocol_schema
 from reconvene.server import api_models as models
 from reconvene.server.asgi import Receive, Scope, Send, headers
 from reconvene.server.commands import carry_out
-from reconvene.server.events_http import PAGE, page, stream
+from reconvene.server.events_http import PAGE, find_place, page, stream
 from reconvene.server.gate import Principal
 from reconvene.server.problems import answer_with_problems, read_body, read_text
 from reconvene.server.services import Services
@@ -102,6 +103,10 @@ def _server_routes(api: FastAPI, services: Services) -> None:
     async def add_root(request: Request) -> models.Root:
         """Serve one more code base."""
         new = await read_body(request, models.NewRoot)
+        if not os.path.isabs(new.path):
+            raise ReconveneError(
+                "invalid_field", "path must begin with /: the server does not know where you are.", path="path"
+            )
         workspace = await asyncio.to_thread(roots.add, new.path)
         for tell in services.on_root:
             await tell(str(workspace.root))
@@ -224,8 +229,8 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         session = await sessions.get(who.owner, session_id)
         if "text/event-stream" not in request.headers.get("accept", ""):
             return Response(await page(services, session, after, limit), media_type="application/json")
-        last = request.headers.get("last-event-id")
-        return _LiveEvents(services, who.owner, stream(services, session, last or after))
+        place = await find_place(services, session, request.headers.get("last-event-id") or after)
+        return _LiveEvents(services, who.owner, stream(services, session, place))
 
     @api.get("/api/sessions/{session_id}/export")
     async def export(session_id: str, who: Asking) -> Response:

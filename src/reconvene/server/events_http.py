@@ -7,12 +7,15 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import structlog
+
 from reconvene.errors import ReconveneError
 from reconvene.log.port import SessionRow
 from reconvene.protocol.cursor import START_TAG, Cursor
 from reconvene.server.services import Services
 
 PAGE = 1000
+_log = structlog.get_logger("reconvene.http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,11 @@ def _page(session: SessionRow, head: int, events: list[str], end: Cursor, stale:
     )
 
 
-async def stream(services: Services, session: SessionRow, after: str | None) -> AsyncIterator[bytes]:
+async def stream(services: Services, session: SessionRow, place: Place) -> AsyncIterator[bytes]:
     """Server-sent events for ever: `event` is the event's type, `id` its cursor; `snapshot` first when the place is stale.
 
-    Ends when the server drains or the session is deleted; the browser then comes back with `Last-Event-ID`.
+    Ends when the server drains, the session is deleted or the store does not answer; the browser then comes back with
+    `Last-Event-ID`, and is told why.
     """
     sessions, feed = services.sessions, services.sessions.feed
     woken = asyncio.Event()
@@ -85,7 +89,6 @@ async def stream(services: Services, session: SessionRow, after: str | None) -> 
     try:
         with sessions.connected(session.id):
             yield f"retry: {services.capacity.retry().base_ms}\n\n".encode()
-            place = await find_place(services, session, after)
             seq = place.cursor.seq
             if place.stale is not None:
                 snapshot = await sessions.snapshot(session.id)
@@ -95,12 +98,7 @@ async def stream(services: Services, session: SessionRow, after: str | None) -> 
                 yield _event(snapshot.cursor, "snapshot", data)
             while not services.connections.draining.is_set():
                 woken.clear()
-                try:
-                    chunk = await feed.read(session.id, seq)
-                except ReconveneError as error:
-                    if error.code != "no_such_session":
-                        raise
-                    return
+                chunk = await feed.read(session.id, seq)
                 if chunk.upto > seq:
                     rows = [_event(Cursor(session.epoch, r.seq, r.tag), r.type, r.wire()) for r in chunk.rows]
                     if rows:
@@ -112,6 +110,8 @@ async def stream(services: Services, session: SessionRow, after: str | None) -> 
                         await woken.wait()
                 except TimeoutError:
                     yield b": still here\n\n"
+    except ReconveneError as error:
+        _log.info("a stream ended", session_id=session.id, code=error.code)
     finally:
         watch.close()
         draining.cancel()

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from reconvene.errors import ReconveneError
 from reconvene.protocol.strict_json import load_json
@@ -82,6 +83,8 @@ async def read_text(request: Request) -> str:
             parts = [part async for part in request.stream()]
     except TimeoutError:
         raise ReconveneError("invalid_message", f"The body did not come within {BODY_TIME:g} s.") from None
+    except ClientDisconnect:
+        raise ReconveneError("invalid_message", "The connection ended before the body did.") from None
     try:
         return b"".join(parts).decode()
     except UnicodeDecodeError as e:
