@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser faults security soak bench bench-search screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser faults bench bench-search screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -50,9 +50,6 @@ test-browser: setup $(S)/chromium
 
 faults: setup    ## the long crash proofs (minutes)
 	@$(BIN)/pytest -q -s --timeout 3600 -m long tests/faults $(PYTEST)
-
-security soak:
-	@echo "make $@ is not built yet: see CHANGELOG.md" >&2; exit 1
 
 bench: setup     ## one table of measured costs, beside a floor measured in the same run
 	@$(BIN)/python -m bench $(BENCH)

@@ -196,6 +196,8 @@ class Server:
         """Import what runs need, which takes a second, and continue what a crash interrupted."""
         try:
             surroundings, self._indexes = await asyncio.to_thread(_surroundings, services.sessions, self.settings)
+            # What the imports made stays for ever: a full collection that looks at all of it would be seen as a pause.
+            gc.freeze()
             supervisor.around = surroundings
             await supervisor.start()
             await app.warm()
