@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -30,7 +31,7 @@ from reconvene.log.folder import DataFolder, unusable
 from reconvene.log.sqlite import SqliteLog
 from reconvene.log.uptime import Uptime
 from reconvene.protocol.frames import ServerInfo
-from reconvene.runs.supervisor import Supervisor
+from reconvene.runs.supervisor import STORE_PATIENCE, Supervisor
 from reconvene.server import logs
 from reconvene.server.app import App, build_app
 from reconvene.server.capacity import Capacity
@@ -199,12 +200,22 @@ class Server:
             # What the imports made stays for ever: a full collection that looks at all of it would be seen as a pause.
             gc.freeze()
             supervisor.around = surroundings
-            await supervisor.start()
+            await self._recover(supervisor)
             await app.warm()
         except asyncio.CancelledError:
             raise
         except Exception:
             _log.exception("runs cannot be started: sessions are served, prompts wait")
+
+    async def _recover(self, supervisor: Supervisor) -> None:
+        """A store that does not answer now is asked again: until it does, no run goes on."""
+        while True:
+            try:
+                await supervisor.start()
+                return
+            except ReconveneError as e:
+                _log.warning("runs cannot be continued yet", code=e.code, message=e.message)
+                await asyncio.sleep(STORE_PATIENCE)
 
     async def _watch_idleness(self, services: Services, starting: asyncio.Task[None]) -> None:
         longest = self.settings.idle_exit
