@@ -9,15 +9,16 @@ import contextlib
 class Proxy:
     """TCP on loopback, byte for byte, until it is told to fail.
 
-    `down` breaks every connection and refuses new ones until `up`. `cut_next` lets half of what the server sends next arrive and
-    breaks the connection there, in the middle of a frame. `freeze` leaves every connection open and dead, as a machine that slept
+    `down` breaks every connection and refuses new ones until `up`. `cut_next` lets half of what a WebSocket brings next arrive and
+    breaks it there, in the middle of a frame. `freeze` leaves every connection open and dead, as a machine that slept
     finds them. `mute` loses only what the server says.
     """
 
     def __init__(self) -> None:
         self.target = 0
         self.port = 0
-        self.connections = 0
+        self.sockets = 0
+        """WebSockets so far."""
         self._changed = asyncio.Condition()
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,9 +67,9 @@ class Proxy:
             link.hears = False
 
     async def connected_again(self, since: int) -> None:
-        """Wait for a connection beyond the first `since`."""
+        """Wait for a WebSocket beyond the first `since`."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: self.connections > since), 20)
+            await asyncio.wait_for(self._changed.wait_for(lambda: self.sockets > since), 20)
 
     async def cut(self, since: int) -> None:
         """Wait until `cut_next` has happened more than `since` times."""
@@ -90,8 +91,6 @@ class Proxy:
             return
         link = _Link(writer, up_writer)
         self._links.add(link)
-        self.connections += 1
-        await self._tell()
         try:
             await asyncio.gather(self._up(reader, link), self._down(up_reader, link))
         finally:
@@ -101,6 +100,10 @@ class Proxy:
     async def _up(self, reader: asyncio.StreamReader, link: _Link) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if not link.is_socket and b"upgrade: websocket" in data.lower():
+                    link.is_socket = True
+                    self.sockets += 1
+                    await self._tell()
                 if link.speaks:
                     link.server.write(data)
                     await link.server.drain()
@@ -112,7 +115,7 @@ class Proxy:
             while data := await reader.read(65536):
                 if not link.hears:
                     continue
-                if self._cut_next and len(data) > 1:
+                if self._cut_next and link.is_socket and len(data) > 1:
                     self._cut_next = False
                     self.cuts += 1
                     # Closed, not reset: what was written arrives, and it is a part of a frame.
@@ -137,6 +140,7 @@ class _Link:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client, self.server = client, server
         self.hears = self.speaks = True
+        self.is_socket = False
 
     def break_off(self) -> None:
         self.client.transport.abort()

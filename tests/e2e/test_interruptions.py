@@ -47,11 +47,11 @@ async def test_the_network_is_cut_in_the_middle_of_a_frame(
     for n, hold in enumerate(holds):
         await says(page, told)
         await live(page)
-        cuts, connections = proxy.cuts, proxy.connections
+        cuts, sockets = proxy.cuts, proxy.sockets
         proxy.cut_next()
         hold.set()
         await proxy.cut(cuts)
-        await proxy.connected_again(connections)
+        await proxy.connected_again(sockets)
         told += f" Then came part {n}, and it was whole."
     await ended(page)
     await says(page, told + REST)
@@ -118,6 +118,8 @@ async def test_a_question_waits_through_a_restart(context: BrowserContext, serve
     await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
     await at(page, "send-answer").click()
     await expect(at(page, "question")).to_contain_text("Kept here")
+    entry = page.locator(f"[data-testid=session][data-session={session_of(page)}]")
+    await expect(entry).to_have_attribute("data-state", "waiting")
     server.start()
     await ended(page)
     await expect(at(page, "answered")).to_contain_text("the old one")
@@ -143,9 +145,9 @@ async def test_a_page_that_slept_with_a_dead_connection(
     hold.set()
     await finished(server, session_of(page))
     watch.last_was(HEAD)
-    connections = proxy.connections
+    sockets = proxy.sockets
     await page.clock.fast_forward("01:00:00")
-    await proxy.connected_again(connections)
+    await proxy.connected_again(sockets)
     await ended(page)
     await says(page, HEAD + REST)
     await same_as_log(page, server)

@@ -296,6 +296,7 @@ async def test_an_error_of_the_provider_is_told_and_can_be_mended(
     await ask(page, "no key")
     await expect(at(page, "error")).to_have_attribute("data-code", "provider_auth", timeout=20_000)
     await expect(at(page, "question")).to_be_visible()
+    await expect(at(page, "question")).not_to_contain_text("refused the key")  # the error above it says so
     await same_as_log(page, server)
     provider.on("no key", say("Now there is one."))
     await at(page, "question").get_by_role("button", name="retry").click()

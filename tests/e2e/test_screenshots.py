@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from cut_network import Proxy
-from model_provider import Hold, Provider, Refuse, do, say
+from model_provider import MODEL, Hold, Provider, Refuse, do, say
 from playwright.async_api import Browser, Page, expect
 from real_server import Server
 from shown import ask, at, opened
@@ -40,10 +43,41 @@ A session is idle an hour after it was last active (`src/session.py:3`). In shor
 QUESTION = "Where are idle sessions swept, and how often does that happen?"
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def between() -> AsyncIterator[Proxy]:
+    proxy = Proxy()
+    await proxy.start()
+    yield proxy
+    await proxy.close()
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory, provider: Provider, between: Proxy) -> Iterator[Server]:
+    """A server of its own, so that its list of sessions is not that of all tests."""
+    folder = tmp_path_factory.mktemp("pictured")
+    server = Server(folder, "--model", MODEL, "--public-url", between.origin, environ=provider.environ)
+    server.start()
+    between.target = server.port
+    provider.on("What does the readme say?", say("Little."))
+    provider.on("Explain every file", say("I begin with", Hold()))
+    provider.on("Rename it", do(("ask_user", {"question": "To what?"})), say("Done."))
+    for other in ("What does the readme say?", "Explain every file", "Rename it"):
+        session = server.call("POST", "/api/sessions", {})["session_id"]
+        prompt = {"type": "default", "id": str(uuid.uuid4()), "content": other}
+        server.call("POST", f"/api/sessions/{session}/messages", prompt)
+    yield server
+    server.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_view_is_drawn(
-    browser: Browser, server: Server, proxy: Proxy, provider: Provider, scheme: Literal["light", "dark"], size: str
+    browser: Browser,
+    pictured: Server,
+    between: Proxy,
+    provider: Provider,
+    scheme: Literal["light", "dark"],
+    size: str,
 ) -> None:
     """No view is wider than its window, and no code of the page fails."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -74,9 +108,9 @@ async def test_every_view_is_drawn(
             assert wide <= width, f"{name} is {wide} px wide"
 
         page = await context.new_page()
-        await page.goto(server.origin)
+        await page.goto(pictured.origin)
         await picture(page, "signed-out")
-        page = await opened(context, server, via=proxy)
+        page = await opened(context, pictured, via=between)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await expect(at(page, "workspace")).to_be_visible()
         await picture(page, "empty")
@@ -95,13 +129,13 @@ async def test_every_view_is_drawn(
         await page.locator("[data-testid=step][data-tool=search] summary").first.click()
         await page.locator("[data-testid=step][data-tool=search]").first.scroll_into_view_if_needed()
         await picture(page, "step")
-        proxy.down()
+        between.down()
         await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
         await at(page, "answer").fill("the new one")
         await at(page, "send-answer").click()
         await ask(page, "Written without a network")
         await picture(page, "reconnecting")
-        proxy.up()
+        between.up()
         await expect(at(page, "link-state")).to_contain_text("Resumed", timeout=20_000)
         await picture(page, "resumed")
         await expect(at(page, "error")).to_be_visible(timeout=20_000)
@@ -113,8 +147,9 @@ async def test_every_view_is_drawn(
         await expect(at(page, "session-list")).to_be_visible()
         await picture(page, "sessions")
         await context.clear_cookies()
-        proxy.break_all()
+        between.break_all()
         await expect(at(page, "stopped")).to_be_visible(timeout=20_000)
         await page.keyboard.press("Escape")
+        await expect(at(page, "outcome").last).to_be_in_viewport()  # the bar takes room, the end stays in sight
         await picture(page, "sign-in-ended")
     assert not complaints

@@ -20,6 +20,7 @@ import {
   type Shelf,
 } from '../client'
 import * as api from './api'
+import { spokenWords } from './words'
 
 const LIST_MS = 15_000
 /** Views of sessions that were left, so that coming back costs only what was missed. */
@@ -215,7 +216,7 @@ export class Page {
   }
   /** A block of an answer is finished. Only blocks are told, never single characters. */
   announce(source: string): void {
-    const text = source.replace(/[`*_#>|]+/g, ' ').trim()
+    const text = spokenWords(source)
     if (text) this.spoken = [...this.spoken, { id: ++this.told, text }].slice(-4)
   }
   clearNotice(): void {

@@ -164,3 +164,11 @@ export function usageWords(usage: Usage): { text: string; title: string } | null
   ]
   return { text, title: lines.join('\n') }
 }
+
+/** A block of an answer for whoever listens: without the marks of its markdown. Names keep their underscores. */
+export const spokenWords = (source: string): string =>
+  source
+    .replace(/^[|:\s-]+$/gm, '')
+    .replace(/[`*#>|]+|(?<!\w)_+|_+(?!\w)/g, ' ')
+    .replace(/ {2,}/g, ' ')
+    .trim()

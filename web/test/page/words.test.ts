@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { LinkState, Resumed, RunView, SessionContent, ToolItem } from '../../src/client'
-import { ago, cost, doingWords, duration, freshReason, linkWords, outcomeWords, runWords, short, subject, usageWords, verb } from '../../src/page/words'
+import { ago, cost, doingWords, duration, freshReason, linkWords, outcomeWords, runWords, short, spokenWords, subject, usageWords, verb } from '../../src/page/words'
 
 const NOW = 1_700_000_000_000
 const said = (link: LinkState, resumed: Resumed | null = null, waiting = 0): string => linkWords(link, resumed, waiting, NOW).text
@@ -113,3 +113,11 @@ test('the meter says what is a guess', () => {
   expect(usageWords(usage)?.text).toBe('≈ 120 tokens')
   expect(usageWords({ ...usage, input_tokens: 0, output_tokens: 0 })).toBeNull()
 })
+
+test.each([
+  ['**Swept** by `Hub.sweep`', 'Swept by Hub.sweep'],
+  ['it compares `last_active` _now_', 'it compares last_active now'],
+  ['| what | where |\n|---|:-:|\n| hub | `a_b.py` |', 'what where \n\n hub a_b.py'],
+  ['## Parts', 'Parts'],
+  ['---', ''],
+])('%s is said without its marks', (source, said) => expect(spokenWords(source)).toBe(said))
