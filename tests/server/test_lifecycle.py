@@ -17,8 +17,11 @@ from serving import closed, hello, receive, send, serving
 
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
+from reconvene.runs.supervisor import Supervisor
+from reconvene.server import lifecycle
 from reconvene.server.lifecycle import Ended, Server
 from reconvene.server.sockets import bind, listener
+from reconvene.sessions.rows import Who
 
 PROGRAM = """
 import sys
@@ -137,6 +140,43 @@ def test_only_loopback_without_a_public_name() -> None:
             assert all(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000 for s in bound)
         for s in bound:
             s.close()
+
+
+async def test_bad131_runs_start_when_what_they_need_is_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file descriptor for an import, then a store that is busy: the server comes up, and runs go on by themselves."""
+    failures: list[Exception] = [ReconveneError("store_busy", "Not now."), OSError(errno.EMFILE, "Too many open files")]
+    surroundings, start = lifecycle._surroundings, Supervisor.start
+
+    def importing(*args: Any) -> Any:
+        if len(failures) == 2:
+            raise failures.pop()
+        return surroundings(*args)
+
+    async def starting(self: Supervisor) -> None:
+        if failures:
+            raise failures.pop()
+        await start(self)
+
+    monkeypatch.setattr(lifecycle, "STORE_PATIENCE", 0.01)
+    monkeypatch.setattr(lifecycle, "_surroundings", importing)
+    monkeypatch.setattr(Supervisor, "start", starting)
+    (tmp_path / "project").mkdir()
+    ready = asyncio.get_running_loop().create_future()
+    server = Server(settings(tmp_path), [tmp_path / "project"], on_ready=ready.set_result)
+    task = asyncio.create_task(server.run())
+    await ready
+    assert server.services is not None
+    sessions = server.services.sessions
+    session_id = (await sessions.attach(Who("owner"), session_id=None)).session.id
+    await sessions.submit(Who("owner"), session_id, id=None, text="What is here?")
+    async with asyncio.timeout(20):
+        while (await sessions.state(session_id)).status == "running":  # then it is answered, or asks what is meant
+            await asyncio.sleep(0.05)
+    server.stop()
+    await task
+    assert not failures
 
 
 async def test_stop_over_http(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class App:
         await respond(scope, send, 200, self.services.metrics.text().encode(), CONTENT_TYPE)
 
     async def warm(self) -> _Routed:
-        if self._api is None:
+        if self._api is None or (self._api.done() and (self._api.cancelled() or self._api.exception())):
             self._api = asyncio.create_task(asyncio.to_thread(_build, self.services), name="api")
         return await asyncio.shield(self._api)
 

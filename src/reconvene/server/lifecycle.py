@@ -162,6 +162,7 @@ class Server:
             on_root=[supervisor.kick_root],
         )
         log.on_lost = self._lost
+        asyncio.get_running_loop().set_exception_handler(_Unforeseen())
         gate, app = build_app(services)
         web = WebServer(web_config(gate, settings))
         helpers: list[asyncio.Task[Any]] = []
@@ -194,34 +195,36 @@ class Server:
         )
 
     async def _start_runs(self, services: Services, supervisor: Supervisor, app: App) -> None:
-        """Import what runs need, which takes a second, and continue what a crash interrupted."""
-        try:
-            surroundings, self._indexes = await asyncio.to_thread(_surroundings, services.sessions, self.settings)
-            # What the imports made stays for ever: a full collection that looks at all of it would be seen as a pause.
-            gc.freeze()
-            supervisor.around = surroundings
-            await self._recover(supervisor)
-            await app.warm()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            _log.exception("runs cannot be started: sessions are served, prompts wait")
+        """Import what runs need, which takes a second, and continue what a crash interrupted; until both succeed.
 
-    async def _recover(self, supervisor: Supervisor) -> None:
-        """A store that does not answer now is asked again: until it does, no run goes on."""
+        Without file descriptors, memory or a store that answers neither does; all of these come back.
+        """
+        wait, continued = STORE_PATIENCE, False
         while True:
             try:
-                await supervisor.start()
+                if self._indexes is None:
+                    supervisor.around, self._indexes = await asyncio.to_thread(
+                        _surroundings, services.sessions, self.settings
+                    )
+                    # What the imports made stays for ever: a full collection that looks at all of it would be seen as a pause.
+                    gc.freeze()
+                if not continued:
+                    await supervisor.start()
+                    continued = True
+                await app.warm()
                 return
             except ReconveneError as e:
                 _log.warning("runs cannot be continued yet", code=e.code, message=e.message)
-                await asyncio.sleep(STORE_PATIENCE)
+            except Exception:
+                _log.exception("runs cannot be started yet: sessions are served, prompts wait")
+            await asyncio.sleep(wait)
+            wait = min(60.0, 2 * wait)
 
     async def _watch_idleness(self, services: Services, starting: asyncio.Task[None]) -> None:
         longest = self.settings.idle_exit
         if longest is None:
             return
-        await asyncio.wait({starting})
+        await asyncio.wait({starting}, timeout=60)
         requests, since = -1, time.monotonic()
         while True:
             busy = services.capacity.connections or services.runs.active or services.metrics.requests != requests
@@ -290,6 +293,20 @@ class Server:
         finally:
             for number in caught_signals:
                 loop.remove_signal_handler(number)
+
+
+class _Unforeseen:
+    """The loop's exception handler. While no file descriptor is left asyncio says so thousands of times a second."""
+
+    def __init__(self) -> None:
+        self._said = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "out of system resource" not in str(context.get("message")):
+            loop.default_exception_handler(context)
+        elif loop.time() - self._said >= 10:
+            self._said = loop.time()
+            _log.error("connections cannot be accepted now", error=str(context.get("exception")))
 
 
 def _surroundings(sessions: Sessions, settings: Settings) -> tuple[Any, Indexes]:
