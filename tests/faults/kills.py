@@ -30,8 +30,9 @@ from reconvene.cli.link import Advanced, Happening, Link, Opened, Receipt, Repla
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import reduce
 
-PATIENCE = 12.0
-"""Seconds for a run of half a second to end after the last death. Shorter than a heartbeat, which would hide a lost wake-up."""
+PATIENCE = 40.0
+"""Seconds for a run of half a second to end after the last death: a client that met dead servers a few times in a row waits up
+to ten before it tries again, twice if it is unlucky. Shorter than the servers' heartbeat here, which would hide a lost wake-up."""
 TRIALS_A_FOLDER = 8
 COLUMNS = ("session_id", "seq", "type", "content", "run_id", "item_id", "parent_id", "at", "key", "public")
 

@@ -80,7 +80,9 @@ def serve(job: dict[str, Any]) -> int:
     model = model_with_effects(effects)
     reconvene.agents.models.resolve = lambda _name: model
     mutations.MUTATIONS[job["mutation"]]()
-    settings = Settings.load({"data_dir": job["data_dir"], "port": 0, **job.get("settings", {})}, environ={})
+    settings = Settings.load(
+        {"data_dir": job["data_dir"], "port": 0, **job.get("settings", {})}, environ={"RECONVENE_LIMIT_HEARTBEAT": "90"}
+    )
     return reconvene.server.lifecycle.run_server(settings, [job["root"]])
 
 

@@ -7,11 +7,14 @@ import fcntl
 import os
 import shlex
 import stat
+import time
 from pathlib import Path
 
 from reconvene.errors import ReconveneError
 from reconvene.log.database import OUT_OF_SPACE
 
+LINGER = 2.0
+"""Seconds for which the lock of a server that is dead is waited for."""
 LOCK = "server.lock"
 
 _held: set[int] = set()
@@ -112,7 +115,18 @@ def _check(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _lock(path: Path) -> int:
+    patience = time.monotonic() + LINGER
     while True:
         fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -129,6 +143,10 @@ def _lock(path: Path) -> int:
         except BlockingIOError as e:
             pid = _pid(fd)
             os.close(fd)
+            if not (pid and _alive(pid)) and time.monotonic() < patience:
+                # A killed server's lock lives on for a moment in a program that it was just starting.
+                time.sleep(0.02)
+                continue
             who = f"A server with pid {pid}" if pid else "Another server"
             sentence = (
                 f"{who} uses the data folder {path} already. Use that one, stop it, or choose another with --data-dir."

@@ -1,0 +1,44 @@
+"""A lock that outlives its killed server for a moment is waited for; that of a living one is not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from reconvene.errors import ReconveneError
+from reconvene.log.folder import LINGER, LOCK, DataFolder
+
+
+def held(folder: Path, pid: int) -> int:
+    folder.mkdir(mode=0o700)
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    os.write(fd, f"{pid}\n".encode())
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def dead() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_the_lock_of_a_dead_server_is_waited_for(tmp_path: Path) -> None:
+    fd = held(tmp_path / "data", dead())
+    threading.Timer(0.2, os.close, [fd]).start()
+    DataFolder.claim(tmp_path / "data").release()
+
+
+def test_the_lock_of_a_living_server_is_refused_at_once(tmp_path: Path) -> None:
+    fd = held(tmp_path / "data", os.getppid())
+    began = time.monotonic()
+    with pytest.raises(ReconveneError) as e:
+        DataFolder.claim(tmp_path / "data")
+    os.close(fd)
+    assert e.value.code == "already_running" and time.monotonic() - began < LINGER
