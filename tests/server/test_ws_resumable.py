@@ -15,6 +15,7 @@ from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.follower import Follower
 from reconvene.protocol.frames import SERVER_FRAMES
+from reconvene.server import resumable_client
 from reconvene.sessions.rows import Who
 
 MODELS = {model.model_fields["type"].default: model for model in SERVER_FRAMES}
@@ -134,6 +135,28 @@ async def _session(server: Serving, text: str = "Hello?") -> str:
         content = await opened(socket, prompt("p1", text, proto=1, config={}))
         await receive(socket, "ack")
         return str(content["session_id"])
+
+
+async def test_a_large_session_comes_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made or buffered for one connection that grows with its session."""
+    async with serving(tmp_path) as server:
+        session_id = await _session(server)
+        for n in range(40):
+            await server.play(session_id, "r1", ev.Text(attempt=1, text=f"{n} " * 500), item_id="i1")
+        await server.play(session_id, "r1", ev.Message(text="whole"), item_id="i1")
+        views = []
+        for most in (resumable_client.SNAPSHOT_BYTES, 1000):
+            monkeypatch.setattr(resumable_client, "SNAPSHOT_BYTES", most)
+            follower = Follower()
+            async with server.connect() as socket:
+                content = await opened(socket, hello(session_id))
+                follower.receive({"type": "session", "content": content})
+                first = checked(await receive(socket, "snapshot"))
+                assert bool(first["content"]["events"]) == (most > 1000)
+                follower.receive(first)
+                await follow(socket, follower, lambda f: f.synced)
+            views.append(follower.view.to_json())
+        assert views[0] == views[1] and views[0]["items"][-1]["text"] == "whole"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from reconvene.server.wire import text_frame
 from reconvene.sessions.attach import Attachment
 from reconvene.sessions.rows import Receipt, Who
 
+SNAPSHOT_BYTES = 4 * 1024**2
+"""Of a session's log. A larger one is sent from its beginning in batches, after an empty snapshot: what is made and buffered for one
+connection must not grow with the session."""
 ATTEMPTS = 3
 """Times that attaching begins again because the session was deleted in the middle of it."""
 
@@ -102,7 +105,7 @@ class ResumableClient:
         start = attachment.after
         if attachment.mode != "resume":
             events: list[str] = []
-            if attachment.mode == "snapshot":
+            if attachment.mode == "snapshot" and session.bytes <= SNAPSHOT_BYTES:
                 snapshot = await connection.house.sessions.snapshot(session.id)
                 start, events = snapshot.cursor, snapshot.events
             mark = ""
