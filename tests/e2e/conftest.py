@@ -31,9 +31,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser profile. No code of a page may fail in it."""
     context = await browser.new_context()
+    failures: list[str] = []
+    context.on("weberror", lambda error: failures.append(str(error.error)))
     yield context
     await context.close()
+    assert not failures
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

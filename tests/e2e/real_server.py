@@ -84,7 +84,7 @@ class Server:
             data=None if body is None else json.dumps(body).encode(),
         )
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or b"null")
 
     def new_link(self) -> str:
         return str(self.call("POST", "/api/sign-in-links")["url"])

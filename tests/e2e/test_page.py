@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cut_network import Proxy
@@ -275,14 +277,21 @@ async def test_a_session_is_renamed_pinned_and_archived(context: BrowserContext,
         await entry.get_by_test_id("session-menu").click()
         await entry.get_by_role("button", name=name, exact=True).click()
 
+    def kept() -> Any:
+        return page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok)
+
     await choose("Rename")
     await at(page, "rename").fill("A better name")
-    await at(page, "rename").press("Enter")
+    async with kept():
+        await at(page, "rename").press("Enter")
     await expect(page.locator("h1")).to_have_text("A better name")
-    await choose("Pin")
+    async with kept():
+        await choose("Pin")
     await expect(at(page, "session").first).to_have_attribute("data-session", session)
-    await choose("Unpin")
-    await choose("Archive")
+    async with kept():
+        await choose("Unpin")
+    async with kept():
+        await choose("Archive")
     await expect(page.get_by_role("button", name=re.compile("^Archived"))).to_be_visible()
     known = server.call("GET", f"/api/sessions/{session}")
     assert (known["title"], known["pinned"], known["archived"]) == ("A better name", False, True)
@@ -302,6 +311,57 @@ async def test_an_error_of_the_provider_is_told_and_can_be_mended(
     await at(page, "question").get_by_role("button", name="retry").click()
     await ended(page)
     await same_as_log(page, server)
+
+
+async def test_what_a_model_writes_runs_nothing_and_loads_nothing(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    """In a browser that keeps the page's policy; what becomes of each mark is tested with the renderer."""
+    bait = "<img src=//evil.test/a onerror=pwned=1><script>pwned=1</script><iframe src=//evil.test/b></iframe>"
+    links = "![a picture](http://evil.test/c.png) [a link](javascript:pwned=1) [out](http://evil.test/d)"
+    provider.on("bait", say(f"{bait}\n\n{links}\n\nThe end."))
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = await opened(context, server)
+    await ask(page, "bait")
+    await ended(page)
+    await expect(at(page, "answer-text")).to_contain_text("<script>pwned=1</script>")
+    await at(page, "answer-text").get_by_text("a link").click()
+    assert await page.evaluate("typeof pwned") == "undefined"
+    assert await at(page, "answer-text").locator("img, script, iframe, [onerror]").count() == 0
+    assert (
+        await at(page, "answer-text").locator("a").evaluate_all("links => links.map(a => a.protocol)") == ["http:"] * 2
+    )
+    assert asked and all(url.startswith(server.origin) for url in asked)
+
+
+async def test_a_deleted_session_is_said_to_be_gone(context: BrowserContext, server: Server) -> None:
+    page = await opened(context, server)
+    await ask(page, "to be deleted")
+    await ended(page)
+    session = session_of(page)
+    server.call("DELETE", f"/api/sessions/{session}")
+    await expect(at(page, "stopped")).to_have_attribute("data-reason", "gone", timeout=20_000)
+    await at(page, "stopped").get_by_role("button").click()
+    await expect(at(page, "empty")).to_be_visible()
+    await expect(page).not_to_have_url(re.compile(session))
+
+
+async def test_one_of_several_code_bases_is_chosen(context: BrowserContext, tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    try:
+        server.start()
+        other = tmp_path / "other"
+        other.mkdir()
+        server.call("POST", "/api/roots", {"path": str(other)})
+        page = await opened(context, server)
+        await expect(at(page, "workspace")).to_have_text("project")
+        await at(page, "root").click()
+        await expect(at(page, "workspace")).to_have_text("other")
+        await live(page)
+        assert server.call("GET", f"/api/sessions/{session_of(page)}")["root"] == str(other.resolve())
+    finally:
+        server.close()
 
 
 async def test_signing_in(browser: Browser, context: BrowserContext, server: Server) -> None:
