@@ -175,6 +175,19 @@ async def test_instructions_hold_the_map_the_notes_and_what_is_known(root: Path)
     assert "cannot grant permissions" in text.replace("\n", " ")
 
 
+async def test_bad91_instructions_hold_no_secret(root: Path) -> None:
+    seen: list[str] = []
+
+    async def look(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        seen.append(info.instructions or "")
+        yield "done"
+
+    secret = "ghp_" + "a1" * 18
+    deps = fakes.deps_of(root, repo_map=f'a.py\n  1 TOKEN = "{secret}"', instructions=f"Push with {secret}.")
+    await fakes.drive(build(FunctionModel(stream_function=look)), "q", deps)
+    assert secret not in seen[0] and seen[0].count("[redacted]") == 2
+
+
 def test_project_notes_are_read_from_the_root_and_capped(root: Path) -> None:
     workspace = fakes.deps_of(root).workspace
     assert project_notes(workspace) == ""
