@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from cut_network import Proxy
@@ -201,9 +202,19 @@ class Watch:
                 assert final.startswith(letters(text)), texts
 
 
-async def finished(server: Server, session_id: str, runs: int = 1) -> None:
-    """Wait, at the server, until so many runs of a session have ended."""
+async def written(server: Server, session_id: str, wanted: Callable[[dict[str, Any]], bool], times: int = 1) -> None:
+    """Wait until so many events like this are in the log."""
     end = time.monotonic() + PATIENCE / 1000
-    while sum(row["type"] == "completed" for row in server.rows(session_id)) < runs:
+    while sum(wanted(row) for row in server.rows(session_id)) < times:
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
+
+
+async def finished(server: Server, session_id: str, runs: int = 1) -> None:
+    """Wait until so many runs have ended, whether or not a page knows."""
+    await written(server, session_id, lambda row: row["type"] == "completed", runs)
+
+
+async def drawn(page: Page) -> None:
+    """Let two frames pass: what has arrived is on the screen."""
+    await page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -7,7 +7,7 @@ from cut_network import Proxy
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
-from shown import Watch, ask, at, ended, finished, live, opened, same_as_log, says, session_of
+from shown import Watch, ask, at, drawn, ended, finished, live, opened, same_as_log, says, session_of, written
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -97,6 +97,9 @@ async def test_the_server_is_killed_and_comes_back(
     await says(page, HEAD)
     server.start()
     await expect(at(page, "run-state")).to_have_text("Running · attempt 2", timeout=30_000)
+    # Said anew while the page looks: what it showed before is struck, not added to.
+    await written(server, session_of(page), lambda row: row["type"] == "text" and row["content"]["attempt"] == 2)
+    await drawn(page)
     await says(page, HEAD)
     hold.set()
     await ended(page)
