@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def model_with_effects(effects: int) -> Any:
     return scripted(STEPS, before=before, between=between)
 
 
-def serve(job: dict[str, Any]) -> int:
+def serve(job: dict[str, Any]) -> None:
     out = os.open(job["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(out, 1)
     os.dup2(out, 2)
@@ -83,7 +84,7 @@ def serve(job: dict[str, Any]) -> int:
     settings = Settings.load(
         {"data_dir": job["data_dir"], "port": 0, **job.get("settings", {})}, environ={"RECONVENE_LIMIT_HEARTBEAT": "90"}
     )
-    return reconvene.server.lifecycle.run_server(settings, [job["root"]])
+    reconvene.server.lifecycle.run_server(settings, [job["root"]])
 
 
 def main() -> None:
@@ -96,9 +97,13 @@ def main() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             code = 1
             try:
-                code = serve(job)
+                serve(job)
+                code = 0
+            except BaseException:
+                traceback.print_exc()  # into the server's output: why it did not start must not be lost
+                sys.stderr.flush()
             finally:
-                os._exit(code or 0)
+                os._exit(code)
         print(pid, flush=True)
 
 
