@@ -7,6 +7,7 @@ Nothing is opened and no thread is started before the fork, so every server begi
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def serve(job: dict[str, Any]) -> None:
     out = os.open(job["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(out, 1)
     os.dup2(out, 2)
+    faulthandler.dump_traceback_later(15, file=out)  # a start that hangs says where: its stacks are in the output
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     effects = os.open(job["effects"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
