@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from reconvene.index.languages.language import HOLDERS, Language
 
-MOST = 20_000
-"""Definitions kept of one file; more is generated code."""
 SIGNATURE = 160
 _HOLD_OTHERS = HOLDERS | {"function", "method", "heading"}
 _CODE = re.compile(r"[ \t]*[\w@$]")
@@ -21,7 +19,8 @@ _CODE = re.compile(r"[ \t]*[\w@$]")
 class Definition:
     """`line` from 1. `indent`: columns, or a heading's level. `parent`: index of the definition around it in the file's list, -1 for none.
 
-    `signature`: its line, trimmed and cut at 160 characters.
+    `signature`: its line, trimmed and cut at 160 characters. `first`, `last`: its lines with the decorators and comments over it, when its
+    grammar told them; 0 when nobody knows (see `index.syntax`).
     """
 
     name: str
@@ -30,6 +29,8 @@ class Definition:
     indent: int
     parent: int
     signature: str
+    first: int = 0
+    last: int = 0
 
 
 def find(data: bytes, language: Language) -> list[Definition]:
@@ -59,7 +60,7 @@ def find(data: bytes, language: Language) -> list[Definition]:
         if found and found[-1].line == line and found[-1].name == name:
             continue
         kind: str = kinds[group - 1]
-        indent = _level(signature) if kind == "heading" else _columns(text)
+        indent = level(signature) if kind == "heading" else columns(text)
         while around and found[around[-1]].indent >= indent:
             around.pop()
         if around and found[around[-1]].kind in ("function", "method") and kind != "heading":
@@ -74,7 +75,7 @@ def find(data: bytes, language: Language) -> list[Definition]:
         if kind in _HOLD_OTHERS:
             around.append(len(found))
         found.append(Definition(name, kind, line, indent, parent, signature[:SIGNATURE]))
-        if len(found) >= MOST:
+        if len(found) >= language.most:
             break
     return found
 
@@ -99,7 +100,10 @@ def last_name(name: str) -> str:
 def pack(definitions: Sequence[Definition]) -> bytes:
     if not definitions:
         return b""
-    rows = [(d.name, d.kind, d.line, d.indent, d.parent, d.signature) for d in definitions]
+    rows = [
+        (d.name, d.kind, d.line, d.indent, d.parent, d.signature, *((d.first, d.last) if d.last else ()))
+        for d in definitions
+    ]
     return zlib.compress(
         json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"), 1
     )
@@ -114,10 +118,11 @@ def unpack(packed: bytes) -> tuple[Definition, ...]:
 def _leftmost(between: bytes) -> int:
     """The least indentation of the lines of code between two definitions; brackets, comments and strings do not count."""
     lines = (line.decode("utf-8", "replace") for line in between.split(b"\n")[1:])
-    return min((_columns(line) for line in lines if _CODE.match(line)), default=1 << 16)
+    return min((columns(line) for line in lines if _CODE.match(line)), default=1 << 16)
 
 
-def _columns(line: str) -> int:
+def columns(line: str) -> int:
+    """How far a line is indented; a tab counts four."""
     width = 0
     for char in line:
         if char == " ":
@@ -129,5 +134,6 @@ def _columns(line: str) -> int:
     return width
 
 
-def _level(heading: str) -> int:
+def level(heading: str) -> int:
+    """Of a heading with number signs: how many."""
     return len(heading) - len(heading.lstrip("#"))

@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,12 +34,15 @@ from reconvene.index.reader import DENIED, FileReader, Gathered
 from reconvene.index.roles import role_of
 from reconvene.index.segment import UNREAD, Document, path_terms
 from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
+from reconvene.index.syntax.outline import Syntax
+from reconvene.index.syntax.reader import SyntaxReader
 from reconvene.index.view import View
 from reconvene.index.workers import Workers, WorkersClosed
 from reconvene.workspace import Workspace
 from reconvene.workspace.git_history import StoppedError
 from reconvene.workspace.listing import FileStat, Listing
 from reconvene.workspace.names import parse_path
+from reconvene.workspace.reading import blob_id, decode_text
 
 T = TypeVar("T")
 
@@ -102,6 +105,7 @@ class RootIndex:
         self._history_task: asyncio.Task[bool] | None = None
         self._history_seen = -HISTORY_SECONDS
         self._definitions = functools.lru_cache(maxsize=2048)(self._load_definitions)
+        self._syntax = SyntaxReader(lambda: self._store, self._definitions, workers)
 
     @classmethod
     async def open(
@@ -193,6 +197,62 @@ class RootIndex:
     def definitions_of(self, blob: bytes, path: str) -> tuple[Definition, ...]:
         """The definitions in a content that a file of this name had. Blocking, and cached."""
         return self._definitions((blob, language_of(path).name))
+
+    async def syntax(self, paths: Collection[str], *, within_ms: float = 1000.0) -> dict[str, Syntax]:
+        """The exact structure of files as they are on disk now: where each definition begins and ends, its kind and its signature.
+
+        Files that cannot be read are left out, and so is what is not known in time; that is parsed behind, and known the next time.
+
+        Args:
+            paths: as `view` has them, or as they are displayed.
+            within_ms: how long to wait for parsers, wall clock.
+
+        Raises:
+            ReconveneError: `draining` when the index was closed; `workspace_gone`.
+        """
+        begun = await asyncio.to_thread(self._begin_syntax, tuple(paths))
+        if not begun:
+            return {}
+        waiting = {path: asyncio.wrap_future(future) for path, future in begun.items()}
+        done, _ = await asyncio.wait(waiting.values(), timeout=within_ms / 1000)
+        try:
+            return {path: future.result() for path, future in waiting.items() if future in done}
+        except (WorkersClosed, asyncio.CancelledError):
+            raise _closed() from None
+
+    def syntax_of(self, blob: bytes, path: str, data: bytes) -> Syntax:
+        """The structure of a content that a file of this name has. Blocking until it is known, which takes a parser's deadline at most
+        when none is busy: what is said with it does not depend on how busy the machine is.
+
+        Args:
+            data: the content as `decode_text` has it, in UTF-8.
+
+        Raises:
+            ReconveneError: `draining` when the index was closed meanwhile.
+        """
+        try:
+            return self._syntax.of((blob, language_of(path).name), data)
+        except WorkersClosed:
+            raise _closed() from None
+
+    def _begin_syntax(self, paths: Collection[str]) -> dict[str, Future[Syntax]]:
+        begun = {}
+        for path in paths:
+            try:
+                data = self.workspace.read_bytes(path, max_bytes=self.limits.indexed_file)
+            except ReconveneError as e:
+                if e.code == "workspace_gone":
+                    raise
+                continue
+            text = decode_text(data)
+            if text is None:
+                continue
+            key = bytes.fromhex(blob_id(data)), language_of(path).name
+            try:
+                begun[path] = self._syntax.begin(key, text.encode("utf-8", "replace"))
+            except WorkersClosed:
+                raise _closed() from None
+        return begun
 
     def arrays(self, path: str) -> Arrays:
         """What was found in a file as indexed, nothing for one that is known by its path only. Blocking."""
@@ -300,6 +360,7 @@ class RootIndex:
             return
         self._closing.set()
         self._reader.close()
+        self._syntax.close()
         if self._own_workers:
             self._workers.close()
         if self._history_task is not None:
@@ -332,6 +393,7 @@ class RootIndex:
             Store.remove(self._path)
             self._store = Store(self._path, version())
             self._definitions.cache_clear()
+            self._syntax.forget()
             self._load()
             return work(*args)
 

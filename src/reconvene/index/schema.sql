@@ -15,6 +15,17 @@ create table blob (
     unique (id, language)
 );
 
+-- How a content is made, as its language's grammar has it, for what was shown or read. mark: what made it, see `syntax.reader.mark`.
+create table structure (
+    id          blob not null,
+    language    text not null,
+    mark        text not null,
+    state       text not null,     -- exact, minified, or poison: <reason>
+    definitions blob not null,
+    quoted      blob not null,
+    unique (id, language)
+);
+
 -- The files as they were when last looked at. blob: null when only the path is known; state says why.
 create table file (
     path     blob primary key,

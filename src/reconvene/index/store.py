@@ -125,6 +125,15 @@ class Store:
             row = self._db.execute("select definitions from blob where id = ? and language = ?", key).fetchone()
         return row[0] if row is not None else b""
 
+    def structure(self, key: BlobKey, mark: str) -> Analysis | None:
+        """What the grammar said of a content, if it was made by this mark."""
+        with self._lock:
+            row = self._db.execute(
+                "select state, definitions, quoted from structure where id = ? and language = ? and mark = ?",
+                (*key, mark),
+            ).fetchone()
+        return None if row is None else Analysis(row[0], 0, 0, row[1], row[2])
+
     def changes(self, after: int) -> list[Change] | None:
         """What changed since an epoch: for each path, its content then and now. None when that is not known."""
         if not self.floor <= after <= self.epoch:
@@ -179,6 +188,13 @@ class Store:
             self._db.execute("delete from note where epoch <> ?", (epoch,))
             self._db.execute("replace into note values (?, ?, ?)", (name, epoch, value))
 
+    def keep_structure(self, key: BlobKey, mark: str, found: Analysis) -> None:
+        with self._lock, self._db:
+            self._db.execute(
+                "replace into structure values (?, ?, ?, ?, ?, ?)",
+                (*key, mark, found.state, found.definitions, found.postings),
+            )
+
     def commit(self, batch: Batch, meta: Mapping[str, str] | None = None) -> int:
         """Write all of a batch, or nothing. The epoch moves on when something changed; it is returned."""
         epoch = self.epoch + bool(batch.changes)
@@ -215,6 +231,7 @@ class Store:
                 "delete from blob where id not in (select blob from file where blob is not null)"
                 " and id not in (select old from change where old is not null) and id not in (select new from change where new is not null)"
             )
+            self._db.execute("delete from structure where id not in (select id from blob)")
 
     def _put(self, values: Mapping[str, str]) -> None:
         self._db.executemany("replace into meta values (?, ?)", values.items())

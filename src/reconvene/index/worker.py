@@ -22,8 +22,10 @@ SECONDS = 5
 
 READY = b"ready\n"
 """Said once, when it can take requests."""
-REQUEST = Struct("<I16s32s")
-"""Bytes of content, codec, language."""
+REQUEST = Struct("<I8s16s32s")
+"""Bytes of content, task, codec, language."""
+WORDS, SYNTAX = b"words", b"syntax"
+"""Tasks: `analysis.analyse`, and `syntax.parsing.outline`, whose spans come where the postings would."""
 ANSWER = Struct("<16sIIII")
 """State, lines, symbols, bytes of definitions, bytes of postings."""
 
@@ -33,12 +35,12 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     answers.write(READY)
     answers.flush()
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
-        size, codec, language = REQUEST.unpack(head)
+        size, task, codec, language = REQUEST.unpack(head)
         data = requests.read(size)
         if len(data) < size:
             return
         _allow(SECONDS)
-        found = answer(data, text(codec), text(language))
+        found = (structure if task.rstrip(b"\0") == SYNTAX else answer)(data, text(codec), text(language))
         answers.write(
             ANSWER.pack(found.state.encode(), found.lines, found.symbols, len(found.definitions), len(found.postings))
         )
@@ -49,6 +51,12 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 def answer(data: bytes, codec: str, language: str) -> Analysis:
     return analyse(data, LANGUAGES.get(language, PLAIN), codec)
+
+
+def structure(data: bytes, codec: str, language: str) -> Analysis:
+    from reconvene.index.syntax.parsing import outline  # a worker that never parses loads no grammar
+
+    return outline(data, LANGUAGES[language], codec)
 
 
 def text(padded: bytes) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import reconvene
 from reconvene.errors import ReconveneError
 from reconvene.index.analysis import Analysis
-from reconvene.index.worker import ANSWER, READY, REQUEST, text
+from reconvene.index.worker import ANSWER, READY, REQUEST, SYNTAX, WORDS, text
 
 COUNT = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 SECONDS = 5.0
@@ -63,12 +63,19 @@ class Workers:
             WorkersClosed: `close` was called.
             ReconveneError: `search_failed` when a worker cannot be started.
         """
+        return self._asked(WORDS, data, language, codec)
+
+    def structure(self, data: bytes, language: str, codec: str = "utf-8") -> Analysis:
+        """What the language's grammar says of a content (see `syntax.parsing.outline`), in the same way."""
+        return self._asked(SYNTAX, data, language, codec)
+
+    def _asked(self, task: bytes, data: bytes, language: str, codec: str) -> Analysis:
         worker = self._take()
         try:
             for last in (False, True):
                 try:
                     worker.start(self._command)
-                    return worker.ask(data, language, codec, self._seconds)
+                    return worker.ask(task, data, language, codec, self._seconds)
                 except TimeoutError:
                     reason = "time"
                 except (OSError, EOFError):
@@ -143,10 +150,10 @@ class _Worker:
             )
             raise ReconveneError("search_failed", sentence) from e
 
-    def ask(self, data: bytes, language: str, codec: str, seconds: float) -> Analysis:
+    def ask(self, task: bytes, data: bytes, language: str, codec: str, seconds: float) -> Analysis:
         writing, reading = self._pipes()
         deadline = time.monotonic() + seconds
-        _write(writing, REQUEST.pack(len(data), codec.encode(), language.encode()) + data, deadline)
+        _write(writing, REQUEST.pack(len(data), task, codec.encode(), language.encode()) + data, deadline)
         state, lines, symbols, definitions, postings = ANSWER.unpack(_read(reading, ANSWER.size, deadline))
         rest = _read(reading, definitions + postings, deadline)
         return Analysis(text(state), lines, symbols, rest[:definitions], rest[definitions:])

@@ -45,6 +45,26 @@ class Rule:
     pattern: str
 
 
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """How a tree-sitter grammar has the definitions of a language (py-tree-sitter's query syntax).
+
+    Args:
+        module: the package that carries it; `function` of it returns the grammar.
+        definitions: a query. Each pattern captures a definition under its `Kind` and its name as `@name`; `@of` is what it belongs to
+            when that is not around it (`Server` of Go's `func (s *Server) Close()`).
+        quoted: a query for comments (`@comment`), what strings say (`@string`), what stands over a definition and belongs to it
+            (`@over`), and code that the grammar does not look into (`@opaque`), where the linear tier is believed.
+        wraps: nodes that begin what they hold: its decorators, `export`, the parameters of a template.
+    """
+
+    module: str
+    definitions: str
+    quoted: str = ""
+    wraps: frozenset[str] = frozenset()
+    function: str = "language"
+
+
 @dataclass(frozen=True)
 class Language:
     """`globs`: `*.suffix` or a whole file name. `aliases`: what a person may write in `lang:` besides the name and the suffixes."""
@@ -57,6 +77,12 @@ class Language:
     not_after: frozenset[str] = frozenset()
     nested: bool = True
     """A definition further right than the one before may be in it."""
+    most: int = 20_000
+    """Definitions kept of one file; more is generated code or data."""
+    grammars: tuple[Grammar, ...] = ()
+    """Tried in this order until one has no error, else the one that has the least: TypeScript may have JSX in it, a header C++."""
+    embedded: str | None = None
+    """In a file that begins with a tag, only what this pattern's group matches is of this language (the script of a page)."""
 
     @cached_property
     def regex(self) -> Any:

@@ -1,4 +1,18 @@
-from reconvene.index.languages.language import NAME, Language, Rule
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule
+
+GRAMMAR = Grammar(
+    module="tree_sitter_python",
+    definitions="""
+        (class_definition name: (identifier) @name) @class
+        (function_definition name: (identifier) @name) @function
+        (type_alias_statement left: (type) @name) @type
+        (module (expression_statement (assignment left: (identifier) @name)) @constant (#match? @name "^[A-Z][A-Za-z0-9_]{2,}$"))
+        (module (_ (block (expression_statement
+            (assignment left: (identifier) @name)) @constant (#match? @name "^[A-Z][A-Za-z0-9_]{2,}$"))))
+    """,
+    quoted="(comment) @comment (string_content) @string",
+    wraps=frozenset({"decorated_definition"}),
+)
 
 LANGUAGE = Language(
     name="python",
@@ -12,4 +26,5 @@ LANGUAGE = Language(
         Rule("constant", r"^([A-Z]\w{2,})[ \t]*(?::[^=\n]+)?=[^=]"),
         Rule("function", rf"^[ \t]*(?:cpdef|cdef)[ \t][\w \t*\[\],.]*?({NAME})[ \t]*\("),
     ),
+    grammars=(GRAMMAR,),
 )

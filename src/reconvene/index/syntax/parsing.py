@@ -1,0 +1,262 @@
+"""A content's bytes to its structure, by its language's grammar.
+
+Worker processes run it, the server never does: a parser holds the interpreter's lock, may hang, and may eat memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from tree_sitter import Language as Parsed
+from tree_sitter import Node, Parser, Query, QueryCursor, Range, Tree
+
+from reconvene.index.analysis import MINIFIED, Analysis
+from reconvene.index.definitions import SIGNATURE, Definition, columns, find, last_name, level, pack
+from reconvene.index.languages.language import HOLDERS, Grammar, Language
+from reconvene.index.syntax.outline import EXACT, Quoted, Span
+
+DEPTH = 400
+"""How far down a tree definitions are looked for: a query over a hundred thousand nested parentheses takes minutes."""
+_ERRORS = "(ERROR) @error (MISSING) @error"
+_NAME = 200
+
+
+class _Found(NamedTuple):
+    begin: int
+    end: int
+    name: str
+    kind: str
+    first: int
+    line: int
+    last: int
+    signature: str
+
+
+class _Tools(NamedTuple):
+    parser: Parser
+    definitions: Query
+    quoted: Query | None
+    errors: Query
+
+
+def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
+    """The structure of a text file: `definitions` as `definitions.pack` has them, `postings` as `Quoted.pack`.
+
+    A definition of the linear tier that the grammar does not have is kept where the grammar could not look: in what has a syntax error,
+    and in the arguments of macros.
+    """
+    if codec != "utf-8":
+        data = data.decode(codec, "replace").encode("utf-8", "replace")
+    lines = data.split(b"\n")
+    count = len(lines) - (not lines[-1])
+    if len(data) > MINIFIED * max(len(lines), 1):
+        return Analysis("minified", count, 0)
+    grammar, tree = _parsed(data, language)
+    root, tools = tree.root_node, _tools(grammar)
+    marks = _captures(tools.quoted, root) if tools.quoted else {}
+    quoted = Quoted(_span(node) for kind in ("comment", "string") for node in marks.get(kind, ()))
+    over = _over(lines, [*marks.get("comment", ()), *marks.get("over", ())])
+    found = [_placed(node, kind, name, lines, over, grammar) for node, kind, name in _definitions(tools, root)]
+    unsure = [_span(node) for node in (*_captures(tools.errors, root).get("error", ()), *marks.get("opaque", ()))]
+    if unsure:
+        known = {(f.line, last_name(f.name)) for f in found}
+        for f in _guessed(data, lines, language):
+            place = _place(f, lines)
+            hidden = any(span[:2] <= place < span[2:] for span in unsure)
+            if hidden and (f.line, last_name(f.name)) not in known and not quoted.holds(*place):
+                found.append(f)
+    made = _nested(found, lines, language.most)
+    return Analysis(EXACT, count, len(made), pack(made), quoted.pack())
+
+
+# -- the tree
+
+
+@lru_cache(maxsize=64)
+def _tools(grammar: Grammar) -> _Tools:
+    parsed = Parsed(getattr(importlib.import_module(grammar.module), grammar.function)())
+    quoted = Query(parsed, grammar.quoted) if grammar.quoted else None
+    return _Tools(Parser(parsed), Query(parsed, grammar.definitions), quoted, Query(parsed, _ERRORS))
+
+
+def _parsed(data: bytes, language: Language) -> tuple[Grammar, Tree]:
+    """By the first grammar that finds no error, else by the one that finds the least."""
+    ranges = _ranges(data, language.embedded) if language.embedded and data.lstrip()[:1] == b"<" else None
+    best: tuple[int, Grammar, Tree] | None = None
+    for grammar in language.grammars:
+        tools = _tools(grammar)
+        if ranges is not None:
+            tools.parser.included_ranges = ranges
+        tree = tools.parser.parse(data)
+        if ranges is not None:
+            tools.parser.included_ranges = []
+        if not tree.root_node.has_error:
+            return grammar, tree
+        errors = _captures(tools.errors, tree.root_node).get("error", [])
+        wrong = sum(node.end_byte - node.start_byte + 1 for node in errors)
+        if best is None or wrong < best[0]:
+            best = wrong, grammar, tree
+    assert best is not None, "only languages with a grammar are parsed"
+    return best[1], best[2]
+
+
+def _ranges(data: bytes, pattern: str) -> list[Range]:
+    import re2
+
+    found = []
+    for match in re2.compile(pattern.encode()).finditer(data):
+        begin, end = match.span(1)
+        found.append(Range(_point(data, begin), _point(data, end), begin, end))
+    return found or [Range((0, 0), (0, 0), 0, 0)]
+
+
+def _point(data: bytes, at: int) -> tuple[int, int]:
+    return data.count(b"\n", 0, at), at - data.rfind(b"\n", 0, at) - 1
+
+
+def _captures(query: Query, root: Node) -> dict[str, list[Node]]:
+    cursor = QueryCursor(query)
+    cursor.set_max_start_depth(DEPTH)
+    return cursor.captures(root)
+
+
+def _definitions(tools: _Tools, root: Node) -> Iterable[tuple[Node, str, str]]:
+    """(node, kind, name), each node once: the first pattern that has it counts."""
+    cursor = QueryCursor(tools.definitions)
+    cursor.set_max_start_depth(DEPTH)
+    matches = sorted(cursor.matches(root), key=lambda match: match[0])
+    seen: set[tuple[int, int]] = set()
+    for _, captures in matches:
+        names = captures.pop("name", None)
+        owners = captures.pop("of", None)
+        if not names or not captures:
+            continue
+        ((kind, (node, *_)),) = captures.items()
+        key = (names[0].start_byte, names[0].end_byte)
+        if key in seen:
+            continue
+        seen.add(key)
+        name = _text(names[0])
+        yield node, kind, f"{_text(owners[0])}.{name}" if owners and name else name
+
+
+def _text(node: Node) -> str:
+    text = " ".join((node.text or b"").decode("utf-8", "replace").split())
+    return text.strip("\"'`")[:_NAME] or text[:_NAME]
+
+
+def _span(node: Node) -> Span:
+    begin, end = node.start_point, node.end_point
+    return begin[0] + 1, begin[1], end[0] + 1, end[1]
+
+
+# -- lines
+
+
+def _over(lines: Sequence[bytes], nodes: Iterable[Node]) -> dict[int, int]:
+    """Last line to first line of each comment or attribute that has its lines for itself."""
+    found: dict[int, int] = {}
+    for node in nodes:
+        first, last = _rows(node, lines)
+        if not lines[first - 1][: node.start_point[1]].strip():
+            found[last] = min(first, found.get(last, first))
+    return found
+
+
+def _rows(node: Node, lines: Sequence[bytes]) -> tuple[int, int]:
+    """First and last line of a node, without blank lines at its end."""
+    begin, end = node.start_point, node.end_point
+    first, last = begin[0] + 1, end[0] + (end[1] > 0)
+    last = min(last, len(lines))
+    while last > first and not lines[last - 1].strip():
+        last -= 1
+    return first, max(first, last)
+
+
+def _placed(node: Node, kind: str, name: str, lines: Sequence[bytes], over: dict[int, int], grammar: Grammar) -> _Found:
+    begin, last = _rows(node, lines)
+    line = _line_of(node, name, begin, last, lines)
+    outer = node
+    while (parent := outer.parent) is not None and parent.type in grammar.wraps:
+        outer = parent
+    first = outer.start_point[0] + 1
+    while (above := over.get(first - 1)) is not None and above < first:
+        first = above
+    return _Found(
+        node.start_byte, node.end_byte, name, kind, first, line, last, _signature(node, begin, line, lines, over)
+    )
+
+
+def _line_of(node: Node, name: str, begin: int, last: int, lines: Sequence[bytes]) -> int:
+    """The line its name is on: below its decorators and its return type."""
+    named = node.child_by_field_name("name") or node.child_by_field_name("declarator")
+    if named is not None and last_name(name).encode() in lines[named.start_point[0]]:
+        return named.start_point[0] + 1
+    wanted = last_name(name).split(" ")[0].encode()
+    return next((n for n in range(begin, last + 1) if wanted in lines[n - 1]), begin)
+
+
+def _signature(node: Node, begin: int, line: int, lines: Sequence[bytes], over: dict[int, int]) -> str:
+    """From where it begins, below its decorators, to its body, as one line."""
+    start = begin
+    while start < line and lines[start - 1].lstrip()[:1] in (b"@", b"#", b"[", b"/", b"*", b""):
+        start += 1
+    body = node.child_by_field_name("body")
+    end = line
+    column = len(lines[line - 1])
+    if body is not None and body.start_point[0] + 1 >= line:
+        end = min(body.start_point[0] + 1, line + 12)
+        column = len(lines[end - 1]) if end < body.start_point[0] + 1 or end == line else body.start_point[1]
+    whole = [lines[n - 1] for n in range(start, end) if n not in over]  # comments and attributes are not of it
+    text = b" ".join([*whole, lines[end - 1][:column]]).decode("utf-8", "replace")
+    return " ".join(text.split())[:SIGNATURE].strip()
+
+
+# -- both tiers
+
+
+def _guessed(data: bytes, lines: Sequence[bytes], language: Language) -> list[_Found]:
+    """What the linear tier finds, each up to the next that is not further right."""
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    definitions = find(data, language)
+    found: list[_Found] = []
+    for i, d in enumerate(definitions):
+        following = next((x.line for x in definitions[i + 1 :] if x.indent <= d.indent), len(lines) + 1)
+        holds = d.kind in HOLDERS
+        begin = starts[d.line - 1]
+        found.append(
+            _Found(begin, starts[following - 1] if holds else begin, d.name, d.kind, 0, d.line, 0, d.signature)
+        )
+    return found
+
+
+def _place(found: _Found, lines: Sequence[bytes]) -> tuple[int, int]:
+    return found.line, max(0, lines[found.line - 1].find(last_name(found.name).encode()))
+
+
+def _nested(found: Iterable[_Found], lines: Sequence[bytes], most: int) -> list[Definition]:
+    """In the order of their lines, each with the one around it."""
+    ordered = sorted(found, key=lambda f: (f.begin, -f.end, f.line))[:most]
+    parents: list[int] = []
+    around: list[int] = []
+    for i, f in enumerate(ordered):
+        while around and ordered[around[-1]].end <= f.begin:
+            around.pop()
+        parents.append(around[-1] if around else -1)
+        if f.end > f.begin:
+            around.append(i)
+    # A function begins with its return type, which may define another: what is named first comes first.
+    order = sorted(range(len(ordered)), key=lambda i: ordered[i].line)
+    number = {i: n for n, i in enumerate(order)} | {-1: -1}
+    made: list[Definition] = []
+    for i in order:
+        f, parent = ordered[i], parents[i]
+        kind = "method" if f.kind == "function" and parent >= 0 and ordered[parent].kind in HOLDERS else f.kind
+        indent = level(f.signature) if kind == "heading" else columns(lines[f.line - 1].decode("utf-8", "replace"))
+        made.append(Definition(f.name, kind, f.line, indent, number[parent], f.signature, f.first, f.last))
+    return made
