@@ -70,6 +70,7 @@ KINDS: dict[str, Kind] = {
     "no_such_diff": Kind(404, meaning="No diff with this id is in the session."),
     "already_decided": Kind(409, meaning="Somebody decided first; details.by says who."),
     "stale_diff": Kind(409, meaning="A file changed under the diff; a new one is needed."),
+    "conflict": Kind(409, meaning="A file is not what it was; it was not overwritten. The details name it."),
     "unknown_action": Kind(400, meaning="No action has this name; the message lists those there are."),
     "no_such_run": Kind(404, meaning="No run with this id is in the session."),
     # files
