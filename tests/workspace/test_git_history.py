@@ -11,8 +11,8 @@ import pytest
 
 from reconvene.config import Limits
 from reconvene.workspace import git_files, git_history
-from reconvene.workspace.git_files import GitError
-from reconvene.workspace.git_history import Commit, StoppedError
+from reconvene.workspace.git_files import GitError, StoppedError
+from reconvene.workspace.git_history import Commit
 from reconvene.workspace.workspace import Workspace
 
 Serve = Callable[..., Workspace]

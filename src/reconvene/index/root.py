@@ -39,7 +39,7 @@ from reconvene.index.syntax.reader import SyntaxReader
 from reconvene.index.view import View
 from reconvene.index.workers import Workers, WorkersClosed
 from reconvene.workspace import Workspace
-from reconvene.workspace.git_history import StoppedError
+from reconvene.workspace.git_files import StoppedError
 from reconvene.workspace.listing import FileStat, Listing
 from reconvene.workspace.names import parse_path
 from reconvene.workspace.reading import blob_id, decode_text

@@ -14,8 +14,9 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -39,6 +40,10 @@ _UNREADABLE = b"warning: could not open directory"
 
 class GitError(Exception):
     """Git is not there or did not answer; the text says why, for people."""
+
+
+class StoppedError(Exception):
+    """Whoever asked does not want the answer any more."""
 
 
 class GitHangsError(GitError):
@@ -73,18 +78,31 @@ def find_repository(root: str) -> tuple[str, str] | None:
         folder = parent
 
 
-def git_files(folder: str, git_dir: str, work_tree: str, *, limit: int, deadline: float) -> GitFiles:
+def git_files(
+    folder: str,
+    git_dir: str,
+    work_tree: str,
+    *,
+    limit: int,
+    deadline: float,
+    only: Collection[str] = (),
+    stop: threading.Event | None = None,
+) -> GitFiles:
     """What git tracks or would track below `folder`, at most `limit` entries, until `deadline` of the monotonic clock.
+
+    Args:
+        only: of these paths, by their names (no patterns); all when empty.
 
     Raises:
         GitError: no git, no repository, a broken one, or no answer in time.
+        StoppedError: `stop` was set.
     """
-    child = _start(_COMMAND, folder, git_dir, work_tree)
+    child = _start((*_COMMAND, "--", *only) if only else _COMMAND, folder, git_dir, work_tree)
     files = GitFiles()
     try:
         with child:
             try:
-                output, complaints = _output(child, limit, deadline, files)
+                output, complaints = _output(child, limit, deadline, files, stop)
             finally:
                 end(child)
     except TimeoutError:
@@ -126,7 +144,9 @@ def _start(arguments: Sequence[str], folder: str, git_dir: str, work_tree: str) 
         raise GitError(f"it does not start: {e.strerror}") from e
 
 
-def _output(child: subprocess.Popen[bytes], limit: int, deadline: float, files: GitFiles) -> tuple[bytes, bytes]:
+def _output(
+    child: subprocess.Popen[bytes], limit: int, deadline: float, files: GitFiles, stop: threading.Event | None
+) -> tuple[bytes, bytes]:
     """stdout and stderr. Stops, and sets `truncated`, when there is more than enough."""
     assert child.stdout is not None
     assert child.stderr is not None
@@ -139,7 +159,9 @@ def _output(child: subprocess.Popen[bytes], limit: int, deadline: float, files: 
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            for key, _ in selector.select(left):
+            if stop is not None and stop.is_set():
+                raise StoppedError
+            for key, _ in selector.select(min(left, 0.2)):
                 stream = child.stdout if key.fileobj is child.stdout else child.stderr
                 chunk = os.read(stream.fileno(), 1 << 16)
                 if not chunk:

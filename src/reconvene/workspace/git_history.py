@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from reconvene.workspace.git_files import GitError, GitHangsError, end, start
+from reconvene.workspace.git_files import GitError, GitHangsError, StoppedError, end, start
 from reconvene.workspace.names import decode
 
 SECONDS = 20.0
@@ -26,12 +26,12 @@ _LOG = (
     "--no-show-signature", "--no-notes", "--no-decorate", "--no-mailmap", "--no-ext-diff", "--no-textconv", "--no-color",
     "--ignore-submodules=all", "--relative",
 )  # fmt: skip
+_TOUCHED = (
+    "log", "--no-merges", "--min-parents=1", "--format=", "-z", "--name-only", "--no-renames", "--diff-filter=d", "--relative",
+    "--no-show-signature", "--no-notes", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all",
+)  # fmt: skip
 _HEAD = re.compile(rb"([0-9a-f]{40,64}) (-?\d{0,20}) ([0-9a-f ]*)")
 _STATUS = re.compile(rb"\n?([A-Z])\d*")
-
-
-class StoppedError(Exception):
-    """Whoever asked does not want the answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,18 @@ class GitHistory:
         answer, _ = self._ask(["rev-list", "--no-merges", f"--max-count={most}", head, "--"])
         return [bytes.fromhex(line.decode("ascii")) for line in answer.split()]
 
+    def touched(self, most: int, seconds: float) -> list[str]:
+        """The files that the last commits touched, those of the newest first, each once; nothing when git takes longer than that.
+
+        Raises:
+            StoppedError: it was told to stop.
+        """
+        try:
+            answer, _ = self._ask([*_TOUCHED, f"--max-count={most}", "--"], seconds)
+        except GitError:
+            return []
+        return list(dict.fromkeys(decode(name) for name in answer.split(b"\0") if name))
+
     def commits(self, ids: Sequence[bytes]) -> Iterator[Commit]:
         """These commits, in this order, asked for some at a time.
 
@@ -97,9 +109,9 @@ class GitHistory:
         else:
             yield Commit(ids[0], 0, "", (), (), first=True)
 
-    def _ask(self, arguments: Sequence[str]) -> tuple[bytes, bool]:
+    def _ask(self, arguments: Sequence[str], seconds: float = SECONDS) -> tuple[bytes, bool]:
         """What it says, and whether that is all."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         child = start(arguments, *self._where)
         with child:
             try:
@@ -119,7 +131,7 @@ class GitHistory:
                     raise StoppedError
                 if time.monotonic() > deadline:
                     raise GitHangsError("it did not answer in time")
-                for key, _ in selector.select(0.2):
+                for key, _ in selector.select(min(0.2, max(0.0, deadline - time.monotonic()))):
                     stream = child.stdout if key.fileobj is child.stdout else child.stderr
                     piece = os.read(stream.fileno(), 1 << 16)
                     if not piece:

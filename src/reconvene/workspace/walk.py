@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
 from reconvene.errors import ReconveneError
+from reconvene.workspace.git_files import StoppedError
 from reconvene.workspace.ignore_rules import FILE_BYTES, IgnoreRules
 from reconvene.workspace.jail import Jail
 from reconvene.workspace.names import PATH_BYTES, decode, encode
@@ -37,13 +39,21 @@ class Walk:
     late: bool = False
 
 
-def walk_files(jail: Jail, limit: int, *, below: str = "", ignore: bool = True) -> Walk:
-    """Files below a folder but secrets, at most `limit`, shallow ones first; `ignore`: honour .gitignore files."""
+def walk_files(
+    jail: Jail, limit: int, *, below: str = "", ignore: bool = True, stop: threading.Event | None = None
+) -> Walk:
+    """Files below a folder but secrets, at most `limit`, shallow ones first; `ignore`: honour .gitignore files.
+
+    Raises:
+        StoppedError: `stop` was set.
+    """
     deadline = time.monotonic() + SECONDS
     walk = Walk()
     todo: deque[tuple[str, int, IgnoreRules | None]] = deque([(below, 0, None)])
     while todo:
         folder, depth, above = todo.popleft()
+        if stop is not None and stop.is_set():
+            raise StoppedError
         if time.monotonic() > deadline:
             walk.truncated = walk.late = True
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,17 +69,31 @@ class Workspace:
         """
         self._jail.check_alive()
 
-    def listing(self) -> Listing:
+    def listing(self, stop: threading.Event | None = None) -> Listing:
         """Every regular file that is neither ignored nor a secret; see `Listing`.
+
+        Args:
+            stop: set by another thread to end it.
 
         Raises:
             ReconveneError: `workspace_gone`.
+            StoppedError: it was told to stop.
         """
         jail = self._jail
         jail.check_alive()
-        listing = self._lister.list(jail)
+        listing = self._lister.list(jail, stop or threading.Event())
         jail.check_alive()
         return listing
+
+    def listing_of(self, paths: Collection[str], stop: threading.Event | None = None) -> Listing | None:
+        """Those of a few paths that `listing` would have, told without looking at all files; None when that takes a `listing`.
+
+        Raises:
+            ReconveneError: `workspace_gone`.
+            StoppedError: it was told to stop.
+        """
+        self._jail.check_alive()
+        return self._lister.list_some(self._jail, paths, stop or threading.Event())
 
     def git_history(self, stop: threading.Event) -> GitHistory | None:
         """The commits of the repository that the root is in; None where there is none. `stop` ends what is asked of it."""
@@ -140,7 +155,7 @@ class Workspace:
         st = jail.stat(path)
         if st is None and (parsed := parse_path(path)) != path:
             st = jail.stat(parsed)
-        return FileStat(st.st_mtime_ns, st.st_size, st.st_ino) if st else None
+        return FileStat(st.st_mtime_ns, st.st_size, st.st_ino, st.st_ctime_ns) if st else None
 
     def fingerprint(self, path: str) -> str | None:
         """Git's blob id of a file's content (40 hex digits); None when there is no such readable file, or it is a
