@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from reconvene.index.words import counts_as_term, stem, term, terms
@@ -23,12 +23,13 @@ _PLAIN = frozenset(map(chr, range(0x20, 0x7F))) | {"\t"}
 _SPECIAL = frozenset("\\^$.|?*+()[]{}")
 _REPEAT = re.compile(r"\*\??|\+\??|\?\??|\{(\d+)(?:,\d*)?\}\??")
 _GROUP = re.compile(r"\((?:\?:|\?P?<\w+>)?(?!\?)")
-_SEPARATORS = re.compile(r"\[(?:[^\\\]\[^\w-]|\\[sWtfr]|\\[^\w\s])+\]", re.ASCII)
+_SEPARATORS = re.compile(r"\[(?:[ !-,./:-@`{-~]|\\[stfr!-/:-@\[-^`{-~])+\]")
+"""A class of nothing but characters of ASCII that are in no word."""
 _CLASS = re.compile(r"\[\^?\]?(?:[^\\\]\[]|\\.)*\]")
 
 _Mark = Literal["apart", "maybe apart", "end", "anything"]
 _Piece = str | _Mark
-"""One character as it is, or a mark: at least one character that is in no word; some such characters or none; an end of the line; any text."""
+"""One character as it is, or a mark: some characters that are in no word; such, or none; an end of the line; any text."""
 _PART = re.compile(r"[a-z]+|[A-Z]+")
 
 
@@ -44,7 +45,7 @@ def required(pattern: str) -> Alternatives:
         return ()
     if at != len(pattern) or len(branches) > _MOST_BRANCHES:
         return ()
-    found = tuple(frozenset(_terms(["end" if p == "^" else p for p in pieces])) for pieces in branches)
+    found = tuple(frozenset(_terms(pieces)) for pieces in branches)
     return found if all(found) else ()
 
 
@@ -134,7 +135,7 @@ def _terms(pieces: Sequence[_Piece]) -> list[int]:
     return found
 
 
-def _bounded(beyond: Sequence[_Piece] | reversed[_Piece]) -> bool:
+def _bounded(beyond: Iterable[_Piece]) -> bool:
     """Whether a word surely ends before what lies beyond it."""
     for piece in beyond:
         if piece == "maybe apart":

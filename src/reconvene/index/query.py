@@ -236,6 +236,19 @@ def compiled(pattern: str) -> LinePattern:
     return found
 
 
+def of_whole_text(pattern: str) -> LinePattern | None:
+    """A pattern that is found in every text of which `pattern` matches a line, so that texts without are passed over at once.
+
+    None when that cannot be said: its anchors or flags tell one line from many.
+    """
+    if re.search(r"\\[AzZQ]|\(\?(?!:|P?<)", pattern):
+        return None
+    try:
+        return compiled(f"(?m:{pattern})")
+    except ReconveneError:
+        return None  # it was as large as may be already
+
+
 def use_pattern(name: str) -> re.Pattern[str]:
     """The name as a whole word, case as written."""
     return re.compile(rf"(?<![\w$]){re.escape(name)}(?![\w$])")

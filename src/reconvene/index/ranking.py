@@ -9,6 +9,7 @@ score depends on nothing but the files that have one of the query's terms, the v
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,6 +122,14 @@ def with_terms(view: View, terms: frozenset[int]) -> NDArray[np.bool_]:
             if (at := segment.chunks.of(term)) is not None:
                 has[segment.chunk_file[at[0]] + base] = True
         found &= has
+    return found
+
+
+def with_any(view: View, alternatives: Iterable[frozenset[int]]) -> NDArray[np.bool_]:
+    """Which files have all terms of one of the alternatives."""
+    found = np.zeros(len(view.columns.alive), np.bool_)
+    for terms in alternatives:
+        found |= with_terms(view, terms)
     return found
 
 

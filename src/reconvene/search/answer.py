@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from reconvene.errors import ReconveneError
 from reconvene.index.definitions import SIGNATURE, Definition, last_name
-from reconvene.index.query import Query, compiled, parse, phrase_pattern, required_terms, use_pattern
-from reconvene.index.ranking import Signals, by_role, defining, rank, with_terms
+from reconvene.index.literals import required
+from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_pattern, required_terms, use_pattern
+from reconvene.index.ranking import Signals, by_role, defining, rank, with_any, with_terms
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
 from reconvene.search.windows import FileWindows, Window, any_of
@@ -202,6 +203,10 @@ def _candidates(view: View, query: Query, signals: Signals) -> NDArray[np.int64]
         mask = view.columns.alive
     for phrase in (*query.phrases, *query.using):
         mask = mask & with_terms(view, required_terms(phrase))
+    for pattern in query.patterns:
+        if needs := required(pattern):
+            # Of what was not taken for words (minified code) nothing is known but that it is text.
+            mask = mask & (with_any(view, needs) | (view.columns.length == 0))
     numbers = np.flatnonzero(mask)
     if not query.filtered:
         return numbers
@@ -255,6 +260,10 @@ def _windows(
     definitions: Sequence[Definition],
 ) -> list[Window]:
     if query.by_lines:
+        whole = list(filter(None, map(of_whole_text, query.patterns)))
+        text = "\n".join(lines) if whole else ""
+        if not all(p.search(text) for p in whole):
+            return []
         patterns = [*map(phrase_pattern, query.phrases), *map(compiled, query.patterns)]
         conditions = [*(any_of([p]) for p in patterns), *(_uses(name, definitions) for name in query.using)]
         if not all(any(map(holds, lines)) for holds in conditions):
