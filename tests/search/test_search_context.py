@@ -313,7 +313,9 @@ def read_without_comparing(index: RootIndex, path: str, fingerprint: str | None)
 @pytest.mark.parametrize("broken", ["likeness", "no fingerprints", "only the files shown"])
 async def test_control_a_weaker_rule_is_caught(broken: str, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     if broken == "likeness":  # one question in another counts as the same
-        monkeypatch.setattr(rules, "key_of", lambda query, limit: query.text.strip('"').split()[0].removeprefix("def:"))
+        monkeypatch.setattr(
+            rules, "key_of", lambda query, limit, at=None: query.text.strip('"').split()[0].removeprefix("def:")
+        )
     else:
         monkeypatch.setattr(rules, "unconcerned", lambda index, query, entry: True)
     if broken == "no fingerprints":

@@ -17,6 +17,8 @@ from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_
 from reconvene.index.ranking import Signals, by_role, defining, rank, with_any, with_terms
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
+from reconvene.search import paging
+from reconvene.search.paging import Position
 from reconvene.search.windows import FileWindows, Window, any_of
 from reconvene.workspace.names import display_path
 from reconvene.workspace.reading import blob_id, decode_text
@@ -54,9 +56,12 @@ class Snippet:
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """
-    `total`: files that match, those far below the best one left out. `truncated`: time ran out, or a file could not be read as it was
-    indexed, so something may be missing. `skipped`: files of the code base that cannot be read. `partial`: the index is still being
-    built, and this is from what is there. `epoch`, `mark`: of the index that answered. `fingerprints`: of the snippets' files, by path.
+    `total`: files that match, those far below the best one left out; of a search for lines, those that were found so far.
+    `truncated`: time ran out, or a file could not be read as it was indexed, so something may be missing.
+    `skipped`: files of the code base that cannot be read. `partial`: the index is still being built, and this is from what is there.
+    `epoch`, `mark`: of the index that answered. `fingerprints`: of the snippets' files, by path.
+    `next`: cursor of the page after this one; None on the last. `moved`: what the pages before showed has changed since, so this is the
+    first page of the answer as it is now.
     """
 
     query: str
@@ -68,22 +73,45 @@ class SearchResult:
     mark: str
     partial: bool
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    next: str | None = None
+    moved: bool = False
 
 
-async def search(index: RootIndex, query: str, *, limit: int = 8, seen: Sequence[str] = ()) -> SearchResult:
+async def search(
+    index: RootIndex, query: str, *, limit: int = 8, seen: Sequence[str] = (), cursor: str | None = None
+) -> SearchResult:
     """The best places for a query, from the index as it is (`RootIndex.refresh` brings it up to date).
 
     Args:
         query: see `search.query`.
         limit: snippets, 1 to `limits.search_hits`.
         seen: paths that the session knows; they are pointed out, and change neither choice nor order.
+        cursor: `next` of the page before, for the same query.
 
     Raises:
         ReconveneError: `invalid_field`, `pattern_too_big`, `workspace_gone`, `search_failed`.
     """
     parsed = parse(query, index.limits)
     check_limit(limit, index)
-    return pointed_out(await answer(index, parsed, limit), seen)
+    return pointed_out(await page(index, parsed, limit, paging.read(cursor, index, parsed)), seen)
+
+
+async def page(index: RootIndex, query: Query, limit: int, at: Position) -> SearchResult:
+    """As many places as `limit`, from a position on; all pages of one answer together have `limits.search_hits` places at most."""
+    most = index.limits.search_hits
+    upto = min(at.shown + limit, most)
+    found = await answer(index, query, upto + (upto < most))  # one more, to know whether there are more
+    places = [(s.path, s.start, s.end, found.fingerprints[s.path]) for s in found.snippets]
+    if at.shown and paging.digest_of(places[: at.shown]) != at.digest:
+        return replace(await page(index, query, limit, paging.BEGINNING), moved=True)
+    shown = found.snippets[at.shown : upto]
+    paths = {s.path for s in shown}
+    return replace(
+        found,
+        snippets=shown,
+        fingerprints={path: value for path, value in found.fingerprints.items() if path in paths},
+        next=paging.written(index, query, places[:upto]) if len(places) > upto else None,
+    )
 
 
 async def answer(index: RootIndex, query: Query, limit: int) -> SearchResult:
@@ -147,7 +175,7 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     candidates = _candidates(view, query, signals)
     top = float(signals.score[candidates].max(initial=0.0))
     total = int((signals.score[candidates] >= _WORTH_A_LOOK * top).sum())
-    found: list[Snippet] = []
+    found: list[tuple[int, Snippet]] = []
     fingerprints: dict[str, str] = {}
     stale: list[str] = []
     truncated = False
@@ -173,16 +201,17 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
             continue
         snippets = _of_file(view, query, signals, number, lines, index.definitions_of(blob, path))
         if snippets:
-            found += snippets
+            found += [(len(fingerprints), snippet) for snippet in snippets]
             fingerprints[display_path(path)] = blob.hex()
-    found.sort(key=lambda s: (-s.score, s.path, s.start))
-    found = found[:limit]
-    shown = {s.path for s in found}
+    # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
+    found.sort(key=lambda f: (-f[1].score, f[0], f[1].start))
+    best = [replace(snippet, score=round(snippet.score, 4)) for _, snippet in found[:limit]]
+    shown = {s.path for s in best}
     if query.by_lines:
         total = len(fingerprints)
     result = SearchResult(
         query=query.text,
-        snippets=tuple(found),
+        snippets=tuple(best),
         total=total,
         truncated=truncated or bool(stale),
         skipped=index.skipped,
@@ -246,7 +275,7 @@ def _of_file(
         score = float(signals.score[number]) * (share * _SECOND_SNIPPET**i if i else 1.0)
         why = _why(file, query, signals, number, window)
         text = cut_lines(lines[window.start - 1 : window.end])
-        shown.append(Snippet(path, window.start, window.end, round(score, 4), window.symbol, text, why))
+        shown.append(Snippet(path, window.start, window.end, score, window.symbol, text, why))
     return shown
 
 

@@ -19,11 +19,13 @@ from typing import Any, Literal
 from reconvene.errors import ReconveneError
 from reconvene.index.query import Query, parse
 from reconvene.index.root import RootIndex, version
-from reconvene.search.answer import SearchResult, Snippet, answer, check_limit, cut_lines, pointed_out, read_as_indexed
+from reconvene.search import paging
+from reconvene.search.answer import SearchResult, Snippet, check_limit, cut_lines, page, pointed_out, read_as_indexed
+from reconvene.search.paging import BEGINNING, Position
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
-RECIPE = 3
+RECIPE = 4
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
 """Seconds to wait for a look at the disk; then the answer is from the index as it is, and nothing remembered is served."""
@@ -55,18 +57,22 @@ class Entry:
     total: int
     places: tuple[Place, ...]
     fingerprints: Mapping[str, str]
+    next: str | None = None
+    """Cursor of the page after it."""
 
     @classmethod
     def of(cls, key: str, result: SearchResult) -> Entry:
         places = tuple(Place(s.path, s.start, s.end, s.score, s.symbol, s.why) for s in result.snippets)
         whole = not (result.truncated or result.partial)
-        return cls(key, result.query, result.epoch, result.mark, whole, result.total, places, dict(result.fingerprints))
+        shown = dict(result.fingerprints)
+        return cls(key, result.query, result.epoch, result.mark, whole, result.total, places, shown, result.next)
 
     def to_json(self) -> str:
         places = [[p.path, p.start, p.end, p.score, p.symbol, list(p.why)] for p in self.places]
         value = {
             "key": self.key, "query": self.query, "epoch": self.epoch, "mark": self.mark, "whole": self.whole,
             "total": self.total, "places": places, "fingerprints": dict(self.fingerprints),
+            "next": self.next,
         }  # fmt: skip
         return json.dumps(value, separators=(",", ":"))
 
@@ -80,7 +86,8 @@ class Entry:
             value: dict[str, Any] = json.loads(text)
             places = tuple(Place(p[0], p[1], p[2], p[3], p[4], tuple(p[5])) for p in value["places"])
             return cls(
-                value["key"], value["query"], value["epoch"], value["mark"], value["whole"], value["total"], places, value["fingerprints"]
+                value["key"], value["query"], value["epoch"], value["mark"], value["whole"], value["total"], places, value["fingerprints"],
+                value["next"],
             )  # fmt: skip
         except (KeyError, IndexError, TypeError) as e:
             raise ValueError("not an entry of a search context") from e
@@ -162,16 +169,24 @@ class SearchContext:
 
 
 async def lookup_or_search(
-    context: SearchContext, index: RootIndex, query: str, limit: int = 8, seen: Iterable[str] = ()
+    context: SearchContext,
+    index: RootIndex,
+    query: str,
+    limit: int = 8,
+    seen: Iterable[str] = (),
+    cursor: str | None = None,
 ) -> Found:
     """The answer to a question of a session: the remembered one if it still holds, else a new one, which the context remembers.
+
+    `cursor`: of the page before; each page is remembered for itself.
 
     Raises:
         ReconveneError: as `search`.
     """
     parsed = parse(query, index.limits)
     check_limit(limit, index)
-    key = key_of(parsed, limit)
+    at = paging.read(cursor, index, parsed)
+    key = key_of(parsed, limit, at)
     verified = await index.refresh_within(PATIENCE) is not None
     entry = context.get(key)
     known = tuple(seen)
@@ -179,14 +194,15 @@ async def lookup_or_search(
         result = await asyncio.to_thread(remembered, index, parsed, entry)
         if result is not None:
             return Found(pointed_out(result, known), "cached", entry)
-    result = await answer(index, parsed, limit)
-    now = Entry.of(key, result)
+    result = await page(index, parsed, limit, at)
+    now = Entry.of(key_of(parsed, limit) if result.moved else key, result)
     context.add(now)
     return Found(pointed_out(result, known), "fresh" if entry is None else "refreshed", now)
 
 
-def key_of(query: Query, limit: int) -> str:
-    return hashlib.sha256(repr((RECIPE, version(), limit, query.key)).encode()).hexdigest()[:32]
+def key_of(query: Query, limit: int, at: Position = BEGINNING) -> str:
+    page = (at.shown, at.digest)
+    return hashlib.sha256(repr((RECIPE, version(), limit, page, query.key)).encode()).hexdigest()[:32]
 
 
 def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | None:
@@ -205,7 +221,8 @@ def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | N
         text = cut_lines(lines[place.start - 1 : place.end])
         snippets.append(Snippet(place.path, place.start, place.end, place.score, place.symbol, text, place.why))
     return SearchResult(
-        query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.mark, False, entry.fingerprints
+        query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.mark, False, entry.fingerprints,
+        entry.next,
     )  # fmt: skip
 
 
