@@ -62,6 +62,11 @@ class Workspace:
             self._jail = _hold(self._jail.root)
             self._lister = Lister(self.limits)
 
+    @property
+    def jail(self) -> Jail:
+        """What opens files below the root; another one after `reopen`."""
+        return self._jail
+
     def check_alive(self) -> None:
         """
         Raises:

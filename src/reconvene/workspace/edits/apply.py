@@ -1,12 +1,28 @@
-"""Accepted changes, written: compare and write, all files or none, and told exactly when neither was possible."""
+"""Accepted changes, written: compare and write, all files or none, and told exactly when neither was possible.
+
+In three parts. First every new content is laid beside its path and made durable: a full disk or a folder that may not be
+written shows here, while nothing has changed. Then they change places, one by one (`slot`); if one of them meets
+somebody else's file, those before it are taken back. At the end what came out is removed. What lies beside the paths
+tells after a crash how far it came, so beginning again is the same as going on.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
+from reconvene.errors import ReconveneError
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits.change import Transition
-from reconvene.workspace.edits.plan import FileOutcome, Outcome, Plan, Settled
+from reconvene.workspace.edits.disk import Disk, Seen
+from reconvene.workspace.edits.plan import FileOutcome, Outcome, Plan, Settled, Step, new_id, undo_of
+from reconvene.workspace.edits.slot import Slot
+from reconvene.workspace.names import encode, parse_path, parts, shown
+from reconvene.workspace.reading import blob_id
 from reconvene.workspace.workspace import Workspace
 
 SETTLE_SECONDS = 5.0
@@ -19,12 +35,14 @@ class Writer:
 
     The way of an accept: `plan` → the caller stores `plan.to_json()` in the log → `apply` → the caller logs the outcome
     → if `outcome.unsettled`, `settle` after `SETTLE_SECONDS`, and again while it says `waiting`. After a crash: `recover`
-    every plan that has no outcome in the log.
+    every plan that has no outcome in the log, and `settle` those whose outcome was unsettled.
     """
 
-    def __init__(self, workspace: Workspace, contents: Contents) -> None:
+    def __init__(self, workspace: Workspace, contents: Contents, *, disk: Disk | None = None) -> None:
         self._workspace = workspace
         self._contents = contents
+        self._disk = disk or Disk()
+        self._turn = threading.Lock()
 
     def plan(self, transitions: Sequence[Transition], *, id: str | None = None) -> Plan:
         """Decide what is to be done, and keep the contents that it takes, so that undo and recovery can be sure of them.
@@ -33,34 +51,331 @@ class Writer:
         Several transitions of one path are put together. `id`: 16 hex digits, by default random.
 
         Raises:
-            ReconveneError: those of the path jail, `disk_full`, `workspace_gone`, `too_large`.
+            ReconveneError: `path_outside_root`, `invalid_path`, `name_too_long`, `disk_full`, `store_error`,
+                `workspace_gone`.
         """
-        raise NotImplementedError
+        self._workspace.check_alive()
+        steps: dict[str, Step] = {}
+        make: list[str] = []
+        with self._turn:
+            for t in transitions:
+                path = self._canonical(t.path)
+                base, new = (None if c is None else self._contents.put(c) for c in (t.base, t.new))
+                if before := steps.get(path):
+                    mode = t.mode if t.mode is not None else before.new_mode
+                    steps[path] = Step(path, before.base_hash, new, before.base_mode, mode)
+                    continue
+                seen = self._glance(path) if t.base is not None else None
+                mode = t.mode
+                if mode is None and t.base is None and t.like is not None:
+                    like = self._glance(self._canonical(t.like))
+                    mode = like.mode if like else None
+                steps[path] = Step(path, base, new, seen.mode if seen else None, mode)
+                if t.new is not None:
+                    make += [folder for folder in self._missing(path) if folder not in make]
+        wanted = tuple(s for s in steps.values() if s.base_hash != s.new_hash or s.new_mode not in (None, s.base_mode))
+        return Plan(id or new_id(), wanted, tuple(make))
+
+    def undo(self, plans: Sequence[Plan], *, id: str | None = None) -> Plan:
+        """The plan that takes back these plans, in the order in which they were applied: see `undo_of`, which this
+        completes with the permission bits of now, so that taking it back in turn is exact.
+
+        Raises:
+            ReconveneError: `conflict`, `workspace_gone`.
+        """
+        self._workspace.check_alive()
+        plan = undo_of(plans, id=id)
+        steps = []
+        for step in plan.steps:
+            seen = self._glance(step.path) if step.base_hash is not None else None
+            steps.append(replace(step, base_mode=seen.mode) if seen else step)
+        return replace(plan, steps=tuple(steps))
 
     def stale(self, transitions: Sequence[Transition]) -> tuple[FileOutcome, ...]:
-        """The files that are not what the transitions start from (for `stale_diff`); empty: all are. Writes nothing."""
-        raise NotImplementedError
+        """The files that are not what the transitions start from (for `stale_diff`); empty: all are. Writes nothing.
+
+        Raises:
+            ReconveneError: those of `plan`.
+        """
+        self._workspace.check_alive()
+        found = []
+        for t in transitions:
+            base, new = (None if c is None else blob_id(c) for c in (t.base, t.new))
+            step = Step(self._canonical(t.path), base, new)
+            seen = self._glance(step.path)
+            if (seen.hash or "?" if seen else None) != base or (seen and seen.kind == "other"):
+                with self._open(Plan(new_id(), (step,))) as (slots, _):
+                    found += [slot.outcome() for slot in slots]
+        return tuple(f for f in found if f.on_disk != f.base_hash)
 
     def apply(self, plan: Plan) -> Outcome:
-        """Do it. Doing it again is harmless. Never raises for what a file or a disk does: see `Outcome`.
+        """Do it. Doing it again is harmless. What a file or a disk does is never raised: see `Outcome`.
+
+        Raises:
+            ReconveneError: `workspace_gone`: nothing was done, or what was is found by `recover` when it is back.
+        """
+        self._workspace.check_alive()
+        with self._turn:
+            return self._do(plan)
+
+    def recover(self, plan: Plan) -> Outcome:
+        """After a crash: find out from the hashes how far the plan came, and bring it to an end: forward where every
+        file is old or new, else back. Harmless when it had ended.
+
+        Raises:
+            ReconveneError: as `apply`.
+        """
+        return self.apply(plan)
+
+    def status(self, plan: Plan) -> tuple[FileOutcome, ...]:
+        """What is on disk, file by file. Writes nothing there.
 
         Raises:
             ReconveneError: `workspace_gone`.
         """
-        raise NotImplementedError
-
-    def recover(self, plan: Plan) -> Outcome:
-        """After a crash: find out from the hashes how far the plan came, and bring it to an end: forward where every
-        file is old or new, else back. Harmless when it had ended."""
-        raise NotImplementedError
-
-    def status(self, plan: Plan) -> tuple[FileOutcome, ...]:
-        """What is on disk, file by file. Writes nothing."""
-        raise NotImplementedError
+        self._workspace.check_alive()
+        with self._turn, self._open(plan) as (slots, error):
+            return tuple(_survey(slot, error) for slot in slots)
 
     def settle(self, plan: Plan, *, final: bool = False) -> Settled:
         """Look at the files that were swapped out once more, keep what came late, and remove them.
 
         `final`: also those that a program still has open for writing.
+
+        Raises:
+            ReconveneError: `workspace_gone`.
         """
-        raise NotImplementedError
+        self._workspace.check_alive()
+        late, waiting = [], False
+        with self._turn, self._open(plan) as (slots, _):
+            for slot in slots:
+                with suppress(OSError):
+                    found, more = slot.settle(final)
+                    late += found
+                    waiting |= more
+        return Settled(tuple(late), waiting)
+
+    # -- the three parts
+
+    def _do(self, plan: Plan) -> Outcome:
+        with self._open(plan) as (slots, error):
+            made: list[str] = []
+            clash = error is not None
+            at = slots[0].step.path if slots else ""
+            try:
+                states = []
+                for slot in slots:
+                    at = slot.step.path
+                    states.append(slot.begin())
+                clash = clash or "conflict" in states
+                todo = [slot for slot, state in zip(slots, states, strict=True) if state == "not_done"]
+                if not clash:
+                    for slot in todo:
+                        at = slot.step.path
+                        slot.check()
+                    for slot in todo:
+                        at = slot.step.path
+                        if slot.folder is None and slot.step.new_hash is not None:
+                            made += self._make(slot)
+                        slot.prepare()
+                    # Deletions first: where names differ only in case, a file is renamed so.
+                    for slot in sorted(todo, key=lambda s: s.step.new_hash is not None):
+                        at = slot.step.path
+                        if not slot.go():
+                            clash = True
+                            break
+                    clash = clash or not all(self._still_there(slot) for slot in slots)
+                    self._sync(slots)
+            except OSError as e:
+                error = _refused(e, at)
+            except ReconveneError as e:
+                error = e
+            if clash or error:
+                return self._take_back(plan, slots, made, error)
+            for slot in slots:
+                with suppress(OSError):
+                    slot.retire()
+            self._remove_folders(plan.drop)
+            return Outcome(
+                "applied", tuple(slot.applied() for slot in slots), unsettled=any(slot.waiting for slot in slots)
+            )
+
+    def _take_back(self, plan: Plan, slots: list[Slot], made: list[str], error: ReconveneError | None) -> Outcome:
+        interrupted = any(slot.found for slot in slots)
+        failed: dict[int, ReconveneError] = {}
+        for n, slot in reversed(list(enumerate(slots))):
+            try:
+                if slot.begun or interrupted:
+                    slot.back()
+                slot.retire()
+            except OSError as e:
+                failed[n] = _refused(e, slot.step.path)
+            except ReconveneError as e:
+                failed[n] = e
+        with suppress(OSError):
+            self._sync(slots)
+        self._remove_folders([*reversed(made), *(reversed(plan.make) if interrupted else ())])
+        files = tuple(_survey(slot, failed.get(n, error)) for n, slot in enumerate(slots))
+        unsettled = any(slot.waiting for slot in slots)
+        if error and all(f.state == "not_done" for f in files):
+            return Outcome("none", files, error, unsettled)
+        if error is None or error.code == "conflict":
+            names = [shown(f.path) for f in files if f.state == "conflict"]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            sentence = f"Not applied, because of {', '.join(names[:3])}{more}: changed by somebody else. Nothing of theirs was overwritten."
+            if not names:
+                # Whoever was in the way has gone again; all is as it was.
+                sentence = "Not applied: somebody changed a file at the same moment. Accept again."
+            error = ReconveneError("conflict", sentence, paths=names)
+        if all(f.state == "not_done" for f in files):
+            return Outcome("none", files, error, unsettled)
+        return Outcome("conflict", files, error, unsettled)
+
+    # -- folders
+
+    def _open(self, plan: Plan) -> _Opened:
+        return _Opened(self._workspace, self._disk, self._contents, plan)
+
+    def _make(self, slot: Slot) -> list[str]:
+        """Make the folders that the slot's path needs; those that were."""
+        jail, disk = self._workspace.jail, self._disk
+        made: list[str] = []
+        parent = disk.open_folder(jail, "")
+        names = slot.step.path.split("/")[:-1]
+        for n, name in enumerate(names, 1):
+            path = "/".join(names[:n])
+            try:
+                try:
+                    folder = disk.open_folder(jail, path)
+                except FileNotFoundError:
+                    disk.make_folder(parent, encode(name))
+                    disk.sync(parent)
+                    made.append(path)
+                    folder = disk.open_folder(jail, path)
+            finally:
+                disk.close(parent)
+            parent = folder
+        slot.folder = parent
+        return made
+
+    def _remove_folders(self, paths: Sequence[str]) -> None:
+        """Those that are empty; the others are in use."""
+        for path in paths:
+            with suppress(OSError):
+                parent, _, name = path.rpartition("/")
+                folder = self._disk.open_folder(self._workspace.jail, parent)
+                try:
+                    self._disk.remove_folder(folder, encode(name))
+                finally:
+                    self._disk.close(folder)
+
+    def _sync(self, slots: Sequence[Slot]) -> None:
+        done = set()
+        for slot in slots:
+            if slot.folder is not None and (here := os.fstat(slot.folder))[1:3] not in done:
+                self._disk.sync(slot.folder)
+                done.add(here[1:3])
+
+    def _still_there(self, slot: Slot) -> bool:
+        """Whether the folder that was written in still stands at its path in the code base."""
+        if slot.folder is None:
+            return True
+        try:
+            fd = self._disk.open_folder(self._workspace.jail, slot.step.path.rpartition("/")[0])
+        except OSError:
+            return False
+        try:
+            return os.path.samestat(os.fstat(fd), os.fstat(slot.folder))
+        finally:
+            self._disk.close(fd)
+
+    def _missing(self, path: str) -> list[str]:
+        names = path.split("/")[:-1]
+        missing = []
+        for n in range(1, len(names) + 1):
+            folder = "/".join(names[:n])
+            try:
+                os.close(self._disk.open_folder(self._workspace.jail, folder))
+            except FileNotFoundError:
+                missing.append(folder)
+            except OSError:
+                break  # apply tells
+        return missing
+
+    def _canonical(self, path: str) -> str:
+        """The path as it is on disk, when it may be given in its display form."""
+        plain = "/".join(parts(path))
+        if (parsed := parse_path(plain)) != plain and self._glance(plain) is None:
+            return "/".join(parts(parsed))
+        return plain
+
+    def _glance(self, path: str) -> Seen | None:
+        parent, _, name = path.rpartition("/")
+        try:
+            folder = self._disk.open_folder(self._workspace.jail, parent)
+        except OSError:
+            return None
+        try:
+            return self._disk.look(folder, encode(name))
+        except OSError:
+            return None
+        finally:
+            self._disk.close(folder)
+
+
+class _Opened:
+    """The slots of a plan while their folders are held open, and why one of them is not, if it should be."""
+
+    def __init__(self, workspace: Workspace, disk: Disk, contents: Contents, plan: Plan) -> None:
+        self._workspace, self._disk, self._contents, self._plan = workspace, disk, contents, plan
+        self._slots: list[Slot] = []
+
+    def __enter__(self) -> tuple[list[Slot], ReconveneError | None]:
+        error = None
+        for n, step in enumerate(self._plan.steps):
+            folder = None
+            try:
+                folder = self._disk.open_folder(self._workspace.jail, step.path.rpartition("/")[0])
+            except FileNotFoundError:
+                pass
+            except OSError as e:
+                error = _refused(e, step.path)
+            self._slots.append(Slot(self._disk, self._contents, step, folder, self._plan.temporary(n)))
+        return self._slots, error
+
+    def __exit__(self, *_: object) -> None:
+        for slot in self._slots:
+            if slot.folder is not None:
+                self._disk.close(slot.folder)
+                slot.folder = None
+
+
+def _survey(slot: Slot, error: ReconveneError | None) -> FileOutcome:
+    if slot.folder is None and error is not None:
+        return slot.unreachable(error.message)
+    try:
+        return slot.outcome()
+    except OSError as e:
+        return slot.unreachable(_refused(e, slot.step.path).message)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _refused(e: OSError, path: str) -> ReconveneError:
+    """Why the operating system did not let a path be written."""
+    name = shown(path)
+    if e.errno in _FULL:
+        what = "The quota is used up" if e.errno == errno.EDQUOT else "There is no space left"
+        return ReconveneError(
+            "disk_full", f"{what}, so {name} was not written. Free some, then accept again.", path=name
+        )
+    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        what = "the file system is read-only" if e.errno == errno.EROFS else "the operating system does not allow it"
+        todo = "Change its permissions or those of its folder, then accept again."
+        sentence = f"{name} cannot be written: {what}. {todo}"
+        return ReconveneError("permission_denied", sentence, path=name)
+    if e.errno in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR):
+        sentence = f"A folder on the way to {name} is a link or a file; nothing is written through links. Name the file by its own path."
+        return ReconveneError("path_outside_root", sentence, path=name, why="link")
+    return ReconveneError("tool_failed", f"Writing {name} failed: {e.strerror}.", path=name, errno=e.errno)

@@ -61,12 +61,14 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What one path is to turn from and into; None: no file. `mode`: see `FileChange`."""
+    """What one path is to turn from and into; None: no file. `mode`: see `FileChange`. `like`: the path of a file whose
+    permission bits a new file gets when `mode` is None (where it is renamed from)."""
 
     path: str
     base: bytes | None
     new: bytes | None
     mode: int | None = None
+    like: str | None = None
 
 
 def change_of(
@@ -156,7 +158,9 @@ def transitions(
     heading = header is not None and header.id in accepted
     mode = change.mode if heading or change.op == "create" else None
     if change.op == "rename" and heading and change.old_path:
-        return Transition(change.old_path, base, None), Transition(change.path, None, content, mode)
+        return Transition(change.old_path, base, None), Transition(
+            change.path, None, content, mode, like=change.old_path
+        )
     if content == base and mode is None:
         return ()
     return (Transition(change.old_path or change.path, base, content, mode),)

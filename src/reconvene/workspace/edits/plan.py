@@ -16,7 +16,7 @@ from typing import Any, Literal
 from reconvene.errors import ReconveneError
 from reconvene.workspace.names import display_path, parse_path, shown
 
-TEMPORARY = re.compile(r"\.reconvene-[0-9a-f]{16}-\d+(?:\.part)?\Z")
+TEMPORARY = re.compile(r"\.reconvene-[0-9a-f]{16}-\d+(?:\.part|\.hold)?\Z")
 """Names of the files that an accept lays beside those that it changes."""
 
 
