@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconvene.errors import ReconveneError
+from reconvene.index import paging
 from reconvene.index.definitions import SIGNATURE, Definition, last_name
 from reconvene.index.literals import required
+from reconvene.index.paging import Position
 from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_pattern, required_terms, use_pattern
 from reconvene.index.ranking import Signals, by_role, defining, rank, with_any, with_terms
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
-from reconvene.search import paging
-from reconvene.search.paging import Position
 from reconvene.search.windows import FileWindows, Window, any_of
 from reconvene.workspace.names import display_path
 from reconvene.workspace.reading import blob_id, decode_text
@@ -93,7 +93,12 @@ async def search(
     """
     parsed = parse(query, index.limits)
     check_limit(limit, index)
-    return pointed_out(await page(index, parsed, limit, paging.read(cursor, index, parsed)), seen)
+    return pointed_out(await page(index, parsed, limit, paging.read(cursor, question(index, parsed))), seen)
+
+
+def question(index: RootIndex, query: Query) -> tuple[object, ...]:
+    """What a cursor is of: the same words in another code base are another question."""
+    return ("search", str(index.workspace.root), query.key)
 
 
 async def page(index: RootIndex, query: Query, limit: int, at: Position) -> SearchResult:
@@ -110,7 +115,7 @@ async def page(index: RootIndex, query: Query, limit: int, at: Position) -> Sear
         found,
         snippets=shown,
         fingerprints={path: value for path, value in found.fingerprints.items() if path in paths},
-        next=paging.written(index, query, places[:upto]) if len(places) > upto else None,
+        next=paging.written(question(index, query), places[:upto]) if len(places) > upto else None,
     )
 
 

@@ -17,11 +17,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconvene.errors import ReconveneError
+from reconvene.index import paging
+from reconvene.index.paging import BEGINNING, Position
 from reconvene.index.query import Query, parse
 from reconvene.index.root import RootIndex, version
-from reconvene.search import paging
-from reconvene.search.answer import SearchResult, Snippet, check_limit, cut_lines, page, pointed_out, read_as_indexed
-from reconvene.search.paging import BEGINNING, Position
+from reconvene.search.answer import (
+    SearchResult,
+    Snippet,
+    check_limit,
+    cut_lines,
+    page,
+    pointed_out,
+    question,
+    read_as_indexed,
+)
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
@@ -185,7 +194,7 @@ async def lookup_or_search(
     """
     parsed = parse(query, index.limits)
     check_limit(limit, index)
-    at = paging.read(cursor, index, parsed)
+    at = paging.read(cursor, question(index, parsed))
     key = key_of(parsed, limit, at)
     verified = await index.refresh_within(PATIENCE) is not None
     entry = context.get(key)
