@@ -1,4 +1,4 @@
-from reconvene.index.languages.c import DEFINE, NOT_AFTER, NOT_NAMES, PARAMETERS
+from reconvene.index.languages.c import CPP, DEFINE, NOT_AFTER, NOT_NAMES, PARAMETERS
 from reconvene.index.languages.language import NAME, Language, Rule
 
 _BEFORE = r"^[ \t]*(?:template[ \t]*<[^\n]*>[ \t]*)?"
@@ -30,4 +30,5 @@ LANGUAGE = Language(
     ),
     not_names=NOT_NAMES,
     not_after=NOT_AFTER - {"typedef", "using"},
+    grammars=(CPP,),
 )

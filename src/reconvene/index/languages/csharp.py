@@ -1,4 +1,4 @@
-from reconvene.index.languages.language import NAME, Language, Rule, words
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule, words
 
 _MODIFIERS = (
     r"(?:(?:public|private|protected|internal|static|virtual|override|abstract|sealed|async|extern|unsafe|new|partial"
@@ -6,6 +6,31 @@ _MODIFIERS = (
 )
 _TYPE = r"[\w.]+(?:<[^\n(=;]*>)?(?:\[[, ]*\])*\??"
 _PARAMETERS = r"\([^;{}()]*(?:\([^;{}()]*\)[^;{}()]*)*\)"
+
+GRAMMAR = Grammar(
+    module="tree_sitter_c_sharp",
+    definitions="""
+        (class_declaration name: (_) @name) @class
+        (record_declaration name: (_) @name) @class
+        (struct_declaration name: (_) @name) @struct
+        (interface_declaration name: (_) @name) @interface
+        (enum_declaration name: (_) @name) @enum
+        (namespace_declaration name: (_) @name) @module
+        (file_scoped_namespace_declaration name: (_) @name) @module
+        (delegate_declaration name: (_) @name) @type
+        (method_declaration name: (_) @name) @method
+        (constructor_declaration name: (_) @name) @method
+        (destructor_declaration name: (_) @name) @method
+        (local_function_statement name: (_) @name) @function
+        (property_declaration name: (_) @name) @constant
+        ((field_declaration (modifier) @_modifier (variable_declaration (variable_declarator name: (_) @name))) @constant
+            (#any-of? @_modifier "const" "static"))
+    """,
+    quoted="""
+        (comment) @comment
+        [(string_literal) (verbatim_string_literal) (raw_string_literal) (string_content)] @string
+    """,
+)
 
 LANGUAGE = Language(
     name="csharp",
@@ -34,4 +59,5 @@ LANGUAGE = Language(
     ),
     not_names=words("if for foreach while switch catch lock using fixed return when base this"),
     not_after=words("return else throw case await yield var using"),
+    grammars=(GRAMMAR,),
 )

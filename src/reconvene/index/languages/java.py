@@ -1,4 +1,4 @@
-from reconvene.index.languages.language import NAME, Language, Rule, words
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule, words
 
 _MODIFIERS = (
     r"(?:(?:public|private|protected|static|final|abstract|sealed|non-sealed|strictfp|synchronized|native|default)[ \t]+"
@@ -6,6 +6,28 @@ _MODIFIERS = (
 )
 _TYPE = r"[\w.]+(?:<[^\n(=;]*>)?(?:\[\])*"
 _PARAMETERS = r"\([^;{}()]*(?:\([^;{}()]*\)[^;{}()]*)*\)"
+
+GRAMMAR = Grammar(
+    module="tree_sitter_java",
+    definitions="""
+        (class_declaration name: (_) @name) @class
+        (record_declaration name: (_) @name) @class
+        (interface_declaration name: (_) @name) @interface
+        (annotation_type_declaration name: (_) @name) @interface
+        (enum_declaration name: (_) @name) @enum
+        (method_declaration name: (_) @name) @method
+        (annotation_type_element_declaration name: (_) @name) @method
+        (constructor_declaration name: (_) @name) @method
+        (compact_constructor_declaration name: (_) @name) @method
+        ((field_declaration (modifiers) @_modifiers declarator: (variable_declarator name: (_) @name)) @constant
+            (#match? @_modifiers "static") (#match? @_modifiers "final"))
+        (constant_declaration declarator: (variable_declarator name: (_) @name)) @constant
+    """,
+    quoted="""
+        [(line_comment) (block_comment)] @comment
+        (string_literal) @string
+    """,
+)
 
 LANGUAGE = Language(
     name="java",
@@ -31,4 +53,5 @@ LANGUAGE = Language(
     ),
     not_names=words("if for while switch catch super this synchronized try"),
     not_after=words("return new else throw case assert yield"),
+    grammars=(GRAMMAR,),
 )

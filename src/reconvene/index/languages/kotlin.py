@@ -1,6 +1,25 @@
-from reconvene.index.languages.language import NAME, Language, Rule
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule
 
 _MODIFIERS = r"^[ \t]*(?:(?:@[\w.]+(?:\([^)\n]*\))?|[a-z]+)[ \t]+)*?"
+
+GRAMMAR = Grammar(
+    module="tree_sitter_kotlin",
+    definitions="""
+        (class_declaration "interface" name: (_) @name) @interface
+        ((class_declaration (modifiers (class_modifier) @_modifier) name: (_) @name) @enum (#eq? @_modifier "enum"))
+        (class_declaration name: (_) @name) @class
+        (object_declaration name: (_) @name) @class
+        (function_declaration name: (_) @name) @function
+        (type_alias type: (_) @name) @type
+        (source_file (property_declaration (variable_declaration (identifier) @name)) @constant)
+        ((property_declaration (modifiers) @_modifiers (variable_declaration (identifier) @name)) @constant
+            (#match? @_modifiers "const"))
+    """,
+    quoted="""
+        [(line_comment) (block_comment)] @comment
+        (string_content) @string
+    """,
+)
 
 LANGUAGE = Language(
     name="kotlin",
@@ -14,4 +33,5 @@ LANGUAGE = Language(
         Rule("constant", rf"^(?:[a-z]+[ \t]+)*?va[lr][ \t]+(?:[\w.]+(?:<[^\n(=]*?>)?\.)?({NAME})"),
         Rule("constant", rf"^[ \t]*(?:[a-z]+[ \t]+)*?const[ \t]+val[ \t]+({NAME})"),
     ),
+    grammars=(GRAMMAR,),
 )

@@ -52,7 +52,8 @@ class Grammar:
     Args:
         module: the package that carries it; `function` of it returns the grammar.
         definitions: a query. Each pattern captures a definition under its `Kind` and its name as `@name`; `@of` is what it belongs to
-            when that is not around it (`Server` of Go's `func (s *Server) Close()`).
+            when that is not around it (`Server` of Go's `func (s *Server) Close()`). Captures that begin with "_" are for predicates.
+            Of two patterns that have the same name, the first counts.
         quoted: a query for comments (`@comment`), what strings say (`@string`), what stands over a definition and belongs to it
             (`@over`), and code that the grammar does not look into (`@opaque`), where the linear tier is believed.
         wraps: nodes that begin what they hold: its decorators, `export`, the parameters of a template.

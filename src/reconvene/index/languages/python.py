@@ -6,9 +6,7 @@ GRAMMAR = Grammar(
         (class_definition name: (identifier) @name) @class
         (function_definition name: (identifier) @name) @function
         (type_alias_statement left: (type) @name) @type
-        (module (expression_statement (assignment left: (identifier) @name)) @constant (#match? @name "^[A-Z][A-Za-z0-9_]{2,}$"))
-        (module (_ (block (expression_statement
-            (assignment left: (identifier) @name)) @constant (#match? @name "^[A-Z][A-Za-z0-9_]{2,}$"))))
+        (module (expression_statement (assignment left: (identifier) @name)) @constant (#match? @name "^[A-Z][A-Za-z0-9_][A-Za-z0-9_]+$"))
     """,
     quoted="(comment) @comment (string_content) @string",
     wraps=frozenset({"decorated_definition"}),

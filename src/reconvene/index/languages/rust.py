@@ -1,6 +1,39 @@
-from reconvene.index.languages.language import NAME, Language, Rule
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule
 
 _PUB = r"^[ \t]*(?:pub(?:\([^)\n]*\))?[ \t]+)?"
+
+GRAMMAR = Grammar(
+    module="tree_sitter_rust",
+    definitions="""
+        (function_item name: (_) @name) @function
+        (function_signature_item name: (_) @name) @function
+        (struct_item name: (_) @name) @struct
+        (union_item name: (_) @name) @struct
+        (enum_item name: (_) @name) @enum
+        (trait_item name: (_) @name) @interface
+        (impl_item type: [
+            (type_identifier) @name
+            (generic_type type: (type_identifier) @name)
+            (generic_type type: (scoped_type_identifier name: (_) @name))
+            (scoped_type_identifier name: (_) @name)
+            (reference_type type: (type_identifier) @name)
+            (primitive_type) @name
+        ]) @impl
+        (type_item name: (_) @name) @type
+        (associated_type name: (_) @name) @type
+        (mod_item name: (_) @name) @module
+        (const_item name: (_) @name) @constant
+        (static_item name: (_) @name) @constant
+        (macro_definition name: (_) @name) @macro
+    """,
+    quoted="""
+        [(line_comment) (block_comment)] @comment
+        (string_content) @string
+        (attribute_item) @over
+        (macro_invocation (token_tree) @opaque)
+        (macro_definition) @opaque
+    """,
+)
 
 LANGUAGE = Language(
     name="rust",
@@ -21,4 +54,5 @@ LANGUAGE = Language(
         Rule("constant", rf"{_PUB}(?:const|static)[ \t]+(?:mut[ \t]+)?({NAME})[ \t]*:"),
         Rule("macro", rf"^[ \t]*macro_rules![ \t]+({NAME})"),
     ),
+    grammars=(GRAMMAR,),
 )

@@ -1,6 +1,25 @@
-from reconvene.index.languages.language import NAME, Language, Rule
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule
 
 _MODIFIERS = r"^[ \t]*(?:(?:@\w+(?:\([^)\n]*\))?|[a-z]+(?:\[\w+\])?)[ \t]+)*?"
+
+GRAMMAR = Grammar(
+    module="tree_sitter_scala",
+    definitions="""
+        (function_definition name: (_) @name) @function
+        (function_declaration name: (_) @name) @function
+        (class_definition name: (_) @name) @class
+        (object_definition name: (_) @name) @class
+        (package_object name: (_) @name) @class
+        (trait_definition name: (_) @name) @interface
+        (enum_definition name: (_) @name) @enum
+        (type_definition name: (_) @name) @type
+        ((val_definition pattern: (identifier) @name) @constant (#match? @name "^[A-Z]"))
+    """,
+    quoted="""
+        [(comment) (block_comment)] @comment
+        (string) @string
+    """,
+)
 
 LANGUAGE = Language(
     name="scala",
@@ -13,4 +32,5 @@ LANGUAGE = Language(
         Rule("type", rf"{_MODIFIERS}type[ \t]+({NAME})"),
         Rule("constant", r"^[ \t]*(?:[a-z]+[ \t]+)*?val[ \t]+([A-Z]\w*)"),
     ),
+    grammars=(GRAMMAR,),
 )

@@ -1,6 +1,27 @@
-from reconvene.index.languages.language import NAME, Language, Rule, words
+from reconvene.index.languages.language import NAME, Grammar, Language, Rule, words
 
 _MODIFIERS = r"^[ \t]*(?:(?:@\w+(?:\([^)\n]*\))?|[a-z]+(?:\([a-z]+\))?)[ \t]+)*?"
+
+GRAMMAR = Grammar(
+    module="tree_sitter_swift",
+    definitions="""
+        (class_declaration declaration_kind: "extension" name: (_) @name) @impl
+        (class_declaration declaration_kind: "struct" name: (_) @name) @struct
+        (class_declaration declaration_kind: "enum" name: (_) @name) @enum
+        (class_declaration name: (_) @name) @class
+        (protocol_declaration name: (_) @name) @interface
+        (function_declaration name: (simple_identifier) @name) @function
+        (protocol_function_declaration name: (simple_identifier) @name) @function
+        (init_declaration "init" @name) @method
+        (typealias_declaration name: (type_identifier) @name) @type
+        (associatedtype_declaration name: (_) @name) @type
+        (source_file (property_declaration name: (pattern bound_identifier: (_) @name)) @constant)
+    """,
+    quoted="""
+        [(comment) (multiline_comment)] @comment
+        [(line_str_text) (multi_line_str_text)] @string
+    """,
+)
 
 LANGUAGE = Language(
     name="swift",
@@ -17,4 +38,5 @@ LANGUAGE = Language(
         Rule("constant", rf"^(?:[a-z]+(?:\([a-z]+\))?[ \t]+)*?(?:let|var)[ \t]+({NAME})"),
     ),
     not_after=words("return throw case else"),
+    grammars=(GRAMMAR,),
 )

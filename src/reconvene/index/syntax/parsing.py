@@ -22,6 +22,9 @@ DEPTH = 400
 """How far down a tree definitions are looked for: a query over a hundred thousand nested parentheses takes minutes."""
 _ERRORS = "(ERROR) @error (MISSING) @error"
 _NAME = 200
+"""Of a name, at most."""
+_MARKED = frozenset({"private_property_identifier", "simple_symbol"})
+"""Names behind a sign that is not of them: `#secret`, `:items`."""
 
 
 class _Found(NamedTuple):
@@ -59,7 +62,7 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
     marks = _captures(tools.quoted, root) if tools.quoted else {}
     quoted = Quoted(_span(node) for kind in ("comment", "string") for node in marks.get(kind, ()))
     over = _over(lines, [*marks.get("comment", ()), *marks.get("over", ())])
-    found = [_placed(node, kind, name, lines, over, grammar) for node, kind, name in _definitions(tools, root)]
+    found = [_placed(*found, lines, over, grammar) for found in _definitions(tools, root)]
     unsure = [_span(node) for node in (*_captures(tools.errors, root).get("error", ()), *marks.get("opaque", ()))]
     if unsure:
         known = {(f.line, last_name(f.name)) for f in found}
@@ -123,28 +126,26 @@ def _captures(query: Query, root: Node) -> dict[str, list[Node]]:
     return cursor.captures(root)
 
 
-def _definitions(tools: _Tools, root: Node) -> Iterable[tuple[Node, str, str]]:
-    """(node, kind, name), each node once: the first pattern that has it counts."""
+def _definitions(tools: _Tools, root: Node) -> Iterable[tuple[Node, str, str, int]]:
+    """(node, kind, name, line of the name), each name once: the first pattern that has it counts."""
     cursor = QueryCursor(tools.definitions)
     cursor.set_max_start_depth(DEPTH)
     matches = sorted(cursor.matches(root), key=lambda match: match[0])
     seen: set[tuple[int, int]] = set()
     for _, captures in matches:
-        names = captures.pop("name", None)
-        owners = captures.pop("of", None)
-        if not names or not captures:
-            continue
-        ((kind, (node, *_)),) = captures.items()
-        key = (names[0].start_byte, names[0].end_byte)
-        if key in seen:
+        named, owners = captures["name"][0], captures.get("of")
+        kind, node = next((k, nodes[0]) for k, nodes in captures.items() if k not in ("name", "of") and k[0] != "_")
+        name, key = _text(named), (named.start_byte, named.end_byte)
+        if key in seen or not name:
             continue
         seen.add(key)
-        name = _text(names[0])
-        yield node, kind, f"{_text(owners[0])}.{name}" if owners and name else name
+        yield node, kind, f"{_text(owners[0])}.{name}" if owners else name, named.start_point[0] + 1
 
 
 def _text(node: Node) -> str:
     text = " ".join((node.text or b"").decode("utf-8", "replace").split())
+    if node.type in _MARKED:
+        text = text[1:]
     return text.strip("\"'`")[:_NAME] or text[:_NAME]
 
 
@@ -176,27 +177,18 @@ def _rows(node: Node, lines: Sequence[bytes]) -> tuple[int, int]:
     return first, max(first, last)
 
 
-def _placed(node: Node, kind: str, name: str, lines: Sequence[bytes], over: dict[int, int], grammar: Grammar) -> _Found:
+def _placed(
+    node: Node, kind: str, name: str, line: int, lines: Sequence[bytes], over: dict[int, int], grammar: Grammar
+) -> _Found:
     begin, last = _rows(node, lines)
-    line = _line_of(node, name, begin, last, lines)
     outer = node
     while (parent := outer.parent) is not None and parent.type in grammar.wraps:
         outer = parent
     first = outer.start_point[0] + 1
     while (above := over.get(first - 1)) is not None and above < first:
         first = above
-    return _Found(
-        node.start_byte, node.end_byte, name, kind, first, line, last, _signature(node, begin, line, lines, over)
-    )
-
-
-def _line_of(node: Node, name: str, begin: int, last: int, lines: Sequence[bytes]) -> int:
-    """The line its name is on: below its decorators and its return type."""
-    named = node.child_by_field_name("name") or node.child_by_field_name("declarator")
-    if named is not None and last_name(name).encode() in lines[named.start_point[0]]:
-        return named.start_point[0] + 1
-    wanted = last_name(name).split(" ")[0].encode()
-    return next((n for n in range(begin, last + 1) if wanted in lines[n - 1]), begin)
+    signature = _signature(node, begin, line, lines, over)
+    return _Found(node.start_byte, node.end_byte, name, kind, first, line, last, signature)
 
 
 def _signature(node: Node, begin: int, line: int, lines: Sequence[bytes], over: dict[int, int]) -> str:
