@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import random
+import string
 
-from reconvene.index.words import parts, stem, symbol_term, term, terms
+import pytest
+from snowballstemmer.english_stemmer import EnglishStemmer
+
+from reconvene.index.words import WORD, parts, stem, symbol_term, term, terms, text_counter
 
 
 @pytest.mark.parametrize(
@@ -46,3 +50,56 @@ def test_stems_meet() -> None:
 
 def test_a_defined_name_is_exact() -> None:
     assert symbol_term("Cart") != symbol_term("cart")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def getUserName(self, x2=12345678): # 2nd 3d 0x1F _ __a__",
+        "Größe = 検索結果2nd 12ab",
+        "a1b2c3 1234 12 1",
+        "\x00\x1f\x7f a",
+    ],
+)
+def test_terms_of_a_text_are_those_of_its_words(text: str) -> None:
+    expected: dict[int, int] = {}
+    for word in WORD.findall(text):
+        for t in terms(word):
+            expected[t] = expected.get(t, 0) + 1
+    assert list(text_counter()(text).items()) == list(expected.items())
+
+
+def test_what_is_remembered_of_words_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconvene.index.words._KNOWN", 3)
+    text = " ".join(f"someName{i}" for i in range(20))
+    assert text_counter()(text) == text_counter()(text) and len(text_counter()(text)) == 22 + 10
+
+
+def test_words_that_are_not_given_to_the_stemmer_are_stems() -> None:
+    stemmer = EnglishStemmer()
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    ends = [
+        "",
+        "at",
+        "iv",
+        "abl",
+        "ement",
+        "iz",
+        "bl",
+        "fulness",
+        "ation",
+        "ness",
+        "ish",
+        "or",
+        "um",
+        "ar",
+        "it",
+        "ous",
+        "eed",
+        "ll",
+    ]
+    for _ in range(5000):
+        word = "".join(chance.choices(string.ascii_lowercase, k=chance.randint(1, 6))) + chance.choice(ends)
+        assert stem(word) == (stemmer.stemWord(word) if len(word) > 2 else word)

@@ -7,15 +7,14 @@ has and how often. For the file: the terms of the names it defines, and those na
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct
 
 from reconvene.index.definitions import Definition, find, last_name, pack
 from reconvene.index.languages.language import HOLDERS, Language
-from reconvene.index.words import WORD, count_terms, symbol_term, terms
+from reconvene.index.words import symbol_term, text_counter
 
 VERSION = 1
 """Raise it when the same content would be analysed otherwise than before."""
@@ -25,6 +24,7 @@ MINIFIED = 400
 """Bytes a line, on average: above, it is minified code or data."""
 _SMALL = 0xFFFF
 _HEAD = Struct("<4I")
+_count = text_counter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def analyse(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
     starts = _chunk_starts(lines, definitions)
     columns = _Columns()
     for begin, end in pairwise([*starts, len(lines) + 1]):
-        columns.chunk(begin, count_terms(Counter(WORD.findall("\n".join(lines[begin - 1 : end - 1])))))
+        columns.chunk(begin, _count("\n".join(lines[begin - 1 : end - 1])))
     return Analysis("indexed", count, len(definitions), pack(definitions), columns.pack(definitions))
 
 
@@ -63,19 +63,19 @@ class _Columns:
     def chunk(self, start: int, counts: dict[int, int]) -> None:
         number = len(self.starts)
         self.terms.extend(counts)
-        self.counts.extend(min(n, _SMALL) for n in counts.values())
-        self.chunks.extend([number] * len(counts))
+        self.counts.extend(_narrow(counts.values()))
+        self.chunks.extend(array("H", [number]) * len(counts))
         self.starts.append(start)
         self.lengths.append(sum(counts.values()))
 
     def pack(self, definitions: Sequence[Definition]) -> bytes:
-        names: Counter[int] = Counter()
+        names: dict[int, int] = {}
         symbols: dict[int, int] = {}
         for d in definitions:
             if d.kind == "impl":
                 continue
-            for word in WORD.findall(d.name):
-                names.update(terms(word))
+            for t, n in _count(d.name).items():
+                names[t] = names.get(t, 0) + n
             if d.kind != "heading":
                 exact = symbol_term(last_name(d.name))
                 symbols[exact] = max(symbols.get(exact, 0), 2 if d.kind in HOLDERS else 1)
@@ -84,10 +84,17 @@ class _Columns:
         narrow = (
             self.counts,
             self.chunks,
-            array("H", (min(n, _SMALL) for n in names.values())),
+            _narrow(names.values()),
             array("H", symbols.values()),
         )
         return head + b"".join(column.tobytes() for column in (*wide, *narrow))
+
+
+def _narrow(counts: Collection[int]) -> array[int]:
+    try:
+        return array("H", counts)
+    except OverflowError:
+        return array("H", (min(n, _SMALL) for n in counts))
 
 
 def _chunk_starts(lines: Sequence[str], definitions: Sequence[Definition]) -> list[int]:

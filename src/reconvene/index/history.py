@@ -13,7 +13,7 @@ import math
 import re
 import zlib
 from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconvene.index.segment import I32, Postings
-from reconvene.index.words import WORD, count_terms
+from reconvene.index.words import text_counter
 from reconvene.workspace.git_history import Commit
 from reconvene.workspace.names import decode, encode
 
@@ -47,6 +47,7 @@ _TRAILER = re.compile(
 )
 _LINK = re.compile(r"https?://\S+|#\d+")
 _HEAD = Struct("<qIII")
+_count = text_counter()
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +69,7 @@ class Note:
         if commit.first or not 0 < len(commit.paths) <= MOST_FILES:
             return cls(at, array("I"), array("H"), (), () if commit.first else renames)
         text = _LINK.sub(" ", _TRAILER.sub(" ", commit.message))[:_CHARS]
-        counts = count_terms(Counter(WORD.findall(text)))
+        counts = _count(text)
         return cls(at, array("I", counts), array("H", counts.values()), commit.paths, renames)
 
     def pack(self) -> bytes:
