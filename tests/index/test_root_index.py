@@ -90,7 +90,7 @@ async def test_a_change_within_one_time_stamp_is_noticed(code: CodeBase, workers
 async def test_control_without_the_rule_that_change_is_missed(
     code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconvene.index.root.RACY_NS", 0)
+    monkeypatch.setattr("reconvene.index.root.RACY_NS", -(10**18))
     index = await code.index(workers)
     file = code.root / "shop/money.py"
     st = file.stat()
@@ -116,7 +116,7 @@ async def test_calls_at_the_same_time_share_a_look_that_begins_after_them(code: 
     looks = 0
     real = index.workspace.listing
 
-    def counted() -> object:
+    def counted(*_: object) -> object:
         nonlocal looks
         looks += 1
         return real()
@@ -268,7 +268,7 @@ async def test_a_file_that_goes_while_it_is_looked_at_is_just_gone(
     code.remove("shop/money.py")
     code.remove("shop/new.py")
     with monkeypatch.context() as patched:
-        patched.setattr(index.workspace, "listing", lambda: listing)
+        patched.setattr(index.workspace, "listing", lambda *_: listing)
         assert (await index.refresh()).changed == {"shop/money.py"}
     assert (index.skipped, index.files) == (0, len(FILES) - 1)
     assert (await index.refresh()).reused

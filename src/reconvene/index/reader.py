@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -91,7 +91,7 @@ class FileReader:
         self._threads = ThreadPoolExecutor(workers.count, thread_name_prefix="index-reader")
         self._closing = threading.Event()
 
-    def read_all(self, paths: list[str], stats: Mapping[str, FileStat], store: Store) -> Iterator[Found]:
+    def read_all(self, paths: Iterable[str], stats: Mapping[str, FileStat], store: Store) -> Iterator[Found]:
         """In the order they are done.
 
         Raises:

@@ -13,9 +13,10 @@ import hashlib
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +31,8 @@ from reconvene.index.history import NO_HISTORY, History
 from reconvene.index.history import RECIPE as HISTORY_RECIPE
 from reconvene.index.history_reader import HistoryReader
 from reconvene.index.languages.registry import language_of, rules_digest
+from reconvene.index.order import ReadingOrder, paths_about
 from reconvene.index.reader import DENIED, FileReader, Gathered
-from reconvene.index.roles import role_of
 from reconvene.index.segment import UNREAD, Document, path_terms
 from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
 from reconvene.index.syntax.outline import Syntax
@@ -50,6 +51,10 @@ RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again with the same time stamp: it is hashed once more (git's rule)."""
 HISTORY_SECONDS = 5.0
 """Between two looks at the repository's commits, at least."""
+FIRST_BATCH = 25
+"""Files of the first commit; each has twice as many as the one before, up to `BATCH_FILES`. So what comes first is found soon."""
+RECENT_COMMITS, RECENT_SECONDS = 200, 5.0
+"""Commits whose files are read first, and for how long git may look for them."""
 MOST_CHANGES = 1000
 """Files looked through to tell whether a change concerns a search; more than that and it is searched again."""
 
@@ -59,7 +64,8 @@ class Refresh:
     """What a look at the disk found.
 
     `changed`: paths whose content is not what it was, or that came or went. `parsed`: files analysed. `ms`: how long it took.
-    `reused`: nothing had changed. `partial`: the code base has more than could be looked at (`Listing.truncated`).
+    `reused`: nothing had changed. `partial`: the code base has more than could be looked at (`Listing.truncated`). `paused`: the index
+    is paused, so not everything was looked at.
     """
 
     epoch: int
@@ -68,6 +74,7 @@ class Refresh:
     ms: int
     reused: bool
     partial: bool
+    paused: bool = False
 
 
 class RootIndex:
@@ -87,6 +94,14 @@ class RootIndex:
         self.view = View()
         self.progress: tuple[int, int] | None = None
         """(done, of) files while a refresh reads any; None otherwise."""
+        self.verified = False
+        """Everything was looked at since it was opened; until then answers are from what was stored."""
+        self.resting = False
+        """Its memory was given back; what is stored is read again when it is next used."""
+        self.looked_ms = 0
+        """What the last look at everything took."""
+        self.remark: str | None = None
+        """What there is to say of how the files were listed."""
         self._store = store
         self._path = path
         self._workers = workers
@@ -98,6 +113,10 @@ class RootIndex:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._reader = FileReader(workspace, limits, workers)
         self._closing = threading.Event()
+        self._paused = threading.Event()
+        self._order: ReadingOrder | None = None
+        self._urgent: deque[tuple[tuple[str, ...], Future[Refresh]]] = deque()
+        self._look_at_all: _LookAtAll | None = None
         self._running: asyncio.Task[Refresh] | None = None
         self._waiting: asyncio.Task[Refresh] | None = None
         self._history_thread = ThreadPoolExecutor(1, thread_name_prefix="history")
@@ -130,6 +149,8 @@ class RootIndex:
                 workspace, limits, Store(path, version()), path, workers or Workers(), own_workers=workers is None
             )
             index._with_whole_store(index._load)
+            if index._store.meta("paused") == "1":
+                index._paused.set()
         except (OSError, apsw.Error) as e:
             raise _unusable(workspace, e) from e
         return index
@@ -157,6 +178,21 @@ class RootIndex:
     def partial(self) -> bool:
         """Not every file is in the index yet."""
         return self.view.partial
+
+    @property
+    def paused(self) -> bool:
+        """It answers from what it has, and reads only what is asked for by its path."""
+        return self._paused.is_set()
+
+    @property
+    def shared(self) -> bool:
+        """Another process keeps the stored index of this root; what is found here is not kept."""
+        return self._store.shared
+
+    def want(self, text: str) -> None:
+        """Somebody waits for an answer to this: of the files that are still to be read, those whose paths have its words come next."""
+        if (order := self._order) is not None:
+            order.first(paths_about(self.view, text))
 
     def fingerprint(self, path: str) -> str | None:
         """The blob id of a file's content as indexed; None when it is not, or known by its path only."""
@@ -293,11 +329,65 @@ class RootIndex:
                 `draining` when the index was closed meanwhile.
         """
         if only is not None:
-            return await self._in_thread(self._look, tuple(only))
+            return await self.refresh_paths(only)
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._next(self._running))
             self._waiting.add_done_callback(_retrieved)
         return await asyncio.shield(self._waiting)
+
+    async def refresh_paths(self, paths: Collection[str]) -> Refresh:
+        """Take in just these paths, at once, also while everything is being read or the index is paused: what was written by
+        ourselves, or is said to have changed.
+
+        Raises:
+            ReconveneError: as `refresh`.
+        """
+        done: Future[Refresh] = Future()
+        asked = tuple(paths), done
+        self._urgent.append(asked)
+        answer = asyncio.wrap_future(done)
+        answer.add_done_callback(_retrieved)
+        # A look at everything that is under way takes it in between two files; else this does.
+        attending = asyncio.ensure_future(self._in_thread(self._attend))
+        attending.add_done_callback(_retrieved)
+        both: set[asyncio.Future[Any]] = {answer, attending}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            with contextlib.suppress(ValueError):
+                self._urgent.remove(asked)
+            await attending
+        return await answer
+
+    async def pause(self) -> None:
+        """Read nothing more until `resume`, also after a restart. What is under way is ended, what was read is kept."""
+        self._paused.set()
+        await self._in_thread(self._keep_paused, "1")
+
+    async def resume(self) -> None:
+        """Undo `pause`: the next `refresh` goes on where it was."""
+        self._paused.clear()
+        await self._in_thread(self._keep_paused, "0")
+
+    async def rebuild(self) -> None:
+        """Throw away what is stored, and end a pause: the next `refresh` builds it from nothing.
+
+        Raises:
+            ReconveneError: `search_failed` when another process keeps this index, or the data folder cannot be written.
+        """
+        if self.shared:
+            raise _kept_elsewhere(self.workspace)
+        self._paused.set()  # ends a look that is under way
+        await self._in_thread(self._start_anew)
+        self._paused.clear()
+
+    async def rest(self) -> None:
+        """Give back the memory; what is stored is read again when it is next used."""
+        await self._in_thread(self._fall_asleep)
+
+    async def wake(self) -> None:
+        """Undo `rest`."""
+        if self.resting:
+            await self._in_thread(lambda: None)
 
     async def refresh_within(self, seconds: float) -> Refresh | None:
         """`refresh`, waited for so long at most: None when it takes longer, and then it goes on behind.
@@ -348,7 +438,7 @@ class RootIndex:
             await asyncio.wait({before})
         await asyncio.sleep(0)
         self._running, self._waiting = self._waiting, None
-        found = await self._in_thread(self._look, None)
+        found = await self._in_thread(self._look)
         idle = self._history_task is None or self._history_task.done()
         if idle and time.monotonic() - self._history_seen >= HISTORY_SECONDS and not self._closing.is_set():
             self._start_history()
@@ -368,16 +458,18 @@ class RootIndex:
         self._history_thread.shutdown(wait=False, cancel_futures=True)
         # The thread notices within a file's time; what was committed stays.
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        while self._urgent:
+            self._urgent.popleft()[1].cancel()
         await asyncio.to_thread(self._store.close)
 
-    async def _in_thread(self, work: Callable[..., Refresh], *args: object) -> Refresh:
+    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
         if self._closing.is_set():
             raise _closed()
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._thread, functools.partial(self._with_whole_store, work, *args)
+                self._thread, functools.partial(self._with_whole_store, self._awake, work, *args)
             )
-        except WorkersClosed:
+        except (WorkersClosed, StoppedError):
             raise _closed() from None
         except apsw.Error as e:
             if self._closing.is_set():
@@ -392,12 +484,44 @@ class RootIndex:
             self._store.close()
             Store.remove(self._path)
             self._store = Store(self._path, version())
-            self._definitions.cache_clear()
-            self._syntax.forget()
+            self._forget()
             self._load()
             return work(*args)
 
     # -- in the index's thread
+
+    def _awake(self, work: Callable[..., T], *args: object) -> T:
+        if self.resting:
+            self._load()
+            self.resting = False
+        return work(*args)
+
+    def _fall_asleep(self) -> None:
+        self._forget()
+        self._records, self.view, self.resting = {}, View(), True
+
+    def _start_anew(self) -> None:
+        self._store.start_anew(self._path, version())
+        self._forget()
+        self._load()
+
+    def _forget(self) -> None:
+        self.verified = False
+        self._definitions.cache_clear()
+        self._syntax.forget()
+        self._history_reader = HistoryReader(self.workspace, self._closing)
+        self._history_seen = -HISTORY_SECONDS
+
+    def _keep_paused(self, value: str) -> None:
+        self._store.keep_meta("paused", value)
+
+    def _take_over(self) -> None:
+        """Another process kept this index when it was opened; from when that has ended on, this one does."""
+        if self._store.shared and Store.is_free(self._path):
+            self._store.close()
+            self._store = Store(self._path, version())
+            self._forget()
+            self._load()
 
     def _load(self) -> None:
         self._records = self._store.files()
@@ -428,50 +552,118 @@ class RootIndex:
     def _put_history(self, history: History) -> None:
         self.view = replace(self.view, history=history)
 
-    def _look(self, only: tuple[str, ...] | None) -> Refresh:
+    def _look(self) -> Refresh:
+        """At everything. It ends early when the index is paused; the next one goes on from there."""
         began = time.monotonic()
-        if only is not None and not self._records.keys() >= {parse_path(p) for p in only}:
-            only = None  # whether a file that is not known is ignored, only a listing tells
-        listing = self._listing(only)
+        if self._paused.is_set():
+            return Refresh(self.view.epoch, frozenset(), 0, 0, True, self.truncated, True)
+        self._take_over()
+        listing = self.workspace.listing(self._closing)
         if not self._records and listing.paths:
             self.builds += 1
         todo = [path for path in listing.paths if self._must_read(path, listing.stats[path])]
-        gone = [
-            path for path in (self._records if only is None else map(parse_path, only)) if path not in listing.stats
-        ]
+        gone = [path for path in self._records if path not in listing.stats]
         if listing.truncated:
             gone = [path for path in gone if self.workspace.stat(path) is None]
-        todo.sort(key=_urgency)
         parsed_before = self.parsed
-        changed: set[str] = set()
-        batch = Gathered()
+        under_way = self._look_at_all = _LookAtAll(listing.stats)
         self.progress = (0, len(todo)) if todo else None
         try:
-            for done, found in enumerate(self._reader.read_all(todo, listing.stats, self._store), 1):
-                batch.add(found, self._records.get(found.path))
-                if batch.full:
-                    changed |= self._commit(batch, partial=self.view.partial)
-                    batch = Gathered()
-                    self.progress = (done, len(todo))
-            for path in gone:
-                batch.remove(path, self._records[path])
-            # A truncated listing leaves files out for good; what it does list is complete.
-            changed |= self._commit(batch, partial=self.view.partial and only is not None, last=only is None)
+            changed = self._read(todo, gone, under_way)
         finally:
-            self.progress = None
-        if only is None:
-            self._unlisted, self.truncated = listing.skipped, listing.truncated
-            if changed:
-                self._store.tidy()
+            self.progress = self._look_at_all = self._order = None
+        paused = self._paused.is_set()
+        self._unlisted, self.truncated, self.remark = listing.skipped, listing.truncated, listing.note
+        self.verified = not paused and not under_way.missed
+        if changed and not paused:
+            self._store.tidy()
+        self.looked_ms = round((time.monotonic() - began) * 1000)
         parsed = self.parsed - parsed_before
-        ms = round((time.monotonic() - began) * 1000)
-        return Refresh(self.view.epoch, frozenset(changed), parsed, ms, not changed, listing.truncated)
+        return Refresh(self.view.epoch, changed, parsed, self.looked_ms, not changed, listing.truncated, paused)
 
-    def _listing(self, only: tuple[str, ...] | None) -> Listing:
-        if only is None:
-            return self.workspace.listing()
-        stats = {path: stat for path in map(parse_path, only) if (stat := self.workspace.stat(path)) is not None}
-        return Listing(sorted(stats), False, 0, "walk", None, stats)
+    def _read(self, todo: list[str], gone: list[str], under_way: _LookAtAll) -> frozenset[str]:
+        """Take in the files of a look at everything; returns what changed by it."""
+        self._order = order = ReadingOrder(todo, stats=under_way.stats)
+        if len(todo) > FIRST_BATCH:
+            if self.view.partial:
+                self._announce(todo)
+            with contextlib.suppress(RuntimeError):  # it is being closed
+                self._history_thread.submit(self._put_recent_first, order)
+        changed: set[str] = set()
+        batch, enough = Gathered(), FIRST_BATCH
+        try:
+            for done, found in enumerate(self._reader.read_all(order, under_way.stats, self._store), 1):
+                if found.path not in under_way.overtaken:
+                    batch.add(found, self._records.get(found.path))
+                self.progress = (done, len(todo))
+                if batch.full or len(batch.seen) >= enough or self._urgent or self._paused.is_set():
+                    changed |= self._commit(batch, partial=self.view.partial)
+                    batch, enough = Gathered(), 2 * enough
+                    self._attend()
+                if self._paused.is_set():
+                    return frozenset(changed)
+        except WorkersClosed:
+            self._commit(batch, partial=self.view.partial)
+            raise
+        for path in gone:
+            if path in self._records and path not in under_way.overtaken:
+                batch.remove(path, self._records[path])
+        # A truncated listing leaves files out for good; what it does list is complete.
+        return frozenset(changed) | self._commit(batch, partial=False, last=True)
+
+    def _announce(self, todo: list[str]) -> None:
+        """What has not been read yet can be found by its path already."""
+        new = (path for path in todo if path not in self._records)
+        self.view = self.view.announce(
+            [Document(path, None, language_of(path).name, "waiting", 0, 0, EMPTY) for path in new]
+        )
+
+    def _put_recent_first(self, order: ReadingOrder) -> None:
+        with contextlib.suppress(StoppedError):
+            if git := self.workspace.git_history(self._closing):
+                order.soon(git.touched(RECENT_COMMITS, RECENT_SECONDS))
+
+    def _attend(self) -> None:
+        while self._urgent:
+            paths, done = self._urgent.popleft()
+            try:
+                done.set_result(self._look_at(paths))
+            except (apsw.CorruptError, apsw.NotADBError, apsw.FormatError):
+                self._urgent.appendleft((paths, done))  # to be done again with a new store
+                raise
+            except BaseException as e:
+                done.set_exception(e)
+
+    def _look_at(self, asked: tuple[str, ...]) -> Refresh:
+        """At some paths only. Whether a file that is not known is ignored, git tells; where it cannot, only a whole look does."""
+        began, parsed_before = time.monotonic(), self.parsed
+        paths = {parse_path(path) for path in asked}
+        new = paths - self._records.keys()
+        told = self.workspace.listing_of(new, self._closing) if new else _NOTHING_LISTED
+        stats = dict(told.stats) if told is not None else {}
+        if told is None:
+            if self._look_at_all is None:
+                return self._look()
+            strange = new - self._look_at_all.stats.keys()
+            self._look_at_all.missed |= bool(strange)
+            paths -= strange
+        for path in paths - new if told is not None else paths:
+            if (stat := self.workspace.stat(path)) is not None:
+                stats[path] = stat
+        batch = Gathered()
+        todo = sorted(path for path in stats if self._must_read(path, stats[path]))
+        for found in self._reader.read_all(todo, stats, self._store):
+            batch.add(found, self._records.get(found.path))
+        for path in paths - stats.keys():
+            if path in self._records:
+                batch.remove(path, self._records[path])
+        changed = self._commit(batch, partial=self.view.partial)
+        if self._look_at_all is not None:
+            self._look_at_all.overtaken |= paths
+        ms = round((time.monotonic() - began) * 1000)
+        return Refresh(
+            self.view.epoch, changed, self.parsed - parsed_before, ms, not changed, self.truncated, self.paused
+        )
 
     def _must_read(self, path: str, stat: FileStat) -> bool:
         record = self._records.get(path)
@@ -479,7 +671,11 @@ class RootIndex:
             return True
         if (record.mtime_ns, record.size, record.ino) != (stat.mtime_ns, stat.size, stat.ino):
             return True
-        return record.blob is not None and abs(record.seen_ns - record.mtime_ns) < RACY_NS
+        if record.blob is None:
+            return False
+        # A time that was set (`touch`, `rsync -t`) says nothing; when something was done to the file, nobody can set.
+        done_since = stat.ctime_ns > record.seen_ns - RACY_NS
+        return done_since or abs(record.seen_ns - record.mtime_ns) < RACY_NS
 
     def _commit(self, batch: Gathered, *, partial: bool, last: bool = False) -> frozenset[str]:
         complete = "0" if partial else "1"
@@ -505,10 +701,23 @@ class RootIndex:
         return unpack(self._store.definitions(key))
 
 
+@dataclass(slots=True)
+class _LookAtAll:
+    """One that is under way. `overtaken`: paths that were looked at by themselves meanwhile, so that what it knows of them is older.
+    `missed`: a path was asked for that it may not have seen."""
+
+    stats: Mapping[str, FileStat]
+    overtaken: set[str] = field(default_factory=set)
+    missed: bool = False
+
+
 @functools.cache
 def version() -> str:
     """What an index was made by; one made otherwise is not used."""
     return f"{analysis.VERSION}.{HISTORY_RECIPE}.{rules_digest()}.{zlib.crc32(SCHEMA.encode()):08x}"
+
+
+_NOTHING_LISTED = Listing([], False, 0, "git", None)
 
 
 def _retrieved(task: asyncio.Future[Any]) -> None:
@@ -517,16 +726,16 @@ def _retrieved(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-def _urgency(path: str) -> tuple[bool, str]:
-    """Source first: what is asked for while the rest is still being read is most likely there."""
-    return role_of(path) not in ("source", "types"), path
-
-
 def _unusable(workspace: Workspace, e: Exception) -> ReconveneError:
     sentence = (
         f"The index of {workspace.name} cannot be kept ({e}). "
         "Check the space left and the permissions of the folder `indexes` in the data folder."
     )
+    return ReconveneError("search_failed", sentence)
+
+
+def _kept_elsewhere(workspace: Workspace) -> ReconveneError:
+    sentence = f"Another process keeps the index of {workspace.name}. Ask again when it has ended."
     return ReconveneError("search_failed", sentence)
 
 

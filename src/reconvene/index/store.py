@@ -85,6 +85,24 @@ class Store:
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
+    @staticmethod
+    def is_free(path: Path) -> bool:
+        """Whether no process writes this index now."""
+        guard = _take(path.with_suffix(".lock"))
+        if guard is not None:
+            os.close(guard)
+        return guard is not None
+
+    def start_anew(self, path: Path, version: str) -> None:
+        """Throw away all that is kept. Others may look at it meanwhile, and nobody else comes to write it."""
+        with self._lock:
+            self._db.close()
+            if not self.shared:
+                self.remove(path)
+            self._db = apsw.Connection(":memory:") if self.shared else _connect(path)
+            _create(self._db, version)
+            self.floor = self.epoch = int(self.meta("epoch") or 0)
+
     def close(self) -> None:
         with self._lock:
             self._db.close()
@@ -181,6 +199,10 @@ class Store:
             self._db.execute("delete from history")
             self._db.execute("insert into history values (?, ?)", (mark, value))
             self._db.executemany("delete from told where id = ?", ((commit,) for commit in forget))
+
+    def keep_meta(self, name: str, value: str) -> None:
+        with self._lock, self._db:
+            self._put({name: value})
 
     def keep_note(self, name: str, epoch: int, value: str) -> None:
         """Keep a text under a name; those of other epochs go."""

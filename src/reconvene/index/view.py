@@ -55,13 +55,17 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """`partial`: not all files are in it yet. `alive[s][i]`: file i of segment s is still as it was. `history`: of its repository."""
+    """`partial`: not all files are in it yet. `alive[s][i]`: file i of segment s is still as it was. `history`: of its repository.
+
+    `waiting`: the first segment is of files that are still to be read, known by their paths until then; it is never merged.
+    """
 
     segments: tuple[Segment, ...] = ()
     alive: tuple[Mask, ...] = ()
     epoch: int = 0
     partial: bool = True
     history: History = NO_HISTORY
+    waiting: bool = False
 
     def replace(self, gone: Collection[str], documents: Sequence[Document], *, epoch: int, partial: bool) -> View:
         """Without the files in `gone`, and with these documents in place of those of the same path."""
@@ -73,12 +77,22 @@ class View:
         if documents:
             segments.append(Segment.build(documents))
             alive.append(np.ones(len(documents), np.bool_))
-        for i in reversed([i for i, a in enumerate(alive) if not a.any()]):
+        waiting = self.waiting
+        for i in reversed([i for i, a in enumerate(alive) if not a.any() or (waiting and i == 0 and not partial)]):
             del segments[i], alive[i]
-        while len(segments) > 1 and alive[-2].sum() < _RATIO * alive[-1].sum():
+            waiting = waiting and i != 0
+        while len(segments) > 1 + waiting and alive[-2].sum() < _RATIO * alive[-1].sum():
             merged = Segment.merge(segments[-2:], alive[-2:])
             segments[-2:], alive[-2:] = [merged], [np.ones(len(merged.paths), np.bool_)]
-        return View(tuple(segments), tuple(alive), epoch, partial, self.history)
+        return View(tuple(segments), tuple(alive), epoch, partial, self.history, waiting)
+
+    def announce(self, documents: Sequence[Document]) -> View:
+        """With files that are still to be read; what was announced before is forgotten."""
+        known = slice(int(self.waiting), None)
+        segments, alive = self.segments[known], self.alive[known]
+        if documents:
+            segments, alive = (Segment.build(documents), *segments), (np.ones(len(documents), np.bool_), *alive)
+        return View(segments, alive, self.epoch, True, self.history, bool(documents))
 
     def find(self, path: str) -> tuple[int, int] | None:
         """(segment, file) of a path."""
