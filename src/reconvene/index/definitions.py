@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconvene.index.languages.language import HOLDERS, Language
+from reconvene.index.languages.strings import long_strings
 
 SIGNATURE = 160
 _HOLD_OTHERS = HOLDERS | {"function", "method", "heading"}
@@ -40,12 +41,17 @@ def find(data: bytes, language: Language) -> list[Definition]:
     kinds, refused, after = language.kinds, language.not_names, language.not_after
     found: list[Definition] = []
     around: list[int] = []
-    line, counted, passed = 1, 0, 0
+    strings = long_strings(data, language.strings) if language.strings else ()
+    line, counted, passed, string = 1, 0, 0, 0
     for match in language.regex.finditer(data):
         group = match.lastindex
         if not group:
             continue
         at = match.start(group)
+        while string < len(strings) and strings[string][1] <= at:
+            string += 1
+        if string < len(strings) and strings[string][0] < at:
+            continue
         name = data[at : match.end(group)].decode("utf-8", "replace")
         if name in refused:
             continue

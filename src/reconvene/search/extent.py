@@ -1,22 +1,31 @@
-"""Where a definition begins and ends in a file's lines, told by indentation and braces."""
+"""Where a definition begins and ends in a file's lines: as its grammar told, else by indentation, braces and what lines begin with."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 
-from reconvene.index.definitions import Definition
+from reconvene.index.definitions import Definition, last_name
+from reconvene.index.languages.strings import lines_in_strings
 
-_LEADING = re.compile(r"[ \t]*(@|#|//|/\*|\*|--|\"\"\"|'''|\[\w)")
-_CLOSES = re.compile(r"(\}|end\b|fi\b|done\b|esac\b)")
-# Lines as far left as the definition that still belong to it: the end of its parameters, a brace of its own line, preprocessor lines,
-# labels, comments, what follows a block (else, except).
-_GOES_ON = re.compile(
-    r"[)\]{#]|//|/\*|\*|->|\w+:\s*$|(else|elif|except|finally|catch|rescue|ensure|when|where|throws)\b"
+_PREPROCESSOR = (
+    r"#(?:[ \t]{2,}|\t)?(?:if|ifdef|ifndef|else|elif|endif|define|undef|include|import|pragma|error|warning|line)\b"
 )
+_LEADING = re.compile(rf"[ \t]*(?!{_PREPROCESSOR})(@|#|//|/\*|\*|--|\"\"\"|'''|\[\w)")
+_DECORATES = re.compile(r"(@|#!?\[|\[)")
+_CLOSES = re.compile(r"(\}|end\b|fi\b|done\b|esac\b)")
+# Lines as far left as the definition that still belong to it: the end of its parameters, a brace of its own line, what follows a block.
+_GOES_ON = re.compile(r"[)\]{]|->|=>|(else|elif|except|finally|catch|rescue|ensure|when|where|throws)\b")
+# Lines that belong to it if more of it follows: comments, preprocessor lines, labels.
+_MAY_GO_ON = re.compile(r"#|//|/\*|\*|--|\w+:\s*$")
+# The return type of a function of C on a line of its own.
+_TYPE_ONLY = re.compile(r"[A-Za-z_][\w \t*&:<>,]*$")
 _ABOVE = 8
 """Lines of decorators and comments over a definition that are taken with it."""
+_DECORATOR = 40
+"""Lines of one decorator, at most."""
 
 
 class Extents:
@@ -35,7 +44,8 @@ class Extents:
     def of(self, i: int) -> tuple[int, int]:
         """First and last line of definition `i`, from 1, with the decorators and comments right above it."""
         if i not in self._known:
-            self._known[i] = (_begin(self._lines, self._definitions[i]), _end(self._lines, self._definitions, i))
+            d = self._definitions[i]
+            self._known[i] = (d.first, d.last) if d.last else (_begin(self._lines, d), self._end(i))
         return self._known[i]
 
     def around(self, line: int) -> int:
@@ -49,44 +59,100 @@ class Extents:
             i = self._definitions[i].parent
         return i
 
+    @cached_property
+    def _in_strings(self) -> frozenset[int]:
+        return lines_in_strings(self._lines)
+
+    def _end(self, i: int) -> int:
+        lines, definition = self._lines, self._definitions[i]
+        following = next((d for d in self._definitions[i + 1 :] if d.indent <= definition.indent), None)
+        if definition.kind == "macro":
+            return _continued(lines, definition.line)
+        if _names_what_closes(definition):
+            return definition.line
+        bound = len(lines)
+        if following is not None:
+            bound = following.line if _names_what_closes(following) else _begin(lines, following) - 1
+        bound = max(bound, definition.line)
+        if definition.kind != "heading":
+            bound = self._closing(definition, bound)
+        while bound > definition.line and not lines[bound - 1].strip():
+            bound -= 1
+        return bound
+
+    def _closing(self, definition: Definition, bound: int) -> int:
+        last = definition.line
+        for number in range(definition.line + 1, bound + 1):
+            line = self._lines[number - 1]
+            text = line.strip()
+            if number in self._in_strings:
+                last = number
+                continue
+            if not text:
+                continue
+            columns = _columns(line) - text.startswith("*")  # the lines of a comment stand one further right
+            if columns > definition.indent or (columns == definition.indent and _GOES_ON.match(text)):
+                last = number
+            elif columns == definition.indent and _CLOSES.match(text):
+                return number
+            elif not _MAY_GO_ON.match(text):
+                break
+        return last
+
+
+def _continued(lines: Sequence[str], line: int) -> int:
+    """The last line of a macro: all but that end with a backslash."""
+    while line < len(lines) and lines[line - 1].endswith("\\"):
+        line += 1
+    return line
+
+
+def _names_what_closes(definition: Definition) -> bool:
+    """Whether the name stands at the end: `} point_t;`."""
+    return definition.kind == "type" and definition.signature.startswith("}")
+
 
 def _begin(lines: Sequence[str], definition: Definition) -> int:
     first = definition.line
     if definition.kind == "heading":
         return first
-    for above in range(first - 1, max(0, first - 1 - _ABOVE), -1):
-        if not _LEADING.match(lines[above - 1]):
+    first = _head(lines, definition, first)
+    for _ in range(_ABOVE):
+        above = _decorator(lines, first - 1, definition.indent)
+        if above is None:
             break
         first = above
     return first
 
 
-def _end(lines: Sequence[str], definitions: Sequence[Definition], i: int) -> int:
-    definition = definitions[i]
-    following = next((d for d in definitions[i + 1 :] if d.indent <= definition.indent), None)
-    bound = _begin(lines, following) - 1 if following else len(lines)
-    bound = max(bound, definition.line)
-    if definition.kind != "heading":
-        bound = _closing(lines, definition, bound)
-    while bound > definition.line and not lines[bound - 1].strip():
-        bound -= 1
-    return bound
+def _head(lines: Sequence[str], definition: Definition, first: int) -> int:
+    """Where the definition itself begins when its name is not on its first line."""
+    above = lines[first - 2] if first > 1 else ""
+    if _names_what_closes(definition):
+        n = first - 1
+        while n > 1 and (
+            not lines[n - 1].strip() or _columns(lines[n - 1]) > definition.indent or lines[n - 1][0] in "{#"
+        ):
+            n -= 1
+        return n if lines[n - 1].lstrip().startswith(("typedef", "struct", "union", "enum")) else first
+    own = definition.signature.startswith((last_name(definition.name), f"*{definition.name}"))
+    if definition.kind in ("function", "method") and own and definition.indent == 0 and _TYPE_ONLY.match(above):
+        return first - 1
+    return first
 
 
-def _closing(lines: Sequence[str], definition: Definition, bound: int) -> int:
-    last = definition.line
-    for number in range(definition.line + 1, bound + 1):
-        line = lines[number - 1]
-        text = line.strip()
-        if not text:
-            continue
-        if _columns(line) > definition.indent or _GOES_ON.match(text):
-            last = number
-        elif _CLOSES.match(text):
-            return number
-        else:
-            break
-    return last
+def _decorator(lines: Sequence[str], number: int, indent: int) -> int | None:
+    """The first line of the comment or decorator that ends on a line; None when none does."""
+    if number < 1:
+        return None
+    line = lines[number - 1]
+    if _LEADING.match(line):
+        return number
+    if line.lstrip().startswith((")", "]", "}")) and _columns(line) == indent:
+        for n in range(number - 1, max(0, number - _DECORATOR), -1):
+            if lines[n - 1].strip() and _columns(lines[n - 1]) <= indent:
+                return n if _DECORATES.match(lines[n - 1].lstrip()) else None
+    return None
 
 
 def _columns(line: str) -> int:

@@ -1,4 +1,5 @@
 from reconvene.index.languages.language import NAME, Grammar, Language, Rule, words
+from reconvene.index.languages.strings import SLASHES
 
 _MODIFIERS = (
     r"(?:(?:public|private|protected|static|final|abstract|sealed|non-sealed|strictfp|synchronized|native|default)[ \t]+"
@@ -53,5 +54,6 @@ LANGUAGE = Language(
     ),
     not_names=words("if for while switch catch super this synchronized try"),
     not_after=words("return new else throw case assert yield"),
+    strings=SLASHES,
     grammars=(GRAMMAR,),
 )

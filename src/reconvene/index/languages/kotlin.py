@@ -1,4 +1,5 @@
 from reconvene.index.languages.language import NAME, Grammar, Language, Rule
+from reconvene.index.languages.strings import SLASHES
 
 _MODIFIERS = r"^[ \t]*(?:(?:@[\w.]+(?:\([^)\n]*\))?|[a-z]+)[ \t]+)*?"
 
@@ -33,5 +34,6 @@ LANGUAGE = Language(
         Rule("constant", rf"^(?:[a-z]+[ \t]+)*?va[lr][ \t]+(?:[\w.]+(?:<[^\n(=]*?>)?\.)?({NAME})"),
         Rule("constant", rf"^[ \t]*(?:[a-z]+[ \t]+)*?const[ \t]+val[ \t]+({NAME})"),
     ),
+    strings=SLASHES,
     grammars=(GRAMMAR,),
 )

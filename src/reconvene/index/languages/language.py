@@ -6,6 +6,7 @@ afterwards, by the name (`not_names`) or by the first word of the line (`not_aft
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -78,6 +79,8 @@ class Language:
     not_after: frozenset[str] = frozenset()
     nested: bool = True
     """A definition further right than the one before may be in it."""
+    strings: re.Pattern[bytes] | None = None
+    """Finds strings over several lines, in which nothing is defined (see `languages.strings`)."""
     most: int = 20_000
     """Definitions kept of one file; more is generated code or data."""
     grammars: tuple[Grammar, ...] = ()

@@ -1,4 +1,5 @@
 from reconvene.index.languages.language import NAME, Grammar, Language, Rule
+from reconvene.index.languages.strings import HASH
 
 GRAMMAR = Grammar(
     module="tree_sitter_python",
@@ -24,5 +25,6 @@ LANGUAGE = Language(
         Rule("constant", r"^([A-Z]\w{2,})[ \t]*(?::[^=\n]+)?=[^=]"),
         Rule("function", rf"^[ \t]*(?:cpdef|cdef)[ \t][\w \t*\[\],.]*?({NAME})[ \t]*\("),
     ),
+    strings=HASH,
     grammars=(GRAMMAR,),
 )

@@ -94,7 +94,10 @@ def rules_digest() -> str:
     """Changes whenever a pattern does, so that nothing found by an older one is kept."""
     text = repr(
         [
-            (x.name, x.globs, [(r.kind, r.pattern) for r in x.rules], sorted(x.not_names), sorted(x.not_after))
+            (
+                *(x.name, x.globs, [(r.kind, r.pattern) for r in x.rules], sorted(x.not_names), sorted(x.not_after)),
+                *(x.nested, x.most, x.strings.pattern if x.strings else None),
+            )
             for x in LANGUAGES.values()
         ]
     )

@@ -1,4 +1,5 @@
 from reconvene.index.languages.language import NAME, Grammar, Language, Rule
+from reconvene.index.languages.strings import SLASHES
 
 _MODIFIERS = r"^[ \t]*(?:(?:@\w+(?:\([^)\n]*\))?|[a-z]+(?:\[\w+\])?)[ \t]+)*?"
 
@@ -32,5 +33,6 @@ LANGUAGE = Language(
         Rule("type", rf"{_MODIFIERS}type[ \t]+({NAME})"),
         Rule("constant", r"^[ \t]*(?:[a-z]+[ \t]+)*?val[ \t]+([A-Z]\w*)"),
     ),
+    strings=SLASHES,
     grammars=(GRAMMAR,),
 )

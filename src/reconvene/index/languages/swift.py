@@ -1,4 +1,5 @@
 from reconvene.index.languages.language import NAME, Grammar, Language, Rule, words
+from reconvene.index.languages.strings import SLASHES
 
 _MODIFIERS = r"^[ \t]*(?:(?:@\w+(?:\([^)\n]*\))?|[a-z]+(?:\([a-z]+\))?)[ \t]+)*?"
 
@@ -38,5 +39,6 @@ LANGUAGE = Language(
         Rule("constant", rf"^(?:[a-z]+(?:\([a-z]+\))?[ \t]+)*?(?:let|var)[ \t]+({NAME})"),
     ),
     not_after=words("return throw case else"),
+    strings=SLASHES,
     grammars=(GRAMMAR,),
 )
