@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 
 from reconvene.index.analysis import analyse
 from reconvene.index.arrays import Arrays
 from reconvene.index.languages.registry import language_of
-from reconvene.index.segment import Document
+from reconvene.index.segment import Document, Segment
 from reconvene.index.view import View
 from reconvene.index.words import term
 
@@ -67,7 +68,28 @@ def test_many_small_changes_give_the_same_as_one_build() -> None:
     wanted = [term(w) for w in WORDS]
     assert view.usage.of(wanted).tolist() == once.usage.of(wanted).tolist()
     assert view.usage.of(wanted).tolist() == [sum(term(w) in d.arrays.terms for d in now.values()) for w in WORDS]
-    assert len(view.segments) < 5
+    assert len(view.segments) <= 9, "up to three of each size: 1, 4, 16 files"
+
+
+def test_merging_range_by_range_gives_the_same_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = View()
+    for step in range(3):
+        view = view.replace(["a1.py"], [document(f"{c}{step}.py", 9 * step) for c in "abc"], epoch=step, partial=False)
+    at_once = Segment.merge(view.segments, view.alive)
+    for entries in (1, 2, 7):
+        monkeypatch.setattr("reconvene.index.segment._AT_ONCE", entries)
+        merged = Segment.merge(view.segments, view.alive)
+        for field in (
+            lambda s: s.chunks,
+            lambda s: s.names,
+            lambda s: s.symbols,
+            lambda s: s.stems,
+            lambda s: s.folders,
+        ):
+            one, other = field(at_once), field(merged)
+            for column in ("keys", "bounds", "where", "counts"):
+                assert np.array_equal(getattr(one, column), getattr(other, column)), (entries, column)
+    assert sorted(merged.paths) == sorted(view.paths())
 
 
 def test_a_view_that_a_search_holds_does_not_change_under_it() -> None:

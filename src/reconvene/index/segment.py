@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,8 @@ T = TypeVar("T", bound=np.generic)
 LANGUAGE_NUMBER = {name: i for i, name in enumerate(LANGUAGES)}
 UNREAD = ("denied", "poison")
 """States of files that could not be read, or that no worker survived."""
+_AT_ONCE = 1 << 20
+"""Entries merged at a time: 40 MB for a moment."""
 _ROLE_NUMBER = {role: i for i, role in enumerate(ROLES)}
 
 
@@ -61,7 +64,30 @@ class Postings:
         order = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
         ordered = (packed >> np.uint64(32)).astype(np.uint32)
         first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.int64)
-        return cls(ordered[first], np.r_[first, len(ordered)], where[order], counts[order])
+        return cls(ordered[first], np.append(first, len(ordered)), where[order], counts[order])
+
+    @classmethod
+    def merge(cls, parts: Sequence[Postings], kept: Sequence[Mask], numbers: Sequence[I32]) -> Postings:
+        """Of several, without the places that are not `kept`; `numbers[p]` gives the new number of each place of part `p`.
+
+        It goes through the terms range by range, which takes little memory and leaves other threads room in between.
+        """
+        most = sum(len(p.where) for p in parts)
+        where, counts = np.empty(most, np.int32), np.empty(most, np.uint16)
+        keys, firsts = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
+        done = 0
+        for low, high in pairwise(_ranges(parts, most)):
+            found = [_between(p, k, n, low, high) for p, k, n in zip(parts, kept, numbers, strict=True)]
+            terms, places, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
+            piece = cls.build(terms, places, times)
+            keys.append(piece.keys)
+            firsts.append(piece.bounds[:-1] + done)
+            where[done : done + len(places)] = piece.where
+            counts[done : done + len(places)] = piece.counts
+            done += len(places)
+        if done < most:
+            where, counts = where[:done].copy(), counts[:done].copy()
+        return cls(np.concatenate(keys), np.append(np.concatenate(firsts), done), where, counts)
 
     def of(self, term: int) -> tuple[I32, U16] | None:
         """Where a term stands, ascending, and how often; None when nowhere."""
@@ -161,7 +187,7 @@ class Segment:
         chunks = _renumbered(kept_chunks)
 
         def of_files(name: str) -> Postings:
-            return _merged([getattr(s, name) for s in segments], alive, files)
+            return Postings.merge([getattr(s, name) for s in segments], alive, files)
 
         def column(name: str) -> NDArray[Any]:
             return np.concatenate([getattr(s, name)[k] for s, k in zip(segments, kept, strict=True)])
@@ -183,7 +209,7 @@ class Segment:
             ),
             chunk_start=np.concatenate([s.chunk_start[c] for s, c in zip(segments, kept_chunks, strict=True)]),
             chunk_length=np.concatenate([s.chunk_length[c] for s, c in zip(segments, kept_chunks, strict=True)]),
-            chunks=_merged([s.chunks for s in segments], kept_chunks, chunks),
+            chunks=Postings.merge([s.chunks for s in segments], kept_chunks, chunks),
             names=of_files("names"),
             symbols=of_files("symbols"),
             stems=of_files("stems"),
@@ -240,10 +266,22 @@ def _renumbered(kept: Sequence[Mask]) -> list[I32]:
     return numbers
 
 
-def _merged(parts: Sequence[Postings], kept: Sequence[Mask], numbers: Sequence[I32]) -> Postings:
-    masks = [k[p.where] for p, k in zip(parts, kept, strict=True)]
-    return Postings.build(
-        np.concatenate([p.terms()[m] for p, m in zip(parts, masks, strict=True)]),
-        np.concatenate([n[p.where[m]] for p, m, n in zip(parts, masks, numbers, strict=True)]),
-        np.concatenate([p.counts[m] for p, m in zip(parts, masks, strict=True)]),
-    )
+def _ranges(parts: Sequence[Postings], entries: int) -> list[int]:
+    """Bounds of ranges of terms with about `_AT_ONCE` entries each, by how the largest part's are spread."""
+    largest = max(parts, key=lambda p: len(p.where))
+    steps = np.linspace(0, len(largest.where), max(1, -(-entries // _AT_ONCE)) + 1)[1:-1]
+    inner = largest.keys[np.searchsorted(largest.bounds, steps, side="right") - 1] if len(largest.keys) else []
+    return [0, *np.unique(inner).tolist(), 1 << 32]
+
+
+def _between(part: Postings, kept: Mask, numbers: I32, low: int, high: int) -> tuple[U32, I32, U16]:
+    """Entries of the terms from `low` to before `high`, without the places that are not kept: term, number of the place, count."""
+    first = int(np.searchsorted(part.keys, np.uint32(low)))
+    last = len(part.keys) if high > 0xFFFFFFFF else int(np.searchsorted(part.keys, np.uint32(high)))
+    bounds = part.bounds[first : last + 1]
+    terms = np.repeat(part.keys[first:last], np.diff(bounds))
+    where, counts = part.where[bounds[0] : bounds[-1]], part.counts[bounds[0] : bounds[-1]]
+    left = kept[where]
+    if not left.all():
+        terms, where, counts = terms[left], where[left], counts[left]
+    return terms, numbers[where], counts

@@ -1,7 +1,7 @@
 """The whole index in memory, as it was at one epoch: a few segments and which of their files still count. Immutable.
 
-A change makes a new view that shares all but the small parts with the old one, so a search that is under way is not disturbed. A small
-segment is merged with its neighbour as soon as that is not much larger, which keeps them few and their cost logarithmic.
+A change makes a new view that shares all but the small parts with the old one, so a search that is under way is not disturbed. Segments
+of about the same size are merged as soon as there are a few of them, which keeps them few and their cost logarithmic.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from reconvene.index.history import NO_HISTORY, History
 from reconvene.index.segment import Document, Mask, Postings, Segment
 from reconvene.index.usage import Usage
 
-_RATIO = 8
-"""A segment less than so many times as large as the one after it is merged with it."""
+_FAN = 4
+"""So many segments of about the same size (up to so many times) in a row are merged into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class View:
         for i in reversed([i for i, a in enumerate(alive) if not a.any() or (waiting and i == 0 and not partial)]):
             del segments[i], alive[i]
             waiting = waiting and i != 0
-        while len(segments) > 1 + waiting and alive[-2].sum() < _RATIO * alive[-1].sum():
-            merged = Segment.merge(segments[-2:], alive[-2:])
-            segments[-2:], alive[-2:] = [merged], [np.ones(len(merged.paths), np.bool_)]
+        while (first := _alike(alive, int(waiting))) is not None:
+            merged = Segment.merge(segments[first:], alive[first:])
+            segments[first:], alive[first:] = [merged], [np.ones(len(merged.paths), np.bool_)]
         return View(tuple(segments), tuple(alive), epoch, partial, self.history, waiting)
 
     def announce(self, documents: Sequence[Document]) -> View:
@@ -210,6 +210,19 @@ def _without(segment: Segment, alive: Mask, dropped: Collection[str]) -> Mask:
     left = alive.copy()
     left[numbers] = False
     return left
+
+
+def _alike(alive: Sequence[Mask], start: int) -> int | None:
+    """Where the segments begin that are to be merged, up to the last; None when they are few, or smaller than what is before."""
+    sizes = [_size(mask) for mask in alive]
+    first = len(sizes)
+    while first > start and sizes[first - 1] <= sizes[-1]:
+        first -= 1
+    return first if len(sizes) - first >= _FAN else None
+
+
+def _size(alive: Mask) -> int:
+    return math.floor(math.log(max(int(alive.sum()), 1), _FAN))
 
 
 def _step(total: int, count: int) -> int:
