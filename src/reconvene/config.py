@@ -112,6 +112,12 @@ class Limits(BaseModel):
     """Model requests of one run."""
     tool_calls: int = 200
     """Tool calls of one run."""
+    context: int = 128_000
+    """Tokens that a model takes, for models whose size is not known; longer conversations are shortened for it."""
+    command_time: Seconds = 600.0
+    """A command that an agent runs is ended after this, or earlier if the agent said so."""
+    command_output: Bytes = 64 * 1024
+    """Of a command's output so much is kept from its beginning, and as much from its end."""
     parallel_tool_calls: int = 16
     """Tool calls of one model response; the rest are answered "limit"."""
     attempts_without_progress: int = 5
