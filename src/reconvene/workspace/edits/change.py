@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.workspace.edits.lines import CONTEXT, changes, groups, split
 from reconvene.workspace.edits.risk import risky
@@ -164,6 +165,20 @@ def transitions(
     if content == base and mode is None:
         return ()
     return (Transition(change.old_path or change.path, base, content, mode),)
+
+
+def check_size(changes: Collection[FileChange], limits: Limits) -> None:
+    """
+    Raises:
+        ReconveneError: `too_large`: more files, or more text to read, than a person is asked to decide on at once.
+    """
+    if len(changes) > limits.diff_files:
+        sentence = f"The change has {len(changes):,} files; the limit is {limits.diff_files:,}. Split it."
+        raise ReconveneError("too_large", sentence, files=len(changes), limit=limits.diff_files)
+    size = sum(len(hunk.unified.encode()) for change in changes for hunk in change.hunks)
+    if size > limits.diff:
+        sentence = f"The change has {size:,} bytes as a diff; the limit is {limits.diff:,}. Split it."
+        raise ReconveneError("too_large", sentence, size=size, limit=limits.diff)
 
 
 def is_binary(content: bytes) -> bool:

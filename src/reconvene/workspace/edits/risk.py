@@ -63,7 +63,7 @@ _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         (
             "is a build script that runs when the project is built",
-            r"(?:gnu)?makefile(?:\..*)? | .*\.(?:mk|mak|cmake) | cmakelists\.txt | \.?justfile | taskfile\.ya?ml"
+            r"(?:gnu)?makefile(?:\.(?!md|rst|txt)\w+)? | .*\.(?:mk|mak|cmake) | cmakelists\.txt | \.?justfile | taskfile\.ya?ml"
             r"| rakefile | .*\.rake | build\.rs | build\.zig | build\.sbt | .*\.gradle(?:\.kts)? | gradlew(?:\.bat)?"
             r"| mvnw(?:\.cmd)? | pom\.xml | build\.xml | configure(?:\.ac)? | meson\.build | sconstruct | wscript"
             r"| workspace(?:\.bazel)? | module\.bazel | build\.bazel | \.bazelrc | binding\.gyp | .*\.(?:csproj|vcxproj|targets|props)"
