@@ -172,12 +172,13 @@ async def test_a_diff_is_shown_and_decided(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, server.connect() as socket:
         session_id = (await started(socket, sample("Hello?")))["session_id"]
         hunk = ev.Hunk(id="h1", unified="@@ -1 +1 @@\n-a\n+b")
+        now = server.sessions.roots.all()[0].fingerprint("main.py")
         for n, (answers, verdict) in enumerate(((["n"], "reject"), (["f", None], "feedback"), (["y"], "accept")), 1):
             await play(
                 server,
                 session_id,
                 "r1",
-                ev.Diff(id=f"d{n}", files=[ev.FileDiff(path="main.py", op="edit", hunks=[hunk])]),
+                ev.Diff(id=f"d{n}", files=[ev.FileDiff(path="main.py", op="edit", base_hash=now, hunks=[hunk])]),
             )
             got = await until(socket, "confirmation")
             assert any(f["type"] == "diff" and "+b" in f["content"] for f in got)

@@ -7,19 +7,26 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import JsonValue
 
-from reconvene.protocol.events import Content
+from reconvene.errors import ReconveneError
+from reconvene.protocol.events import Content, Diff
 
 if TYPE_CHECKING:
+    from pydantic_ai import Agent, RunContext
+    from pydantic_ai.messages import ModelMessage
+
+    from reconvene.agents.run_command import Leave
     from reconvene.config import Limits
     from reconvene.index import RootIndex
     from reconvene.search.context import SearchContext
     from reconvene.workspace import Workspace
+    from reconvene.workspace.contents import Contents
+    from reconvene.workspace.edits import Transition
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,28 @@ class ToolOutcome:
     """Public events written in the same commit."""
     private: tuple[tuple[str, str], ...] = ()
     """(type, JSON text) of private rows written in the same commit."""
+
+
+class CannotWrite(ReconveneError):
+    """Nothing was written, for a reason a person can mend: the accept stands, and the run waits until it is tried again."""
+
+
+@dataclass(frozen=True)
+class SubAnswer:
+    """What a sub-agent answered, and all that it was told and said, for another round with it."""
+
+    text: str
+    messages: tuple[ModelMessage, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided on a diff. `hunks`: ids of those accepted, None: all. `stale`: a file had changed under it, nothing was accepted."""
+
+    verdict: Literal["accept", "reject", "feedback", "stale"]
+    hunks: tuple[str, ...] | None = None
+    feedback: str | None = None
+    by: str | None = None
 
 
 class Durable(Protocol):
@@ -66,6 +95,53 @@ class Durable(Protocol):
         """The result of `fn`, recorded under `key`: after a crash the record is returned, `fn` not called."""
         ...
 
+    def item(self, tool_call_id: str) -> str:
+        """The id of a tool call of the last response, as it is shown; no other call has it."""
+        ...
+
+    async def sub_run(
+        self,
+        ctx: RunContext[AgentDeps],
+        scope: str,
+        agent: Agent[AgentDeps, str],
+        prompt: Callable[[], Awaitable[str]],
+        *,
+        history: Sequence[ModelMessage] = (),
+        quiet: bool = False,
+    ) -> SubAnswer:
+        """Ask another agent and wait for its answer. Every response of it is recorded, so that none is asked for again.
+
+        Args:
+            scope: names it for ever; a tool call's item and a word of its own.
+            prompt: makes what it is asked; not called when it was asked before.
+            history: of earlier rounds with it.
+            quiet: what it says is not shown, only what it does.
+        """
+        ...
+
+    async def show(self, key: str, contents: Sequence[Content], *, parent: str) -> None:
+        """Show something now, once, under an item."""
+        ...
+
+    async def decide(self, diff: Diff, *, parent: str, contents: Sequence[str] = ()) -> Decision:
+        """Propose a change and return what was decided. May unload the run, as `ask`.
+
+        Args:
+            contents: hashes in the store of contents, kept for as long as the session is.
+        """
+        ...
+
+    async def write(self, diff: Diff, transitions: Sequence[Transition], *, parent: str) -> dict[str, Any]:
+        """Write what was accepted: planned in the log, done, recorded. After a crash it is brought to its end, never done twice.
+
+        Returns:
+            `Outcome.to_value()`, of status `applied` or `conflict`.
+
+        Raises:
+            CannotWrite: nothing could be written now (`disk_full`, `permission_denied`, …); the run waits for the person.
+        """
+        ...
+
 
 @dataclass
 class AgentDeps:
@@ -84,5 +160,13 @@ class AgentDeps:
     """The overview map as text, "" when there is none."""
     known: str | None = None
     """What the session knew when the run began, as text; filled from `context` when it is first wanted, then kept as it is."""
+    contents: Contents | None = None
+    """Where the contents of proposed files are kept; None: nothing can be changed."""
+    review: bool = False
+    """Whether a proposed change is looked at by a second agent before the person is asked."""
+    max_iterations: int = 2
+    """How often that agent may send a change back."""
+    leave: Leave | None = None
+    """What commands may be run; None: none."""
     extended: int = 0
     """How often a person let this run go on after it had reached a limit: each time the limits count once more."""

@@ -16,7 +16,7 @@ from pydantic_ai.exceptions import AgentRunError, ApprovalRequired, CallDeferred
 from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 
 from reconvene.agents import loops
-from reconvene.agents.durable import AgentDeps, ToolOutcome
+from reconvene.agents.durable import AgentDeps, CannotWrite, ToolOutcome
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import Error
 
@@ -26,7 +26,8 @@ _CONTROL = (AgentRunError, ApprovalRequired, CallDeferred, ModelRetry, ToolFaile
 """How a tool speaks to pydantic-ai itself."""
 OF_THE_RUN = frozenset(
     {
-        "budget_exceeded", "data_dir_unusable", "disk_full", "draining", "fenced", "interrupted", "no_such_session", "question_expired",
+        "budget_exceeded", "context_full", "data_dir_unusable", "disk_full", "draining", "fenced", "interrupted", "model_misbehaved",
+        "model_unknown", "no_such_session", "provider_auth", "provider_rate_limited", "provider_unavailable", "question_expired",
         "store_busy", "store_corrupt", "store_error", "store_lost", "workspace_gone",
     }
 )  # fmt: skip
@@ -50,7 +51,7 @@ class Guarded(WrapperToolset[AgentDeps]):
         except _CONTROL:
             raise
         except ReconveneError as e:
-            if e.code in OF_THE_RUN:
+            if e.code in OF_THE_RUN or isinstance(e, CannotWrite):
                 raise
             result = failed(name, e)
         except Exception as e:  # a tool's fault must not end the run

@@ -176,7 +176,7 @@ async def create_plan(
 
 
 def toolset() -> FunctionToolset[AgentDeps]:
-    """The four tools, as pydantic-ai takes them."""
+    """The tools that look, ask and plan, as pydantic-ai takes them."""
     return FunctionToolset(
         [search, read_file, ask_user, create_plan], docstring_format="google", require_parameter_descriptions=True
     )

@@ -138,6 +138,16 @@ class ToolResult(Content):
     """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive)."""
 
 
+class Output(Content):
+    """A piece of what a running command writes, in order; `offset`: bytes before it. The command's item is the parent."""
+
+    type: ClassVar[str] = "output"
+    id: str
+    """Of the tool call."""
+    offset: int
+    text: str
+
+
 class Hunk(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str
@@ -153,9 +163,13 @@ class FileDiff(BaseModel):
     base_hash: str | None = None
     new_hash: str | None = None
     hunks: list[Hunk] = []
+    risk: str | None = None
+    """Why this file is to be looked at by itself: it can change what runs on the machine."""
 
 
 class Diff(Content):
+    """A proposed change. It is decided on once, by a `decision`; hashes are git's blob ids, None where there is no file."""
+
     type: ClassVar[str] = "diff"
     stateful: ClassVar[bool] = True
     id: str
@@ -192,11 +206,13 @@ class Answered(Content):
 
 
 class Decided(Content):
+    """`stale`: nobody decided; a file had changed under the diff, and a new one is made."""
+
     type: ClassVar[str] = "decided"
     stateful: ClassVar[bool] = True
     id: str
     """Of the diff."""
-    verdict: Literal["accept", "reject", "feedback"]
+    verdict: Literal["accept", "reject", "feedback", "stale"]
     hunks: list[str] | None = None
     feedback: str | None = None
     by: str | None = None
@@ -209,11 +225,24 @@ class AppliedFile(BaseModel):
     new_hash: str | None = None
 
 
+class Conflict(BaseModel):
+    """A file that could not be written as it was meant. `on_disk`: what is there now; None: nothing; "?": it cannot be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str
+    on_disk: str | None = None
+    note: str | None = None
+
+
 class Applied(Content):
+    """What an accepted diff (or taking one back, `undo`) did on disk: the files as they are now, and those that are in conflict."""
+
     type: ClassVar[str] = "applied"
     stateful: ClassVar[bool] = True
     diff_id: str
     files: list[AppliedFile]
+    conflicts: list[Conflict] = []
+    undo: bool = False
 
 
 class Action(Content):
@@ -265,7 +294,7 @@ class Completed(Content):
 CONTENTS: dict[str, type[Content]] = {
     c.type: c
     for c in (
-        Prompt, Run, RepoMap, Plan, Text, Reasoning, Message, ItemAborted, ToolCall, ToolResult, Diff, Question,
+        Prompt, Run, RepoMap, Plan, Text, Reasoning, Message, ItemAborted, ToolCall, ToolResult, Output, Diff, Question,
         Confirmation, Answered, Decided, Applied, Action, Usage, Error, Completed,
     )
 }  # fmt: skip

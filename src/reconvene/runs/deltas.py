@@ -16,8 +16,10 @@ GATHER = 0.03
 class Deltas:
     """Gathers what is streamed and hands events to `write`, in order. `flush` hands over the rest."""
 
-    def __init__(self, run_id: str, attempt: int, write: Callable[[list[NewEvent]], None]) -> None:
-        self.run_id, self.attempt, self._write = run_id, attempt, write
+    def __init__(
+        self, run_id: str, attempt: int, write: Callable[[list[NewEvent]], None], parent_id: str | None = None
+    ) -> None:
+        self.run_id, self.attempt, self._write, self._parent_id = run_id, attempt, write, parent_id
         self._gathered: list[tuple[type[ev.Delta], str, list[str]]] = []
         self._held: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -45,7 +47,13 @@ class Deltas:
             self._timer = None
         if self._gathered:
             events = [
-                NewEvent(kind.type, kind(attempt=self.attempt, text="".join(parts)).json_text(), self.run_id, item_id)
+                NewEvent(
+                    kind.type,
+                    kind(attempt=self.attempt, text="".join(parts)).json_text(),
+                    self.run_id,
+                    item_id,
+                    self._parent_id,
+                )
                 for kind, item_id, parts in self._gathered
             ]
             self._gathered.clear()

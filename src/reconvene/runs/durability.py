@@ -11,16 +11,18 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from pydantic import JsonValue
-from pydantic_ai import ModelRetry, RunContext
+from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
     AgentStreamEvent,
+    ModelMessage,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
@@ -34,14 +36,18 @@ from pydantic_ai.messages import (
 )  # fmt: skip
 from pydantic_core import to_json
 
-from reconvene.agents.durable import AgentDeps, ToolOutcome
+from reconvene.agents import models
+from reconvene.agents.durable import AgentDeps, Decision, SubAnswer, ToolOutcome
 from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.errors import ReconveneError
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
+from reconvene.runs.applying import Applying
+from reconvene.runs.branch import Branch
 from reconvene.runs.journal import RETURN, Journal
 from reconvene.sessions.rows import event, private
-from reconvene.sessions.state import PromptState
+from reconvene.sessions.state import ACCEPTS_EDITS, PromptState
+from reconvene.workspace.edits import Transition
 
 SUMMARY = 300
 """Characters of a tool's result that people see when the tool has no summary of its own."""
@@ -65,8 +71,11 @@ class Durability(AbstractCapability[AgentDeps]):
         estimated: bool,
         steering: Callable[[], list[PromptState]],
         unload: Callable[[], None],
+        applying: Applying | None = None,
+        told: Callable[[], list[PromptState]] = list,
     ) -> None:
         self.journal = journal
+        self.applying, self._told = applying, told
         self.known = base + len(journal.messages)
         """How many of the conversation's messages are in the log."""
         self.estimated, self._steering, self._unload = estimated, steering, unload
@@ -79,7 +88,7 @@ class Durability(AbstractCapability[AgentDeps]):
 
     async def before_model_request(self, ctx: RunContext[AgentDeps], request_context: Any) -> Any:
         await self._report_refused_calls(ctx)
-        for prompt in self._steering():
+        for prompt in [*self._steering(), *self._told()]:
             if prompt.id not in self.journal.steered and prompt.id not in self._steered_now:
                 self._steered_now.append(prompt.id)
                 ctx.enqueue(prompt.text)
@@ -150,27 +159,95 @@ class Durability(AbstractCapability[AgentDeps]):
     async def ask(
         self, key: str, text: str, *, schema: dict[str, JsonValue] | None = None, kind: type[ev.Question] = ev.Question
     ) -> JsonValue:
-        sessions = self.journal.sessions
-        question_id = f"{self.run_id}.{key}"
-        state = await sessions.state(self.session_id)
-        if question_id in state.settled:
-            answer: JsonValue = state.settled[question_id][0]
-            return answer
-        if question_id in state.closed:
+        question = kind(id=f"{self.run_id}.{key}", text=scrub(text), schema=schema)
+        answer: JsonValue = await self._settled_by_person(question.id, lambda: self.journal.asking(question))
+        return answer
+
+    async def decide(self, diff: ev.Diff, *, parent: str, contents: Sequence[str] = ()) -> Decision:
+        state = await self.journal.sessions.state(self.session_id)
+
+        def asking() -> list[NewEvent]:
+            rows = self.journal.proposing(diff, parent, contents)
+            new = f"asked:{diff.id}" not in self.journal.keys  # what was shown to a person is a person's to decide
+            if new and state.edit_mode == "accept" and not diff.risky:
+                decided = ev.Decided(id=diff.id, verdict="accept", by=ACCEPTS_EDITS)
+                rows.append(event(decided, run_id=self.run_id, key=f"settled:{diff.id}"))
+            return rows
+
+        content = await self._settled_by_person(diff.id, asking)
+        hunks = content.get("hunks")
+        return Decision(
+            content["verdict"], None if hunks is None else tuple(hunks), content.get("feedback"), content.get("by")
+        )
+
+    async def write(self, diff: ev.Diff, transitions: Sequence[Transition], *, parent: str) -> dict[str, Any]:
+        assert self.applying is not None
+        return await self.applying.apply(diff.id, transitions, parent=parent)
+
+    async def show(self, key: str, contents: Sequence[ev.Content], *, parent: str) -> None:
+        rows = [
+            event(content, run_id=self.run_id, item_id=f"{key}.{n}", parent_id=parent, key=f"shown:{key}.{n}")
+            for n, content in enumerate(contents)
+        ]
+        await self.journal.write(rows)
+
+    def item(self, tool_call_id: str) -> str:
+        return self._item_of(tool_call_id) or f"{self.run_id}.{self._key(tool_call_id)}"
+
+    async def sub_run(
+        self,
+        ctx: RunContext[AgentDeps],
+        scope: str,
+        agent: Agent[AgentDeps, str],
+        prompt: Callable[[], Awaitable[str]],
+        *,
+        history: Sequence[ModelMessage] = (),
+        quiet: bool = False,
+    ) -> SubAnswer:
+        parent = self.item(ctx.tool_call_id or "")
+        branch = Branch(self.journal, scope, parent=parent, quiet=quiet)
+        last = branch.messages[-1] if branch.messages else None
+        if isinstance(last, ModelResponse) and not last.tool_calls and last.text:
+            return SubAnswer(last.text, tuple(branch.messages))  # it was answered before a crash
+        durability = Durability(branch, len(history), estimated=self.estimated, steering=list, unload=lambda: None)
+        try:
+            result = await agent.run(
+                None if branch.messages else await prompt(),
+                message_history=[*history, *branch.messages],
+                conversation_id=f"{self.session_id}/{scope}",
+                deps=replace(ctx.deps, durable=durability),
+                usage=ctx.usage,
+                usage_limits=ctx.usage_limits,
+                capabilities=[durability],
+            )
+        except (ReconveneError, AgentRunError):
+            raise
+        except Exception as e:  # a provider's transport: not the tool's fault, and to be asked again as the run does
+            raise models.classify(e) from e
+        finally:
+            branch.broken_off()
+        return SubAnswer(str(result.output), tuple(branch.messages))
+
+    async def _settled_by_person(self, id: str, asking: Callable[[], list[NewEvent]]) -> Any:
+        """What a person answered or decided. Asked once; the run is unloaded when every branch of it waits."""
+        state = await self.journal.sessions.state(self.session_id)
+        if id in state.settled:
+            return state.settled[id][0]
+        if id in state.closed:
             raise ReconveneError("question_expired", "The question was closed without an answer.")
-        future = self._answers.setdefault(question_id, asyncio.get_running_loop().create_future())
-        await self.journal.write(self.journal.asking(kind(id=question_id, text=scrub(text), schema=schema)))
-        if question_id in state.settled:  # answered while the question was being written
-            return state.settled[question_id][0]  # type: ignore[no-any-return]
+        future = self._answers.setdefault(id, asyncio.get_running_loop().create_future())
+        await self.journal.write(asking())
+        if id in state.settled:  # answered while the question was being written
+            return state.settled[id][0]
         self._waiting += 1
         self._unload_if_waiting()
         try:
-            return await future  # type: ignore[no-any-return]
+            return await future
         finally:
             self._waiting -= 1
 
     def answered(self, question_id: str, answer: Any) -> None:
-        """An answer was committed."""
+        """An answer or a decision was committed."""
         future = self._answers.get(question_id)
         if future and not future.done():
             future.set_result(answer)
@@ -179,7 +256,8 @@ class Durability(AbstractCapability[AgentDeps]):
 
     def _key(self, tool_call_id: str) -> str:
         """Call ids are the provider's and may repeat in another step; ours do not."""
-        return f"{self.journal.steps - 1}:{tool_call_id}"
+        step = f"{self.journal.steps - 1}:{tool_call_id}"
+        return step if self.journal.parent is None else f"{self.journal.scope}.{step}"
 
     def _keep(self) -> None:
         if self._settle:
@@ -216,7 +294,9 @@ class Durability(AbstractCapability[AgentDeps]):
         )  # fmt: skip
         rows: list[NewEvent] = [event(content, run_id=self.run_id, parent_id=item_id) for content in outcome.events]
         rows += [NewEvent(type, text, self.run_id, public=False) for type, text in outcome.private]
-        rows.append(event(shown, run_id=self.run_id, item_id=item_id, key=f"result:{item_id}"))
+        rows.append(
+            event(shown, run_id=self.run_id, item_id=item_id, parent_id=self.journal.parent, key=f"result:{item_id}")
+        )
         rows.append(
             private(
                 RETURN, {"key": key, **value}, run_id=self.run_id, key=f"return:{self.run_id}.{key}", stateful=False
@@ -238,10 +318,20 @@ class Durability(AbstractCapability[AgentDeps]):
                 ):
                     text = part.model_response() if isinstance(part, RetryPromptPart) else str(part.content)
                     shown = ev.ToolResult(id=item_id, summary=scrub(text)[:SUMMARY], ok=False)
-                    rows.append(event(shown, run_id=self.run_id, item_id=item_id, key=f"result:{item_id}"))
+                    rows.append(
+                        event(
+                            shown,
+                            run_id=self.run_id,
+                            item_id=item_id,
+                            parent_id=self.journal.parent,
+                            key=f"result:{item_id}",
+                        )
+                    )
         await self.journal.write(rows)
 
     def _show(self, e: AgentStreamEvent) -> None:
+        if self.journal.quiet and isinstance(getattr(e, "part", getattr(e, "delta", None)), TextPart | TextPartDelta):
+            return
         if isinstance(e, PartStartEvent) and isinstance(e.part, TextPart | ThinkingPart):
             kind = ev.Text if isinstance(e.part, TextPart) else ev.Reasoning
             self.journal.deltas.add(kind, self.journal.item_id(e.index), e.part.content)

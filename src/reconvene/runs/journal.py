@@ -26,11 +26,23 @@ MODEL = "model"
 """Private row: `{"step", "steered", "messages"}`: one model response with the request before it."""
 RETURN = "tool_return"
 """Private row: `{"key", "value"}` or `{"key", "retry"}`: what a tool call gave the model."""
+BRANCH = "sub_model"
+"""Private row: `{"scope", "step", "messages"}`: one model response of a sub-agent."""
+PLAN = "apply_plan"
+"""Private row: `{"diff_id", "n", "shown", "parent", "undo", "plan"}`: what is about to be written to files, and how it is shown."""
+OUTCOME = "apply_outcome"
+"""Private row: `{"diff_id", "n", "outcome", "unsettled"}`: what became of it on disk."""
+SETTLED = "apply_settled"
+"""Private row: `{"diff_id", "n"}`: what a program wrote meanwhile was looked for once more."""
+HELD = "held"
+"""Private row: `{"contents"}`: hashes in the store of contents that this session needs."""
 ONCE = "once"
 """Private row: `{"key", "value"}` of an effect that is not repeated."""
 
-_KEYED = [t for t in ev.CONTENTS if t not in ("text", "reasoning")] + [MODEL, RETURN, ONCE]
-_PROGRESS = frozenset({MODEL, RETURN, ONCE, "answered"})
+_KEYED = [t for t in ev.CONTENTS if t not in ("text", "reasoning")] + [
+    MODEL, BRANCH, RETURN, ONCE, PLAN, OUTCOME, SETTLED,
+]  # fmt: skip
+_PROGRESS = frozenset({MODEL, BRANCH, RETURN, ONCE, OUTCOME, "answered", "decided"})
 HISTORY_BYTES = 400_000
 """Earlier turns over this size are not sent to the model again, oldest first; the log keeps them all."""
 
@@ -38,8 +50,22 @@ HISTORY_BYTES = 400_000
 class Journal:
     """The journal of one attempt. `load` makes it and takes over the run: an earlier owner's writes are refused from then on."""
 
+    parent: str | None = None
+    """The item that everything shown here belongs to."""
+    quiet = False
+    """Whether what the model says is kept from people: it is no prose."""
+
     def __init__(self, sessions: Sessions, session_id: str, run_id: str, fence: Fence) -> None:
         self.sessions, self.session_id, self.run_id, self.fence = sessions, session_id, run_id, fence
+        self.scope = run_id
+        """Of its item ids and keys."""
+        self.branches: dict[str, list[list[ModelMessage]]] = {}
+        """Of every sub-agent, by its scope, what it was told and said so far, step by step."""
+        self.told: set[str] = set()
+        """What earlier runs of the session told the model, beside prompts."""
+        self.context_used: int | None = None
+        self.writes: dict[str, list[dict[str, Any]]] = {}
+        """Of every diff: its plans, oldest first, each with its `outcome` and `settled` once they are known."""
         self.messages: list[ModelMessage] = []
         self.steps = 0
         """Model responses so far."""
@@ -65,7 +91,7 @@ class Journal:
                 journal.keys.add(row.key)
             if row.type in _PROGRESS:
                 running = recovering = 0
-            if row.type not in (MODEL, RETURN, ONCE, "run"):
+            if row.type not in (MODEL, BRANCH, RETURN, ONCE, PLAN, OUTCOME, SETTLED, "run"):
                 continue
             content = json.loads(row.content)
             match row.type:
@@ -81,11 +107,21 @@ class Journal:
                     for message in messages:
                         if isinstance(message, ModelResponse):
                             journal.steps += 1
-                            journal.usage.incr(message.usage)
-                            journal.usage.requests += 1
-                            journal.usage.tool_calls += len(message.tool_calls)
+                            journal.count(message)
+                case "sub_model":
+                    messages = ModelMessagesTypeAdapter.validate_python(content["messages"])
+                    journal.branches.setdefault(content["scope"], []).append(messages)
+                    for message in messages:
+                        if isinstance(message, ModelResponse):
+                            journal.count(message)
                 case "tool_return":
                     journal.results[content["key"]] = content
+                case "apply_plan":
+                    journal.writes.setdefault(content["diff_id"], []).append(content)
+                case "apply_outcome":
+                    journal.writes[content["diff_id"]][content["n"] - 1].update(content)
+                case "apply_settled":
+                    journal.writes[content["diff_id"]][content["n"] - 1]["settled"] = True
                 case "once":
                     journal.once[content["key"]] = content["value"]
         journal.without_progress = max(running, recovering)
@@ -103,8 +139,12 @@ class Journal:
     async def earlier(self) -> list[ModelMessage]:
         """The conversation before this run, as a model can take it."""
         rows = await self.sessions.log.read(self.session_id, 0, types=(MODEL,))
+        rewinds = (await self.sessions.state(self.session_id)).rewinds
         runs: dict[str, list[str]] = {}
         for row in rows:
+            self.told.update(json.loads(row.content)["steered"])
+            if any(upto < row.seq < seq for upto, seq in rewinds):
+                continue
             if row.run_id is not None and row.run_id != self.run_id:
                 runs.setdefault(row.run_id, []).append(row.content)
         kept: list[list[str]] = []
@@ -164,6 +204,15 @@ class Journal:
             private(DUE, due, run_id=self.run_id, key=f"due:{question.id}"),
         ]
 
+    def proposing(self, diff: ev.Diff, parent: str, contents: Sequence[str]) -> list[NewEvent]:
+        """A diff with its deadline, and the contents that it needs for as long as the session is kept."""
+        due = {"id": diff.id, "up": self.sessions.uptime.now() + self.sessions.settings.limits.question_time}
+        return [
+            event(diff, run_id=self.run_id, item_id=diff.id, parent_id=parent, key=f"asked:{diff.id}"),
+            private(DUE, due, run_id=self.run_id, key=f"due:{diff.id}"),
+            private(HELD, {"contents": list(contents)}, run_id=self.run_id, key=f"held:{diff.id}", stateful=False),
+        ]
+
     def questions(self, prefix: str) -> list[str]:
         """The ids of the questions `{run}.{prefix}-1`, -2, … that were asked so far, oldest first."""
         count = sum(key.startswith(f"asked:{self.run_id}.{prefix}-") for key in self.keys)
@@ -177,7 +226,13 @@ class Journal:
         self.deltas.close(list(self.deltas.texts))
 
     def item_id(self, index: int, step: int | None = None) -> str:
-        return f"{self.run_id}.{self.steps if step is None else step}.{index}"
+        return f"{self.scope}.{self.steps if step is None else step}.{index}"
+
+    def count(self, response: ModelResponse) -> None:
+        """A response counts to what the run has used, whichever of its agents got it."""
+        self.usage.incr(response.usage)
+        self.usage.requests += 1
+        self.usage.tool_calls += len(response.tool_calls)
 
     async def record_response(
         self,
@@ -195,6 +250,8 @@ class Journal:
             item_id = self.item_id(index)
             if part.part_kind in ("text", "thinking"):
                 items.append(item_id)
+                if self.quiet and part.part_kind == "text":
+                    continue
                 if text := part.content:
                     kind = "text" if part.part_kind == "text" else "reasoning"
                     shown.append(
@@ -202,6 +259,7 @@ class Journal:
                             ev.Message(text=text, kind=kind, interrupted=interrupted),
                             run_id=self.run_id,
                             item_id=item_id,
+                            parent_id=self.parent,
                             key=f"message:{item_id}",
                         )
                     )
@@ -211,28 +269,30 @@ class Journal:
                         ev.ToolCall(id=item_id, name=part.tool_name, args=_arguments(part)),
                         run_id=self.run_id,
                         item_id=item_id,
+                        parent_id=self.parent,
                         key=f"call:{item_id}",
                     )
                 )
         struck = [i for i in self.deltas.texts if i not in items]
         shown += [event(ev.ItemAborted(attempt=self.attempt), run_id=self.run_id, item_id=i) for i in struck]
-        self.usage.incr(response.usage)
-        self.usage.requests += 1
-        self.usage.tool_calls += len(response.tool_calls)
+        self.count(response)
         shown.append(event(self.usage_content(response, estimated), run_id=self.run_id))
-        lean = [_without_instructions(m) for m in new]
-        messages = ModelMessagesTypeAdapter.dump_json([*lean, response]).decode()
-        body = f'{{"step":{self.steps},"steered":{json.dumps(list(steered))},"messages":{messages}}}'
-        shown.append(NewEvent(MODEL, body, self.run_id, key=f"model:{self.run_id}.{self.steps}", public=False))
+        shown.append(self.kept([*new, response], steered))
         await self.write(shown)
         self.deltas.close([*items, *struck])
         self.messages += [*new, response]
         self.steered.update(steered)
         self.steps += 1
 
+    def kept(self, messages: Sequence[ModelMessage], steered: Sequence[str] = ()) -> NewEvent:
+        """The private row of a response with the request before it."""
+        text = ModelMessagesTypeAdapter.dump_json([without_instructions(m) for m in messages]).decode()
+        body = f'{{"step":{self.steps},"steered":{json.dumps(list(steered))},"messages":{text}}}'
+        return NewEvent(MODEL, body, self.run_id, key=f"model:{self.run_id}.{self.steps}", public=False)
+
     async def record_tail(self, new: list[ModelMessage]) -> None:
         """Messages after the last response of a run that was stopped, so that the next prompt knows what its tools found."""
-        messages = ModelMessagesTypeAdapter.dump_json([_without_instructions(m) for m in new]).decode()
+        messages = ModelMessagesTypeAdapter.dump_json([without_instructions(m) for m in new]).decode()
         body = f'{{"step":{self.steps},"steered":[],"messages":{messages}}}'
         await self.write([NewEvent(MODEL, body, self.run_id, key=f"tail:{self.run_id}", public=False)])
         self.messages += new
@@ -250,7 +310,7 @@ class Journal:
         return copy.copy(self.usage)
 
     def usage_content(self, response: ModelResponse, estimated: bool) -> ev.Usage:
-        used = response.usage.input_tokens + response.usage.output_tokens
+        self.context_used = response.usage.input_tokens + response.usage.output_tokens or None
         return ev.Usage(
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
@@ -258,7 +318,7 @@ class Journal:
             requests=self.usage.requests,
             tool_calls=self.usage.tool_calls,
             cost=float(self.usage.cost) if self.usage.cost is not None else None,
-            context_used=used or None,
+            context_used=self.context_used,
             estimated=estimated,
         )
 
@@ -300,7 +360,7 @@ def _arguments(part: Any) -> Any:
         return str(part.args)
 
 
-def _without_instructions(message: ModelMessage) -> ModelMessage:
+def without_instructions(message: ModelMessage) -> ModelMessage:
     """Instructions are made anew for every request; stored, they would be most of the log."""
     if isinstance(message, ModelRequest) and message.instructions:
         from dataclasses import replace

@@ -13,11 +13,14 @@ from reconvene.sessions.state import PromptState, SessionState
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The action's event, the fields of the session's row it sets, and the run it ends."""
+    """The action's event, the fields of the session's row it sets, the run it ends, what else becomes of it, and the diffs that a new
+    run takes back."""
 
     action: ev.Action
     update: dict[str, Any] = field(default_factory=dict)
     ends_run: str | None = None
+    plan: ev.Plan | None = None
+    undo: tuple[str, ...] | None = None
 
 
 def prepare(state: SessionState, name: str, args: dict[str, Any], by: str) -> Prepared:
@@ -41,7 +44,20 @@ def _argument(args: dict[str, Any], name: str, kind: type, *, choices: tuple[Any
             else {str: "text", bool: "true or false", int: "a whole number"}[kind]
         )
         raise ReconveneError("invalid_field", f"content.args.{name} must be {wanted}.", path=f"content.args.{name}")
-    unknown = set(args) - {"id", "title", "pinned", "archived", "policy", "model", "text", "position"}
+    unknown = set(args) - {
+        "id",
+        "title",
+        "pinned",
+        "archived",
+        "policy",
+        "model",
+        "text",
+        "position",
+        "mode",
+        "diff_id",
+        "upto",
+        "steps",
+    }
     if unknown:
         raise ReconveneError(
             "invalid_field", f"content.args has no {min(unknown)}.", path=f"content.args.{min(unknown)}"
@@ -112,6 +128,56 @@ def _move_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepared
     return Prepared(ev.Action(name="move_prompt", args={"id": prompt.id, "position": max(0, position)}, by=by))
 
 
+def _edit_mode(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    mode = _argument(args, "mode", str, choices=("ask", "accept"))
+    return Prepared(ev.Action(name="edit_mode", args={"mode": mode}, by=by))
+
+
+def _undo(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    diff_id = _argument(args, "diff_id", str)
+    if diff_id not in state.changes or diff_id in state.undoing:
+        raise ReconveneError("no_such_diff", "No change with this id was applied and not taken back in this session.")
+    return Prepared(ev.Action(name="undo", args={"diff_id": diff_id}, by=by), undo=(diff_id,))
+
+
+def _rewind(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    upto = _argument(args, "upto", int)
+    if not 0 < upto <= state.seq:
+        raise ReconveneError(
+            "invalid_field", f"upto must be a seq between 1 and {state.seq}.", path="content.args.upto"
+        )
+    if state.status != "idle":
+        raise ReconveneError(
+            "invalid_field", "A session that runs or waits cannot be rewound. Stop it first.", path="content.args.upto"
+        )
+    diffs = tuple(c.diff_id for c in reversed(state.changes.values()) if c.seq > upto)
+    return Prepared(ev.Action(name="rewind", args={"upto": upto}, by=by), undo=diffs)
+
+
+def _edit_plan(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    if state.plan is None:
+        raise ReconveneError("invalid_field", "This session has no plan to edit.", path="content.name")
+    steps = args.get("steps")
+    path = "content.args.steps"
+    if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
+        raise ReconveneError("invalid_field", f"content.args.steps must be 1 to {MOST_STEPS} steps.", path=path)
+    shown: list[ev.PlanStep] = []
+    for step in steps:
+        title = step.get("title") if isinstance(step, dict) else step
+        status = step.get("status", "pending") if isinstance(step, dict) else "pending"
+        if not isinstance(title, str) or not title.strip() or "\0" in title or len(title) > 300:
+            raise ReconveneError("invalid_field", "Every step needs a title of at most 300 characters.", path=path)
+        if status not in ("pending", "active", "done", "skipped"):
+            raise ReconveneError("invalid_field", "A step is pending, active, done or skipped.", path=path)
+        shown.append(ev.PlanStep(title=" ".join(title.split()), status=status))
+    title = _argument(args, "title", str) if "title" in args else state.plan[1].get("title")
+    plan = ev.Plan(title=title, steps=shown)
+    stored = plan.model_dump(mode="json")
+    return Prepared(ev.Action(name="edit_plan", args=stored, by=by), plan=plan)
+
+
+MOST_STEPS = 50
+
 ACTIONS: dict[str, Callable[[SessionState, dict[str, Any], str], Prepared]] = {
     "rename": _rename,
     "pin": _pin,
@@ -121,4 +187,8 @@ ACTIONS: dict[str, Callable[[SessionState, dict[str, Any], str], Prepared]] = {
     "edit_prompt": _edit_prompt,
     "remove_prompt": _remove_prompt,
     "move_prompt": _move_prompt,
+    "edit_mode": _edit_mode,
+    "edit_plan": _edit_plan,
+    "undo": _undo,
+    "rewind": _rewind,
 }

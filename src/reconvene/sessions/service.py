@@ -27,10 +27,11 @@ from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.folding import fold
 from reconvene.sessions.answers import checked
 from reconvene.sessions.attach import new_epoch, new_session_id
+from reconvene.sessions.decisions import changed_files, decision, stale_diff
 from reconvene.sessions.entrance import Entrance
 from reconvene.sessions.memory import apply
 from reconvene.sessions.rows import Receipt, Who, event, private
-from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, RunStatus, SessionState
+from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, UNDO, Pending, RunStatus, SessionState
 from reconvene.workspace.roots import Roots
 
 TITLE_LENGTH = 80
@@ -191,7 +192,11 @@ class Sessions(Entrance):
         feedback: str | None = None,
         body: str | None = None,
     ) -> Receipt:
-        """Decide on a diff; the first valid decision wins. Raises: no_such_diff, already_decided, question_closed."""
+        """Decide on a diff; the first valid decision wins.
+
+        Raises: no_such_diff, already_decided, question_closed, invalid_field (a hunk it does not have, feedback without text),
+        stale_diff (a file that was to be written has changed: a new diff is on its way).
+        """
         command = Command(
             who.owner, id or uuid.uuid4().hex, body or _digest("decision", reply_to, verdict, hunks, feedback)
         )
@@ -202,7 +207,9 @@ class Sessions(Entrance):
             pending = state.pending.get(reply_to)
             if pending is None or pending.kind != "diff":
                 if reply_to in state.settled:
-                    by = state.settled[reply_to][1]
+                    decided_before, by = state.settled[reply_to]
+                    if isinstance(decided_before, dict) and decided_before.get("verdict") == "stale":
+                        raise stale_diff(())
                     raise ReconveneError(
                         "already_decided", f"This diff was decided before, by {by or 'another client'}.", by=by
                     )
@@ -211,15 +218,23 @@ class Sessions(Entrance):
                         "question_closed", "This diff is closed: its run ended. Send a new prompt to go on."
                     )
                 raise ReconveneError("no_such_diff", "No open diff of this session has this id.")
-            decided = ev.Decided(
-                id=reply_to,
-                verdict=verdict,
-                hunks=list(hunks) if hunks is not None else None,
-                feedback=feedback,
-                by=who.name,
-            )
+            decided = decision(pending, verdict, hunks, feedback, who.name)
+            changed = await self._changed_under(change.session, pending, decided)
+            if changed:
+                told = f"{', '.join(changed)} changed after this was proposed."
+                stale = ev.Decided(id=reply_to, verdict="stale", feedback=told)
+                row = event(stale, run_id=pending.run_id, key=f"settled:{reply_to}")
+                await self.log.append(session_id, [row])
+                raise stale_diff(changed)
             new = [event(decided, run_id=pending.run_id, key=f"settled:{reply_to}")]
             return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
+
+    async def _changed_under(self, session: SessionRow, pending: Pending, decided: ev.Decided) -> Sequence[str]:
+        """The files that an accept would write and that are not what the diff was made from."""
+        workspace = self.roots.by_root(session.root)
+        if decided.verdict != "accept" or workspace is None:
+            return []
+        return await asyncio.to_thread(changed_files, workspace, pending, decided.hunks)
 
     async def cancel(
         self, who: Who, session_id: str, *, id: str | None, run_id: str | None = None, body: str | None = None
@@ -271,7 +286,18 @@ class Sessions(Entrance):
             if prepared.ends_run:
                 new += self.ending(prepared.ends_run, "cancelled", reason="removed")
                 changes[prepared.ends_run] = "completed"
-            return await self._append(session_id, state, new, command, changes, prepared.update, prepared.ends_run)
+            if prepared.plan is not None:
+                going = state.active or next(iter(state.queue), None)
+                new.append(event(prepared.plan, run_id=going.id if going else None))
+            run_id = prepared.ends_run
+            if prepared.undo is not None:
+                # Taking back is a run: it waits its turn, and a crash in the middle of it is recovered like any other's.
+                run_id = state.next_run_id()
+                position = len(state.queue) + (state.active is not None)
+                new.append(event(ev.Run(status="queued", prompts=[], position=position, reason=name), run_id=run_id))
+                new.append(private(UNDO, {"run_id": run_id, "diffs": list(prepared.undo)}, run_id=run_id))
+                changes[run_id] = "queued"
+            return await self._append(session_id, state, new, command, changes, prepared.update, run_id)
 
     async def fork(
         self, who: Who, session_id: str, *, upto: int | None = None, id: str | None = None, body: str | None = None

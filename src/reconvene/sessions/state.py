@@ -23,6 +23,12 @@ ENDED = "ended"
 """Private row beside `completed`: `{"up"}`, the total uptime of the end."""
 
 
+UNDO = "undo"
+"""Private row: `{"run_id", "diffs"}`: a run that takes these diffs back, newest first."""
+ACCEPTS_EDITS = "accept edits"
+"""Who decided, when the session's edit mode did."""
+
+
 class StatefulRow(Protocol):
     """What the fold reads of a row of the log."""
 
@@ -57,6 +63,8 @@ class RunState:
     cancel_reason: str = "stopped"
     waiting_on: frozenset[str] = frozenset()
     """What was unanswered when the run was unloaded."""
+    undo: tuple[str, ...] | None = None
+    """The diffs that this run takes back; None: it answers prompts."""
 
 
 @dataclass(slots=True)
@@ -70,6 +78,18 @@ class Pending:
     text: str
     schema: dict[str, Any] | None
     expires: float | None = None
+    files: tuple[dict[str, Any], ...] = ()
+    """Of a diff: its files, without the text of their hunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A diff that was written to files."""
+
+    diff_id: str
+    run_id: str | None
+    seq: int
+    paths: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -89,6 +109,18 @@ class SessionState:
     archived: bool = False
     recovery: str | None = None
     model: str | None = None
+    edit_mode: Literal["ask", "accept"] = "ask"
+    """Whether diffs are decided on by a person, or accepted at once unless they are risky."""
+    changes: dict[str, Change] = field(default_factory=dict)
+    """What was written and not taken back, by diff, oldest first."""
+    undoing: set[str] = field(default_factory=set)
+    """Diffs that are being taken back."""
+    plan: tuple[str | None, dict[str, Any]] | None = None
+    """The last plan: its run and its content."""
+    rewinds: list[tuple[int, int]] = field(default_factory=list)
+    """(upto, seq): what lies between the two was taken back, files and conversation."""
+    plan_edits: list[tuple[int, str]] = field(default_factory=list)
+    """Changes of the plan by people: their seq, and who."""
 
     # -- what is asked of it
 
@@ -179,6 +211,11 @@ def _origin(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
         run.plain = c.get("plain")
 
 
+def _undo(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
+    if run := s.runs.get(c["run_id"]):
+        run.undo = tuple(c["diffs"])
+
+
 def _cancel(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
     run = s.runs.get(c["run_id"])
     if run is not None and not run.cancelled:
@@ -187,7 +224,10 @@ def _cancel(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
 
 def _asked(kind: Literal["question", "confirmation", "diff"]) -> Any:
     def fold(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
-        s.pending[c["id"]] = Pending(c["id"], kind, row.run_id, row.seq, c.get("text", ""), c.get("schema"))
+        files = tuple({**f, "hunks": [h["id"] for h in f["hunks"]]} for f in c.get("files", ()))
+        s.pending[c["id"]] = Pending(
+            c["id"], kind, row.run_id, row.seq, c.get("text", ""), c.get("schema"), None, files
+        )
 
     return fold
 
@@ -207,9 +247,22 @@ def _decided(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
     s.settled[c["id"]] = (c, c.get("by"))
 
 
+def _applied(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
+    if c.get("undo"):
+        if not c.get("conflicts"):
+            s.changes.pop(c["diff_id"], None)
+    elif c["files"]:
+        s.changes[c["diff_id"]] = Change(c["diff_id"], row.run_id, row.seq, tuple(f["path"] for f in c["files"]))
+
+
+def _plan(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
+    s.plan = (row.run_id, c)
+
+
 def _completed(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
     run = s.runs[row.run_id or ""]
     run.status, run.outcome = "completed", c["outcome"]
+    s.undoing -= set(run.undo or ())
     for p in [p for p in s.pending.values() if p.run_id == run.id]:
         del s.pending[p.id]
         s.closed.add(p.id)
@@ -233,6 +286,14 @@ def _action(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
             s.recovery = args["policy"]
         case "model":
             s.model = args["model"]
+        case "edit_mode":
+            s.edit_mode = args["mode"]
+        case "undo":
+            s.undoing.add(args["diff_id"])
+        case "rewind":
+            s.rewinds.append((args["upto"], row.seq))
+        case "edit_plan":
+            s.plan_edits.append((row.seq, c.get("by") or "the person"))
         case "edit_prompt":
             s.prompts[args["id"]].text = args["text"]
         case "remove_prompt":
@@ -250,6 +311,7 @@ _FOLDS: dict[str, Any] = {
     "prompt": _prompt,
     "run": _run,
     ORIGIN: _origin,
+    UNDO: _undo,
     CANCEL: _cancel,
     "question": _asked("question"),
     "confirmation": _asked("confirmation"),
@@ -257,6 +319,8 @@ _FOLDS: dict[str, Any] = {
     DUE: _due,
     "answered": _answered,
     "decided": _decided,
+    "applied": _applied,
+    "plan": _plan,
     "completed": _completed,
     ENDED: _ended,
     "action": _action,

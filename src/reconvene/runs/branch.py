@@ -1,0 +1,57 @@
+"""The journal of a sub-agent: a part of its run's, under a scope of its own.
+
+What a sub-agent was answered is in the log like what the run's own agent was, so no finished model call of it is repeated either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
+
+from reconvene.log.port import NewEvent
+from reconvene.protocol import events as ev
+from reconvene.runs.deltas import Deltas
+from reconvene.runs.journal import BRANCH, Journal, without_instructions
+from reconvene.sessions.state import RunStatus
+
+
+class Branch(Journal):
+    """
+    Args:
+        trunk: the run's journal, or another branch of it.
+        scope: what is only this sub-agent's, for ever: the tool call's item and a word of its own.
+        parent: the item it is shown under.
+        quiet: what it says is not shown, only what it does.
+    """
+
+    def __init__(self, trunk: Journal, scope: str, *, parent: str, quiet: bool) -> None:
+        super().__init__(trunk.sessions, trunk.session_id, trunk.run_id, trunk.fence)
+        self.trunk, self.scope, self.parent, self.quiet = trunk, scope, parent, quiet
+        self.results, self.once, self.keys, self.usage = trunk.results, trunk.once, trunk.keys, trunk.usage
+        self.branches, self.attempt = trunk.branches, trunk.attempt
+        self.writes = trunk.writes
+        for messages in trunk.branches.get(scope, []):
+            self.messages += messages
+            self.steps += sum(isinstance(m, ModelResponse) for m in messages)
+        self.deltas = Deltas(self.run_id, self.attempt, self._soon, parent)
+
+    async def write(self, events: Sequence[NewEvent], *, changes: dict[str, RunStatus] | None = None) -> None:
+        self.deltas.flush()
+        await self.trunk.write(events, changes=changes)
+
+    def kept(self, messages: Sequence[ModelMessage], steered: Sequence[str] = ()) -> NewEvent:
+        text = ModelMessagesTypeAdapter.dump_json([without_instructions(m) for m in messages]).decode()
+        body = f'{{"scope":{json.dumps(self.scope)},"step":{self.steps},"messages":{text}}}'
+        return NewEvent(BRANCH, body, self.run_id, key=f"model:{self.scope}.{self.steps}", public=False)
+
+    def usage_content(self, response: ModelResponse, estimated: bool) -> ev.Usage:
+        """How full the context is stays that of the run's own agent."""
+        return super().usage_content(response, estimated).model_copy(update={"context_used": self.trunk.context_used})
+
+    def broken_off(self) -> None:
+        """What it had begun to say will be struck: nothing replaces it."""
+        self.strike()
+        self.trunk.open_items.update(self.open_items)
+        self.open_items.clear()

@@ -1,0 +1,23 @@
+"""What people did to a plan, for the model: each change of theirs is said once."""
+
+from __future__ import annotations
+
+from reconvene.runs.journal import Journal
+from reconvene.sessions.state import PromptState, SessionState
+
+
+def plan_edits(state: SessionState, journal: Journal) -> list[PromptState]:
+    """The newest change of the plan that no model was told of, as what is sent into the run; older ones are contained in it."""
+    new = [(seq, by) for seq, by in state.plan_edits if _id(seq) not in journal.steered | journal.told]
+    if not new or state.plan is None:
+        return []
+    seq, by = new[-1]
+    content = state.plan[1]
+    steps = "\n".join(f"{n}. [{step['status']}] {step['title']}" for n, step in enumerate(content["steps"], 1))
+    title = f' "{content["title"]}"' if content.get("title") else ""
+    text = f"({by} changed the plan{title}. It is now, and you keep to it:\n{steps})"
+    return [PromptState(_id(seq), text, "steer", journal.run_id, seq)]
+
+
+def _id(seq: int) -> str:
+    return f"plan:{seq}"
