@@ -137,7 +137,7 @@ async def test_an_answer_from_a_partial_index_is_not_kept_for_whole(
     code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = await code.index(workers, fresh=False)
-    monkeypatch.setattr(rules, "PATIENCE", 0.0)
+    monkeypatch.setattr(rules, "FRESH_PATIENCE", 0.0)
     context = SearchContext()
     first = await lookup_or_search(context, index, "cart")
     assert first.result.partial and not first.entry.whole

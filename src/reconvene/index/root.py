@@ -115,6 +115,7 @@ class RootIndex:
         self._closing = threading.Event()
         self._paused = threading.Event()
         self._order: ReadingOrder | None = None
+        self._wants: deque[str] = deque(maxlen=3)
         self._urgent: deque[tuple[tuple[str, ...], Future[Refresh]]] = deque()
         self._look_at_all: _LookAtAll | None = None
         self._running: asyncio.Task[Refresh] | None = None
@@ -191,8 +192,10 @@ class RootIndex:
 
     def want(self, text: str) -> None:
         """Somebody waits for an answer to this: of the files that are still to be read, those whose paths have its words come next."""
-        if (order := self._order) is not None:
-            order.first(paths_about(self.view, text))
+        if self.partial and text not in self._wants:
+            self._wants.append(text)
+            if (order := self._order) is not None:
+                order.first(paths_about(self.view, text))
 
     def fingerprint(self, path: str) -> str | None:
         """The blob id of a file's content as indexed; None when it is not, or known by its path only."""
@@ -587,6 +590,8 @@ class RootIndex:
         if len(todo) > FIRST_BATCH:
             if self.view.partial:
                 self._announce(todo)
+                for text in tuple(self._wants):
+                    order.first(paths_about(self.view, text))
             with contextlib.suppress(RuntimeError):  # it is being closed
                 self._history_thread.submit(self._put_recent_first, order)
         changed: set[str] = set()

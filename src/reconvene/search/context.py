@@ -37,7 +37,9 @@ Cache = Literal["cached", "refreshed", "fresh"]
 RECIPE = 4
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
-"""Seconds to wait for a look at the disk; then the answer is from the index as it is, and nothing remembered is served."""
+"""Seconds to wait for a look at the disk where a remembered answer could be served; after that it is not."""
+FRESH_PATIENCE = 0.3
+"""Seconds to wait for it otherwise; then the answer is from the index as it is."""
 KEPT = 300
 """Answers a session remembers."""
 
@@ -196,8 +198,10 @@ async def lookup_or_search(
     check_limit(limit, index)
     at = paging.read(cursor, question(index, parsed))
     key = key_of(parsed, limit, at)
-    verified = await index.refresh_within(PATIENCE) is not None
     entry = context.get(key)
+    index.want(query)
+    patience = FRESH_PATIENCE if entry is None or index.partial else PATIENCE
+    verified = await index.refresh_within(patience) is not None
     known = tuple(seen)
     if entry is not None and verified:
         result = await asyncio.to_thread(remembered, index, parsed, entry)
