@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -15,19 +18,28 @@ from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model
 
 from reconvene.agents import models
-from reconvene.agents.durable import AgentDeps
+from reconvene.agents.compaction import Compaction
+from reconvene.agents.durable import AgentDeps, CannotWrite
 from reconvene.agents.notes import project_notes
 from reconvene.agents.orchestrator import build
+from reconvene.agents.run_command import RULE, Leave, hidden
+from reconvene.commands.job import end_all, jobs_of
 from reconvene.errors import ReconveneError
 from reconvene.index import Indexes
 from reconvene.protocol import events as ev
 from reconvene.repomap import repo_map
+from reconvene.runs.applying import Applying, Writers
 from reconvene.runs.durability import Durability
 from reconvene.runs.journal import Journal
+from reconvene.runs.taking_back import take_back
+from reconvene.runs.told import plan_edits
 from reconvene.search.context import SearchContext
 from reconvene.sessions.rows import event
 from reconvene.sessions.service import RunEnded, Sessions
 from reconvene.sessions.state import RunState
+from reconvene.workspace import Workspace
+from reconvene.workspace.contents import Contents
+from reconvene.workspace.permissions import Permissions
 
 _log = structlog.get_logger(__name__)
 SEARCHED = "searched"
@@ -61,6 +73,10 @@ class Surroundings:
     resolve: Callable[[str], Model] | None = None
     """How a model's name becomes a model; None: `agents.models.resolve`."""
     sleep: Callable[[float], Any] = asyncio.sleep
+    writers: Writers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writers = Writers(Contents(self.sessions.settings.data_dir / "contents"))
 
 
 class Attempt:
@@ -70,6 +86,7 @@ class Attempt:
         self.around, self.sessions = around, around.sessions
         self.session_id, self.run_id, self.reason = session_id, run_id, reason
         self.durability: Durability | None = None
+        self.applying: Applying | None = None
         self._work: asyncio.Future[Any] | None = None
         self._stop: str | None = None
         self._base: list[ModelMessage] = []
@@ -104,10 +121,18 @@ class Attempt:
         run = (await self.sessions.state(self.session_id)).runs[self.run_id]
         limit = self.sessions.settings.limits.attempts_without_progress
         failures, reason = 0, self.reason
+        workspace = await self._workspace()
+        if workspace is not None:
+            writer = self.around.writers.of(workspace)
+            self.applying = Applying(journal, writer, self.around.sleep)
+            with contextlib.suppress(CannotWrite):  # nothing was written, and whoever wanted it tries again
+                await self.applying.recover()
         if await self._declined(journal):
             return
         while True:
             if run.cancelled:
+                await self._end_commands()
+                await self._settle()
                 await journal.finish("cancelled", reason=run.cancel_reason, before=journal.struck())
                 return
             if journal.without_progress >= limit:
@@ -125,6 +150,10 @@ class Attempt:
                 journal.deltas.flush()
                 raise
             except ReconveneError as e:
+                if isinstance(e, CannotWrite):
+                    journal.strike()
+                    await self._pause(journal, e)
+                    return
                 if e.code in OF_THE_STORE:
                     raise
                 journal.strike()
@@ -135,10 +164,14 @@ class Attempt:
                 await (self._pause if e.code in PAUSES else self._fail)(journal, e)
                 return
             if text is not None:
+                await self._settle()
                 await journal.finish("success", text=text)
                 return
             if not run.cancelled:
-                waiting = ev.Run(status="waiting", attempt=journal.attempt, reason="question")
+                state = await self.sessions.state(self.session_id)
+                kinds = {p.kind for p in state.pending.values() if p.run_id == self.run_id}
+                asked = "decision" if kinds == {"diff"} else "question"
+                waiting = ev.Run(status="waiting", attempt=journal.attempt, reason=asked)
                 await journal.write([event(waiting, run_id=self.run_id)], changes={self.run_id: "waiting"})
                 return
 
@@ -174,6 +207,10 @@ class Attempt:
 
     async def _drive(self, journal: Journal, run: RunState) -> str:
         state = await self.sessions.state(self.session_id)
+        if run.undo is not None:
+            workspace = await self._served()
+            assert self.applying is not None
+            return await take_back(journal, state, run.undo, self.applying, await self.around.indexes.get(workspace))
         last = journal.messages[-1] if journal.messages else None
         if isinstance(last, ModelResponse) and not last.tool_calls and last.text:
             return last.text  # the crash came between the answer and the end of the run
@@ -182,6 +219,8 @@ class Attempt:
         model = (self.around.resolve or models.resolve)(name)
         extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
         deps = await self._deps(journal, " ".join(state.prompts[p].text for p in run.prompts if p in state.prompts))
+        deps.review = bool(turn.get("review"))
+        deps.max_iterations = int(turn.get("max_iterations") or deps.max_iterations)
         self._base = await journal.earlier()
         self.durability = Durability(
             journal,
@@ -189,9 +228,11 @@ class Attempt:
             estimated=models.is_offline(name),
             steering=lambda: state.steering(self.run_id),
             unload=self.unload,
+            applying=self.applying,
+            told=lambda: plan_edits(state, journal),
         )
         deps.durable, deps.extended = self.durability, extra
-        agent = build(model)
+        agent = build(model, commands=deps.leave is not None)
         prompt = "\n\n".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
         result = await agent.run(
             None if journal.messages else prompt,
@@ -200,20 +241,32 @@ class Attempt:
             deps=deps,
             usage=journal.usage_copy(),
             usage_limits=models.usage_limits(self.sessions.settings.limits, times=1 + extra),
-            capabilities=[self.durability],
+            capabilities=[self.durability, Compaction()],
         )
         return str(result.output)
 
-    async def _deps(self, journal: Journal, asked: str) -> AgentDeps:
+    async def _workspace(self) -> Workspace | None:
         session = await self.sessions.log.session(self.session_id)
-        root = getattr(session, "root", "")
-        workspace = self.sessions.roots.by_root(root)
+        return self.sessions.roots.by_root(getattr(session, "root", ""))
+
+    async def _served(self) -> Workspace:
+        workspace = await self._workspace()
         if workspace is None:
+            session = await self.sessions.log.session(self.session_id)
             raise ReconveneError(
                 "workspace_gone",
-                f"The code base of this session ({root}) is not being served. Serve it again, then go on.",
+                f"The code base of this session ({getattr(session, 'root', '')}) is not being served. "
+                "Serve it again, then go on.",
             )
         await asyncio.to_thread(workspace.check_alive)
+        return workspace
+
+    async def _settle(self) -> None:
+        if self.applying is not None:
+            await self.applying.settle()
+
+    async def _deps(self, journal: Journal, asked: str) -> AgentDeps:
+        workspace = await self._served()
         index = await self.around.indexes.get(workspace)
         index.want(asked)
         await index.refresh_within(INDEX_PATIENCE)
@@ -230,7 +283,29 @@ class Attempt:
         return AgentDeps(
             durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
             seen=list(context.paths()), instructions=notes, repo_map=overview.text,
+            contents=self.around.writers.contents, leave=await self._leave(workspace),
         )  # fmt: skip
+
+    async def _leave(self, workspace: Workspace) -> Leave | None:
+        """What commands may be run in this workspace, and what the person said of some earlier in this session."""
+        settings = self.sessions.settings
+        allowed = await asyncio.to_thread(Permissions(settings.data_dir).of, str(workspace.root))
+        if not allowed.commands:
+            return None
+        rows = await self.sessions.log.read(self.session_id, 0, types=(RULE,))
+        rules = {rule["command"]: rule["rule"] for rule in (json.loads(row.content) for row in rows)}
+        limits = settings.limits
+        secret = await asyncio.to_thread(hidden, settings.data_dir, os.environ)
+        return Leave(
+            self._jobs(), allowed.network, secret, longest=limits.command_time, keep=limits.command_output, rules=rules
+        )
+
+    def _jobs(self) -> Path:
+        return jobs_of(self.sessions.settings.data_dir, f"{self.session_id}/{self.run_id}")
+
+    async def _end_commands(self) -> None:
+        """What this run had started is ended with it."""
+        await asyncio.to_thread(end_all, self._jobs())
 
     # -- how it ends
 
@@ -245,6 +320,7 @@ class Attempt:
         return False
 
     async def _fail(self, journal: Journal, e: ReconveneError) -> None:
+        await self._end_commands()
         shown = ev.Error(code=e.code, message=e.message, retryable=e.retryable, details=e.details)
         await journal.finish(
             "failed", text=e.message, reason=e.code, before=[*journal.struck(), event(shown, run_id=self.run_id)]
