@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconvene.commands import confinement, supervise
-from reconvene.commands.job import Job, Spec, sweep
+from reconvene.commands.job import Job, Spec, end_all, jobs_of, sweep
 
 KINDS = [kind for kind in confinement.kinds() if kind != "none"]
 PYTHON = os.path.realpath(sys.executable)
@@ -211,7 +211,7 @@ from pathlib import Path
 from reconvene.commands.job import Job, Spec
 base = Path(sys.argv[1])
 job = Job(base / "data" / "commands", "key")
-job.start(Spec(("sh", "-c", "until [ -e go ]; do sleep 0.02; done; echo went on"), str(base / "workspace"), {"PATH": "/usr/bin:/bin"}, 
+job.start(Spec(("sh", "-c", "until [ -e go ]; do sleep 0.02; done; echo went on"), str(base / "workspace"), {"PATH": "/usr/bin:/bin"},
                30.0, 4000, "none", (str(base / "workspace"), job.temporary)))
 print("up", flush=True)
 sys.stdin.read()
@@ -323,13 +323,15 @@ async def test_a_follower_sees_the_output_as_it_comes(place: Path) -> None:
 
 
 async def test_folders_of_ended_jobs_go_and_running_ones_stay(place: Path) -> None:
-    ended, running = (Job(place / "data" / "commands", key) for key in ("ended", "running"))
+    jobs = jobs_of(place / "data", "s/r1")
+    ended, running = Job(jobs, "ended"), Job(jobs, "running")
     ended.start(spec(place, ended, "true"))
     await ended.follow()
     running.start(spec(place, running, "sleep", "60"))
-    assert sweep(place / "data" / "commands", 3600) == 0
-    assert sweep(place / "data" / "commands", -1) == 1
+    assert sweep(place / "data", 3600) == 0
+    assert sweep(place / "data", -1) == 1
     assert not ended.folder.exists() and running.state() == "running"
-    running.cancel()
-    await running.follow()
+    end_all(jobs)
+    assert running.state() == "ended" and (result := running.result()) is not None and result.why == "cancelled"
+    assert sweep(place / "data", -1) == 1 and not jobs.exists()
     assert sweep(place / "nowhere", 0) == 0

@@ -232,6 +232,23 @@ def index(root: Root = None, json: Json = False, data_dir: DataDir = None) -> No
 
 
 @app.command()
+def commands(
+    wanted: Annotated[str | None, typer.Argument(metavar="on|off", help="Leave it out to see what holds.")] = None,
+    root: Root = None,
+    network: Annotated[bool, typer.Option("--network", help="With `on`: they may reach the network.")] = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Allow agents to ask to run programs in a code base: its tests, a build.
+
+    Off by default. You are asked before each command; it runs in a sandbox where the machine has one.
+    """
+    from reconvene.cli.leave import commands as run
+
+    run(places.data_dir(data_dir), root, wanted, network=network, as_json=json)
+
+
+@app.command()
 def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend permissions and a damaged database; nothing is deleted.")

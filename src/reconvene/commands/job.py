@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -189,26 +188,49 @@ class Job:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def sweep(commands: Path, older_than: float) -> int:
+def jobs_of(data_dir: Path, owner: str) -> Path:
+    """The folder of the jobs of one run; `owner` names the run for ever."""
+    return data_dir / "commands" / hashlib.sha256(owner.encode()).hexdigest()[:24]
+
+
+def end_all(jobs: Path, patience: float = 10.0) -> None:
+    """End every command of a run, and wait for it. Blocking."""
+    running = [job for job in _in(jobs) if job.state() == "running"]
+    for job in running:
+        job.cancel()
+    deadline = time.monotonic() + patience
+    while any(job.state() == "running" for job in running) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def sweep(data_dir: Path, older_than: float) -> int:
     """Remove the folders of jobs that ended so many seconds ago. How many."""
     removed = 0
-    try:
-        folders = list(os.scandir(commands))
-    except OSError as e:
-        if e.errno == errno.ENOENT:
-            return 0
-        raise
-    for folder in folders:
-        job = Job(commands, "")
-        job.folder = Path(folder.path)
-        try:
-            old = time.time() - folder.stat().st_mtime > older_than
-        except OSError:
-            continue
-        if old and job.state() != "running":
-            job.forget()
-            removed += 1
+    for group in _folders(data_dir / "commands"):
+        for job in _in(group):
+            with contextlib.suppress(OSError):
+                if time.time() - job.folder.stat().st_mtime > older_than and job.state() != "running":
+                    job.forget()
+                    removed += 1
+        with contextlib.suppress(OSError):
+            group.rmdir()  # only when nothing is left in it
     return removed
+
+
+def _in(jobs: Path) -> list[Job]:
+    found = []
+    for folder in _folders(jobs):
+        job = Job(jobs, "")
+        job.folder = folder
+        found.append(job)
+    return found
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _read(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from reconvene.protocol.events import EventRow, wire
 
 _ItemKey = tuple[str, str]
 _LAST_PER_RUN = frozenset({"run", "usage", "plan"})
-_PLACELESS = _LAST_PER_RUN | {"action", "answered", "applied", "completed", "decided", "tool_result"}
+_PLACELESS = _LAST_PER_RUN | {"action", "answered", "applied", "completed", "decided", "output", "tool_result"}
 """Events that show nothing of their own, so that it does not matter which side of them an item stands."""
 
 

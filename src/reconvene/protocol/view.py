@@ -65,6 +65,9 @@ class View:
             case "tool_result":
                 if item := self.items.get(_tool_key(event)):
                     item["result"] = content
+            case "output":
+                if item := self.items.get(_tool_key(event)):
+                    item["output"] = item.get("output", "") + content["text"]
             case "question" | "confirmation":
                 made = {k: content.get(k) for k in ("id", "text", "schema", "expires_at")}
                 self._put(f"question:{content['id']}", kind, event, {**made, "settled": None})

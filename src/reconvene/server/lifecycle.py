@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from reconvene import __version__
+from reconvene.commands.job import sweep
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.log.feed import Feed
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 RUNS_PATIENCE = 5.0
 GOODBYE_PATIENCE = 2.0
+COMMANDS_KEPT = 86_400.0
+"""Seconds; the output of older commands is in the log, what they left in the data folder goes."""
 _log = structlog.get_logger("reconvene.server")
 
 
@@ -211,6 +214,7 @@ class Server:
                 if not continued:
                     await supervisor.start()
                     continued = True
+                    await asyncio.to_thread(sweep, self.settings.data_dir, COMMANDS_KEPT)
                 await app.warm()
                 return
             except ReconveneError as e:

@@ -84,6 +84,7 @@ export interface Contents {
     ms?: number | null
     places?: Place[] | null
   }
+  output: { id: string; offset: number; text: string }
   diff: { id: string; files: FileDiff[]; risky?: boolean }
   question: Ask
   confirmation: Ask

@@ -44,6 +44,8 @@ export interface ToolItem extends Shown {
   readonly name: string
   readonly args: Json
   readonly result: Contents['tool_result'] | null
+  /** What a command has written so far. */
+  readonly output?: string
   /** When the result was there; seconds since the epoch. */
   readonly ended_at: number | null
 }
@@ -274,6 +276,11 @@ class Draft {
         if (item) this.set({ ...item, result: event.content, ended_at: event.at })
         return
       }
+      case 'output': {
+        const item = this.get(toolKey(event), 'tool')
+        if (item) this.set({ ...item, output: (item.output ?? '') + event.content.text })
+        return
+      }
       case 'question':
       case 'confirmation': {
         const { id, text, schema = null, expires_at = null } = event.content
@@ -409,4 +416,4 @@ function shown({ seq, at, run_id, parent_id }: LogEvent, key: string): Shown {
 }
 
 const textKey = (event: LogEvent): string => `text:${event.run_id ?? ''}/${event.item_id ?? ''}`
-const toolKey = (event: EventOf<'tool_call' | 'tool_result'>): string => `tool:${event.run_id ?? ''}/${event.content.id}`
+const toolKey = (event: EventOf<'tool_call' | 'tool_result' | 'output'>): string => `tool:${event.run_id ?? ''}/${event.content.id}`

@@ -104,6 +104,7 @@ const VERBS: Record<string, [doing: string, done: string]> = {
   search: ['Searching', 'Searched'],
   read_file: ['Reading', 'Read'],
   ask_user: ['Asking', 'Asked'],
+  run_command: ['Running', 'Ran'],
   create_plan: ['Planning', 'Planned'],
 }
 
@@ -114,6 +115,7 @@ export function subject(args: unknown): string {
   if (typeof args === 'string') return args
   if (typeof args !== 'object' || args === null || Array.isArray(args)) return ''
   const known = args as Record<string, unknown>
+  if (Array.isArray(known['command'])) return known['command'].join(' ')
   for (const name of ['query', 'path', 'title', 'question', 'text']) if (typeof known[name] === 'string') return known[name]
   return ''
 }
