@@ -13,7 +13,7 @@ from itertools import pairwise
 from struct import Struct
 
 from reconvene.index.definitions import Definition, find, last_name, pack
-from reconvene.index.languages.language import HOLDERS, Language
+from reconvene.index.languages.language import HOLDERS, OUTLINE, Language
 from reconvene.index.words import symbol_term, text_counter
 
 VERSION = 1
@@ -52,7 +52,8 @@ def analyse(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
     columns = _Columns()
     for begin, end in pairwise([*starts, len(lines) + 1]):
         columns.chunk(begin, _count("\n".join(lines[begin - 1 : end - 1])))
-    return Analysis("indexed", count, len(definitions), pack(definitions), columns.pack(definitions))
+    named = sum(d.kind not in OUTLINE for d in definitions)
+    return Analysis("indexed", count, named, pack(definitions), columns.pack(definitions))
 
 
 class _Columns:
@@ -72,7 +73,7 @@ class _Columns:
         names: dict[int, int] = {}
         symbols: dict[int, int] = {}
         for d in definitions:
-            if d.kind == "impl":
+            if d.kind == "impl" or d.kind in OUTLINE:
                 continue
             for t, n in _count(d.name).items():
                 names[t] = names.get(t, 0) + n

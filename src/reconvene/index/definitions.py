@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconvene.index.languages.language import HOLDERS, Language
+from reconvene.index.languages.language import HOLDERS, OUTLINE, Language
 from reconvene.index.languages.strings import long_strings
 
 SIGNATURE = 160
-_HOLD_OTHERS = HOLDERS | {"function", "method", "heading"}
+_HOLD_OTHERS = HOLDERS | OUTLINE | {"function", "method", "heading", "block"}
 _CODE = re.compile(r"[ \t]*[\w@$]")
 
 
@@ -41,6 +41,7 @@ def find(data: bytes, language: Language) -> list[Definition]:
     kinds, refused, after = language.kinds, language.not_names, language.not_after
     found: list[Definition] = []
     around: list[int] = []
+    depths: set[int] = set()
     strings = long_strings(data, language.strings) if language.strings else ()
     line, counted, passed, string = 1, 0, 0, 0
     for match in language.regex.finditer(data):
@@ -66,7 +67,11 @@ def find(data: bytes, language: Language) -> list[Definition]:
         if found and found[-1].line == line and found[-1].name == name:
             continue
         kind: str = kinds[group - 1]
-        indent = level(signature) if kind == "heading" else columns(text)
+        indent = (level(signature) or 1) if kind == "heading" else columns(text)
+        if language.levels and indent not in depths:
+            if len(depths) >= language.levels and indent > max(depths):
+                continue
+            depths.add(indent)
         while around and found[around[-1]].indent >= indent:
             around.pop()
         if around and found[around[-1]].kind in ("function", "method") and kind != "heading":
@@ -87,9 +92,9 @@ def find(data: bytes, language: Language) -> list[Definition]:
 
 
 def qualified(definitions: Sequence[Definition], i: int) -> str:
-    """The name with those around it: `Session.close`; of a heading, itself alone."""
+    """The name with those around it: `Session.close`; of a heading, a selector or an element, itself alone."""
     definition = definitions[i]
-    if definition.kind == "heading":
+    if definition.kind in ("heading", "rule", "element"):
         return definition.name
     names = [definition.name]
     while definition.parent >= 0:

@@ -15,7 +15,7 @@ _PREPROCESSOR = (
 )
 _LEADING = re.compile(rf"[ \t]*(?!{_PREPROCESSOR})(@|#|//|/\*|\*|--|\"\"\"|'''|\[\w)")
 _DECORATES = re.compile(r"(@|#!?\[|\[)")
-_CLOSES = re.compile(r"(\}|end\b|fi\b|done\b|esac\b)")
+_CLOSES = re.compile(r"(\}|</|end\b|fi\b|done\b|esac\b)")
 # Lines as far left as the definition that still belong to it: the end of its parameters, a brace of its own line, what follows a block.
 _GOES_ON = re.compile(r"[)\]{]|->|=>|(else|elif|except|finally|catch|rescue|ensure|when|where|throws)\b")
 # Lines that belong to it if more of it follows: comments, preprocessor lines, labels.
@@ -74,7 +74,7 @@ class Extents:
         if following is not None:
             bound = following.line if _names_what_closes(following) else _begin(lines, following) - 1
         bound = max(bound, definition.line)
-        if definition.kind != "heading":
+        if not _until_next(definition):
             bound = self._closing(definition, bound)
         while bound > definition.line and not lines[bound - 1].strip():
             bound -= 1
@@ -105,6 +105,11 @@ def _continued(lines: Sequence[str], line: int) -> int:
     while line < len(lines) and lines[line - 1].endswith("\\"):
         line += 1
     return line
+
+
+def _until_next(definition: Definition) -> bool:
+    """Whether it lasts until the next one: a heading, a stage, a table of TOML."""
+    return definition.kind in ("heading", "stage") or (definition.kind == "key" and definition.signature[:1] == "[")
 
 
 def _names_what_closes(definition: Definition) -> bool:

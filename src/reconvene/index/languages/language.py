@@ -24,10 +24,22 @@ Kind = Literal[
     "constant",
     "macro",
     "heading",
+    "key",
+    "rule",
+    "element",
+    "stage",
+    "table",
+    "block",
 ]
 
 HOLDERS: frozenset[str] = frozenset({"class", "interface", "struct", "enum", "type", "module", "impl"})
 """Kinds that hold others: a function in one of them is a method, and a name they give weighs more in a search for it."""
+
+OUTLINE: frozenset[str] = frozenset({"key", "rule", "element", "stage"})
+"""Kinds that give a file an outline and are no names of the code base: nobody looks for `def:version`, and every file has one."""
+
+OUTLINED = 200
+"""Of a file that has nothing but an outline, the most that is kept of it."""
 
 NAME = r"[A-Za-z_\x80-\xff][\w\x80-\xff]*"
 """An identifier; bytes beyond ASCII are taken for letters."""
@@ -65,6 +77,8 @@ class Grammar:
     quoted: str = ""
     wraps: frozenset[str] = frozenset()
     function: str = "language"
+    until_next: bool = False
+    """A definition lasts until the next one begins: the stages of a Dockerfile."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,8 @@ class Language:
     """A definition further right than the one before may be in it."""
     strings: re.Pattern[bytes] | None = None
     """Finds strings over several lines, in which nothing is defined (see `languages.strings`)."""
+    levels: int = 0
+    """Only so many depths of indentation are kept of it, counted in each file; 0 for all."""
     most: int = 20_000
     """Definitions kept of one file; more is generated code or data."""
     grammars: tuple[Grammar, ...] = ()

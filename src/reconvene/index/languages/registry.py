@@ -11,9 +11,14 @@ from reconvene.index.languages import (
     c,
     cpp,
     csharp,
+    css,
+    dockerfile,
     go,
+    hcl,
+    html,
     java,
     javascript,
+    json,
     kotlin,
     lua,
     markdown,
@@ -22,8 +27,11 @@ from reconvene.index.languages import (
     ruby,
     rust,
     scala,
+    sql,
     swift,
+    toml,
     words_only,
+    yaml,
 )
 from reconvene.index.languages.language import Language
 
@@ -50,6 +58,14 @@ LANGUAGES: dict[str, Language] = {
         lua.LANGUAGE,
         bash.LANGUAGE,
         markdown.LANGUAGE,
+        html.LANGUAGE,
+        css.LANGUAGE,
+        json.LANGUAGE,
+        yaml.LANGUAGE,
+        toml.LANGUAGE,
+        sql.LANGUAGE,
+        hcl.LANGUAGE,
+        dockerfile.LANGUAGE,
         *words_only.LANGUAGES,
         PLAIN,
     )
@@ -96,7 +112,7 @@ def rules_digest() -> str:
         [
             (
                 *(x.name, x.globs, [(r.kind, r.pattern) for r in x.rules], sorted(x.not_names), sorted(x.not_after)),
-                *(x.nested, x.most, x.strings.pattern if x.strings else None),
+                *(x.nested, x.levels, x.most, x.strings.pattern if x.strings else None),
             )
             for x in LANGUAGES.values()
         ]

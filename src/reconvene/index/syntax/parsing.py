@@ -71,6 +71,8 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
             hidden = any(span[:2] <= place < span[2:] for span in unsure)
             if hidden and (f.line, last_name(f.name)) not in known and not quoted.holds(*place):
                 found.append(f)
+    if grammar.until_next:
+        found = _until_next(found, lines)
     made = _nested(found, lines, language.most)
     return Analysis(EXACT, count, len(made), pack(made), quoted.pack())
 
@@ -146,7 +148,9 @@ def _text(node: Node) -> str:
     text = " ".join((node.text or b"").decode("utf-8", "replace").split())
     if node.type in _MARKED:
         text = text[1:]
-    return text.strip("\"'`")[:_NAME] or text[:_NAME]
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`":
+        text = text[1:-1]
+    return text[:_NAME]
 
 
 def _span(node: Node) -> Span:
@@ -227,6 +231,18 @@ def _guessed(data: bytes, lines: Sequence[bytes], language: Language) -> list[_F
     return found
 
 
+def _until_next(found: Iterable[_Found], lines: Sequence[bytes]) -> list[_Found]:
+    made: list[_Found] = []
+    following = len(lines) + 1
+    for f in sorted(found, key=lambda f: -f.line):
+        last = following - 1
+        while last > f.line and not lines[last - 1].strip():
+            last -= 1
+        made.append(f._replace(last=last))
+        following = f.first or f.line
+    return made
+
+
 def _place(found: _Found, lines: Sequence[bytes]) -> tuple[int, int]:
     return found.line, max(0, lines[found.line - 1].find(last_name(found.name).encode()))
 
@@ -249,6 +265,8 @@ def _nested(found: Iterable[_Found], lines: Sequence[bytes], most: int) -> list[
     for i in order:
         f, parent = ordered[i], parents[i]
         kind = "method" if f.kind == "function" and parent >= 0 and ordered[parent].kind in HOLDERS else f.kind
-        indent = level(f.signature) if kind == "heading" else columns(lines[f.line - 1].decode("utf-8", "replace"))
+        text = lines[f.line - 1].decode("utf-8", "replace")
+        underlined = 1 if lines[f.line : f.line + 1] and lines[f.line].startswith(b"=") else 2
+        indent = columns(text) if kind != "heading" else level(f.signature) or underlined
         made.append(Definition(f.name, kind, f.line, indent, number[parent], f.signature, f.first, f.last))
     return made
