@@ -104,8 +104,8 @@ class Writer:
             step = Step(self._canonical(t.path), base, new)
             seen = self._glance(step.path)
             if (seen.hash or "?" if seen else None) != base or (seen and seen.kind == "other"):
-                with self._open(Plan(new_id(), (step,))) as (slots, _):
-                    found += [slot.outcome() for slot in slots]
+                with self._open(Plan(new_id(), (step,))) as slots:
+                    found += [_survey(slot) for slot in slots]
         return tuple(f for f in found if f.on_disk != f.base_hash)
 
     def apply(self, plan: Plan) -> Outcome:
@@ -134,8 +134,8 @@ class Writer:
             ReconveneError: `workspace_gone`.
         """
         self._workspace.check_alive()
-        with self._turn, self._open(plan) as (slots, error):
-            return tuple(_survey(slot, error) for slot in slots)
+        with self._turn, self._open(plan) as slots:
+            return tuple(_survey(slot) for slot in slots)
 
     def settle(self, plan: Plan, *, final: bool = False) -> Settled:
         """Look at the files that were swapped out once more, keep what came late, and remove them.
@@ -147,7 +147,7 @@ class Writer:
         """
         self._workspace.check_alive()
         late, waiting = [], False
-        with self._turn, self._open(plan) as (slots, _):
+        with self._turn, self._open(plan) as slots:
             for slot in slots:
                 with suppress(OSError):
                     found, more = slot.settle(final)
@@ -158,16 +158,17 @@ class Writer:
     # -- the three parts
 
     def _do(self, plan: Plan) -> Outcome:
-        with self._open(plan) as (slots, error):
+        with self._open(plan) as slots:
             made: list[str] = []
-            clash = error is not None
+            clash = False
+            error: ReconveneError | None = None
             at = slots[0].step.path if slots else ""
             try:
                 states = []
                 for slot in slots:
                     at = slot.step.path
                     states.append(slot.begin())
-                clash = clash or "conflict" in states
+                clash = "conflict" in states
                 todo = [slot for slot, state in zip(slots, states, strict=True) if state == "not_done"]
                 if not clash:
                     for slot in todo:
@@ -176,7 +177,7 @@ class Writer:
                     for slot in todo:
                         at = slot.step.path
                         if slot.folder is None and slot.step.new_hash is not None:
-                            made += self._make(slot)
+                            self._make(slot, made)
                         slot.prepare()
                     # Deletions first: where names differ only in case, a file is renamed so.
                     for slot in sorted(todo, key=lambda s: s.step.new_hash is not None):
@@ -202,20 +203,19 @@ class Writer:
 
     def _take_back(self, plan: Plan, slots: list[Slot], made: list[str], error: ReconveneError | None) -> Outcome:
         interrupted = any(slot.found for slot in slots)
-        failed: dict[int, ReconveneError] = {}
-        for n, slot in reversed(list(enumerate(slots))):
+        for slot in reversed(slots):
             try:
                 if slot.begun or interrupted:
                     slot.back()
                 slot.retire()
             except OSError as e:
-                failed[n] = _refused(e, slot.step.path)
+                error = error or _refused(e, slot.step.path)
             except ReconveneError as e:
-                failed[n] = e
+                error = error or e
         with suppress(OSError):
             self._sync(slots)
         self._remove_folders([*reversed(made), *(reversed(plan.make) if interrupted else ())])
-        files = tuple(_survey(slot, failed.get(n, error)) for n, slot in enumerate(slots))
+        files = tuple(_survey(slot) for slot in slots)
         unsettled = any(slot.waiting for slot in slots)
         if error and all(f.state == "not_done" for f in files):
             return Outcome("none", files, error, unsettled)
@@ -236,10 +236,9 @@ class Writer:
     def _open(self, plan: Plan) -> _Opened:
         return _Opened(self._workspace, self._disk, self._contents, plan)
 
-    def _make(self, slot: Slot) -> list[str]:
-        """Make the folders that the slot's path needs; those that were."""
+    def _make(self, slot: Slot, made: list[str]) -> None:
+        """Make the folders that the slot's path needs; `made` gains those that were."""
         jail, disk = self._workspace.jail, self._disk
-        made: list[str] = []
         parent = disk.open_folder(jail, "")
         names = slot.step.path.split("/")[:-1]
         for n, name in enumerate(names, 1):
@@ -249,14 +248,13 @@ class Writer:
                     folder = disk.open_folder(jail, path)
                 except FileNotFoundError:
                     disk.make_folder(parent, encode(name))
-                    disk.sync(parent)
                     made.append(path)
+                    disk.sync(parent)
                     folder = disk.open_folder(jail, path)
             finally:
                 disk.close(parent)
             parent = folder
         slot.folder = parent
-        return made
 
     def _remove_folders(self, paths: Sequence[str]) -> None:
         """Those that are empty; the others are in use."""
@@ -324,24 +322,23 @@ class Writer:
 
 
 class _Opened:
-    """The slots of a plan while their folders are held open, and why one of them is not, if it should be."""
+    """The slots of a plan while their folders are held open."""
 
     def __init__(self, workspace: Workspace, disk: Disk, contents: Contents, plan: Plan) -> None:
         self._workspace, self._disk, self._contents, self._plan = workspace, disk, contents, plan
         self._slots: list[Slot] = []
 
-    def __enter__(self) -> tuple[list[Slot], ReconveneError | None]:
-        error = None
+    def __enter__(self) -> list[Slot]:
         for n, step in enumerate(self._plan.steps):
-            folder = None
+            slot = Slot(self._disk, self._contents, step, None, self._plan.temporary(n))
             try:
-                folder = self._disk.open_folder(self._workspace.jail, step.path.rpartition("/")[0])
+                slot.folder = self._disk.open_folder(self._workspace.jail, step.path.rpartition("/")[0])
             except FileNotFoundError:
                 pass
             except OSError as e:
-                error = _refused(e, step.path)
-            self._slots.append(Slot(self._disk, self._contents, step, folder, self._plan.temporary(n)))
-        return self._slots, error
+                slot.blocked = _refused(e, step.path)
+            self._slots.append(slot)
+        return self._slots
 
     def __exit__(self, *_: object) -> None:
         for slot in self._slots:
@@ -350,9 +347,7 @@ class _Opened:
                 slot.folder = None
 
 
-def _survey(slot: Slot, error: ReconveneError | None) -> FileOutcome:
-    if slot.folder is None and error is not None:
-        return slot.unreachable(error.message)
+def _survey(slot: Slot) -> FileOutcome:
     try:
         return slot.outcome()
     except OSError as e:

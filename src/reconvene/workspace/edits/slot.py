@@ -32,6 +32,8 @@ class Slot:
     def __init__(self, disk: Disk, contents: Contents, step: Step, folder: int | None, temporary: str) -> None:
         self.step = step
         self.folder = folder
+        self.blocked: ReconveneError | None = None
+        """Why the folder cannot be opened, when it is more than missing."""
         self.waiting = False
         """Something of somebody's may still be written into what lies under the temporary name."""
         self.begun = False
@@ -52,6 +54,8 @@ class Slot:
 
     def outcome(self) -> FileOutcome:
         """What is at the path now. Somebody's content there is kept too, for a view of all three."""
+        if self.blocked:
+            return self.unreachable(self.blocked.message)
         seen = self._look(self._name)
         state = self._judge(seen)
         on_disk = seen.hash or "?" if seen else None
@@ -73,6 +77,8 @@ class Slot:
 
     def begin(self) -> State:
         """How far an earlier attempt came. What it had swapped out and not compared goes back; what it left is removed."""
+        if self.blocked:
+            raise self.blocked
         if self.folder is None:
             return self.state()
         self._remove(self._part)
