@@ -1,4 +1,4 @@
-"""Models that change code by a script: one for the orchestrator, one for the coder, one for the reviewer, told apart by what they are asked to be."""
+"""Models that change code by a script: an orchestrator, a coder and a reviewer, told apart by what they are asked to be."""
 
 from __future__ import annotations
 
