@@ -423,7 +423,14 @@ def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[st
     assert "hub.py" in printed(code.print_map, tokens=1024, focus=[], as_json=False)
     rows = lines(printed(code.print_map, tokens=1024, focus=["hub.py"], as_json=True))
     assert {row["path"] for row in rows} <= set(FILES)
+    assert all(set(row) == {"path", "line", "name", "kind", "score", "why"} for row in rows)
     assert machine.run("search", " ").returncode == 2
+    first = machine.run("search", "session", "-k", "1")
+    cursor = first.stderr.split("--cursor ")[1].split()[0]
+    second = machine.run("search", "session", "-k", "1", "--cursor", cursor)
+    assert second.returncode == 0 and second.stdout and second.stdout != first.stdout
+    wrong = machine.run("map", "--cursor", cursor)
+    assert wrong.returncode == 2 and "another question" in wrong.stderr
 
 
 # -- the doctor, and what commands have in common

@@ -52,7 +52,7 @@ async def test_a_query_map_is_in_rank_order_with_two_definitions_a_file(index: R
     scores = [row.score for row in found.rows]
     assert scores == sorted(scores, reverse=True)
     assert all(sum(row.path == path for row in found.rows) <= 2 for path in files(found))
-    assert re.match(r"shop/cart\.py:\n  24 def expire_old_carts\(carts, now\)\n", found.text)
+    assert re.match(r"shop/cart\.py \(definitions, file name\)\n  24 def expire_old_carts\(carts, now\)\n", found.text)
 
 
 @pytest.mark.parametrize("tokens", [64, 100, 300, 1024])
@@ -94,7 +94,7 @@ async def test_it_is_not_made_again_after_a_restart(
     index = await code.index(workers)
     first = await repo_map(index)
     await index.close()
-    monkeypatch.setattr(maps, "_overview", None)
+    monkeypatch.setattr(maps, "_head", None)
     index = await code.index(workers)
     again = await repo_map(index)
     assert (again.reused, again.built_ms) == (True, 0)
@@ -116,7 +116,7 @@ async def test_a_change_gives_a_new_map(index: RootIndex, code: CodeBase) -> Non
 
 async def test_a_failure_is_not_kept(index: RootIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(maps, "_overview", None)
+        patched.setattr(maps, "_head", None)
         with pytest.raises(TypeError):
             await repo_map(index)
     assert (await repo_map(index)).text
@@ -174,4 +174,78 @@ async def test_odd_names_are_escaped(code: CodeBase, workers: Workers, name: str
 async def test_an_empty_code_base(tmp_path: object, workers: Workers) -> None:
     index = await CodeBase(tmp_path / "empty", {}).index(workers)  # type: ignore[operator]
     assert (await repo_map(index)).text == "0 files"
+    await index.close()
+
+
+# -- pages
+
+
+async def pages(index: RootIndex, **asked: object) -> list[RepoMap]:
+    found = [await repo_map(index, **asked)]  # type: ignore[arg-type]
+    while found[-1].next is not None:
+        found.append(await repo_map(index, **asked, cursor=found[-1].next))  # type: ignore[arg-type]
+    return found
+
+
+@pytest.fixture
+async def large(code: CodeBase, workers: Workers) -> AsyncIterator[RootIndex]:
+    for i in range(60):
+        code.write(f"many/m{i}.py", f"class Wheel{i}:\n    def turn_{i}(self, spoke):\n        pass\n" * (1 + i % 3))
+    made = await code.index(workers)
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("query", ["wheel turn", None])
+async def test_all_pages_are_the_whole_map(large: RootIndex, query: str | None) -> None:
+    whole = await repo_map(large, query=query, tokens=32_000)
+    found = await pages(large, query=query, tokens=200)
+    assert len(found) > 4 and whole.next is None
+    assert [row for page in found for row in page.rows] == list(whole.rows)
+    assert all(len(page.text) <= 800 for page in found)
+    assert found[1].text.split("\n")[0] in whole.text and "files" not in found[1].text.split("\n")[0]
+
+
+async def test_a_page_after_a_change_of_what_was_shown_begins_again(large: RootIndex, code: CodeBase) -> None:
+    first = await repo_map(large, query="wheel turn", tokens=200)
+    code.write("other.py", "nothing = 1\n")
+    await large.refresh()
+    assert not (await repo_map(large, query="wheel turn", tokens=200, cursor=first.next)).moved
+    code.write(first.rows[0].path, "class Wheel:\n    wheel = turn = 1\n")
+    await large.refresh()
+    second = await repo_map(large, query="wheel turn", tokens=200, cursor=first.next)
+    now = await repo_map(large, query="wheel turn", tokens=200)
+    assert second.moved and (second.text, second.next) == (now.text, now.next)
+
+
+@pytest.mark.parametrize("other", ["cart", None, "wheel turn path:many"])
+async def test_a_cursor_of_another_map_is_refused(large: RootIndex, other: str | None) -> None:
+    first = await repo_map(large, query="wheel turn", tokens=200)
+    with pytest.raises(ReconveneError, match="of another question") as e:
+        await repo_map(large, query=other, tokens=200, cursor=first.next)
+    assert e.value.code == "invalid_field"
+
+
+async def test_the_budget_is_of_tokens_as_the_model_counts_them(large: RootIndex) -> None:
+    for ratio in (2.0, 3.1, 4.0):
+        found = await repo_map(large, query="wheel turn", tokens=300, chars_per_token=ratio)
+        assert 300 * ratio * 0.8 < len(found.text) <= 300 * ratio
+        assert 240 < found.tokens <= 300
+
+
+async def test_each_row_says_why(large: RootIndex) -> None:
+    found = await repo_map(large, query="Cart expire", focus=["shop/money.py"])
+    why = {row.path: row.why for row in found.rows}
+    assert why["shop/money.py"].startswith("in focus")
+    assert "exact name" in why["shop/cart.py"] and "file name" in why["shop/cart.py"]
+    assert all(f"{path} ({reason})" in found.text for path, reason in why.items())
+    assert {row.why for row in (await repo_map(large)).rows} == {"used by many files"}
+
+
+async def test_tests_are_one_line_of_an_overview(code: CodeBase, workers: Workers) -> None:
+    for i in range(20):
+        code.write(f"tests/deep/area_{i}/test_{i}.py", f"def test_{i}():\n    pass\n")
+    index = await code.index(workers)
+    text = (await repo_map(index)).text
+    assert "\ntests: tests/ 21\n" in text and "area_" not in text.split("\n\n")[0]
     await index.close()

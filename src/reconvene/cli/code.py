@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from reconvene.cli import terminal
@@ -23,36 +24,37 @@ REDRAW = 0.2
 _BAR = 30
 
 
-def print_map(data_dir: Path, root: Path | None, *, tokens: int, focus: Sequence[str], as_json: bool) -> None:
-    """Print the repo map; `focus` words are a query, and those that are paths are files it is about."""
+def print_map(
+    data_dir: Path, root: Path | None, *, tokens: int, focus: Sequence[str], as_json: bool, cursor: str | None = None
+) -> None:
+    """Print the repo map; `focus`: words to rank by, files to begin with, folders to stay in."""
     from reconvene.repomap import repo_map
 
     async def run() -> None:
         async with _index(data_dir, root) as (index, _):
-            paths = [f for f in focus if index.fingerprint(f) is not None]
-            words = " ".join(f for f in focus if f not in paths)
-            made = await repo_map(index, tokens=tokens, query=words or None, focus=paths)
+            made = await repo_map(index, tokens=tokens, focus=focus, cursor=cursor)
             if as_json:
                 for row in made.rows:
-                    terminal.emit(
-                        {"path": row.path, "line": row.line, "name": row.name, "kind": row.kind, "score": row.score}
-                    )
+                    terminal.emit(asdict(row))
             else:
                 terminal.out(terminal.safe(made.text.rstrip("\n")) + "\n")
             terminal.say(
                 terminal.dim(f"· {made.files:,} files, {made.symbols:,} symbols, about {made.tokens:,} tokens")
             )
+            _say_more(made.next, moved=made.moved)
 
     asyncio.run(run())
 
 
-def print_search(data_dir: Path, root: Path | None, query: str, *, k: int, files: bool, as_json: bool) -> None:
+def print_search(
+    data_dir: Path, root: Path | None, query: str, *, k: int, files: bool, as_json: bool, cursor: str | None = None
+) -> None:
     """Print ranked snippets: `path:start-end score` and their lines; or (`files`) each file once."""
     from reconvene.search import search
 
     async def run() -> None:
         async with _index(data_dir, root) as (index, _):
-            found = await search(index, query, limit=k)
+            found = await search(index, query, limit=k, cursor=cursor)
             listed: set[str] = set()
             for snippet in found.snippets:
                 path = display_path(snippet.path)
@@ -68,6 +70,9 @@ def print_search(data_dir: Path, root: Path | None, query: str, *, k: int, files
                     terminal.out("".join(f"    {line}\n" for line in terminal.safe(snippet.text).splitlines()))
             if not found.snippets:
                 terminal.say("Nothing was found. Try other words, or fewer.")
+            if found.truncated:
+                terminal.say("Not everything could be looked through in time: there may be more.")
+            _say_more(found.next, moved=found.moved)
 
     asyncio.run(run())
 
@@ -92,6 +97,13 @@ def refresh_index(data_dir: Path, root: Path | None, *, as_json: bool) -> None:
                 )
 
     asyncio.run(run())
+
+
+def _say_more(cursor: str | None, *, moved: bool) -> None:
+    if moved:
+        terminal.say("What the pages before showed has changed since, so this begins again.")
+    if cursor is not None:
+        terminal.say(terminal.dim(f"· there is more: the same with --cursor {cursor}"))
 
 
 @contextlib.asynccontextmanager

@@ -50,6 +50,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Data folder (default: $RECONVENE_DATA_DIR, else the platform's)."),
 ]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="The page after the one that printed it.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Root = Annotated[
     Path | None,
@@ -189,10 +190,11 @@ def attach(session: Session, json: Json = False, data_dir: DataDir = None) -> No
 @app.command("map")
 def map_(
     root: Root = None,
-    tokens: Annotated[int, typer.Option(help="Size of the map.", min=64, max=100_000)] = 2048,
+    tokens: Annotated[int, typer.Option(help="Size of the map.", min=64, max=32_000)] = 2048,
     focus: Annotated[
         list[str] | None, typer.Option(metavar="WORDS|PATH", help="What the map is about; may be repeated.")
     ] = None,
+    cursor: Cursor = None,
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -202,7 +204,7 @@ def map_(
     """
     from reconvene.cli.code import print_map
 
-    print_map(places.data_dir(data_dir), root, tokens=tokens, focus=focus or [], as_json=json)
+    print_map(places.data_dir(data_dir), root, tokens=tokens, focus=focus or [], cursor=cursor, as_json=json)
 
 
 @app.command()
@@ -211,13 +213,14 @@ def search(
     root: Root = None,
     k: Annotated[int, typer.Option("-k", help="How many places.", min=1, max=200)] = 10,
     files: Annotated[bool, typer.Option("--files", help="One line a file.")] = False,
+    cursor: Cursor = None,
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Search the code and print ranked snippets."""
     from reconvene.cli.code import print_search
 
-    print_search(places.data_dir(data_dir), root, query, k=k, files=files, as_json=json)
+    print_search(places.data_dir(data_dir), root, query, k=k, files=files, cursor=cursor, as_json=json)
 
 
 @app.command()

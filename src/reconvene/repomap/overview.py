@@ -37,42 +37,53 @@ def headline(paths: list[str], *, partial: bool, truncated: bool) -> str:
 
 
 def tree(paths: list[str], room: int) -> list[str]:
-    """Folders with the number of files of a known language in them, sources first, the large ones opened; then the files at the root
-    that say what this is.
+    """Folders with the number of files of a known language in them, sources first, the large ones opened; those of tests in one line;
+    then the files at the root that say what this is.
 
     Args:
         room: characters.
     """
     counts: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
     children: defaultdict[str, set[str]] = defaultdict(set)
     told = [path for path in paths if language_of(path).name != "other"]  # no translations, images or records
     worth: defaultdict[str, float] = defaultdict(float)
     for path in told:
-        folder, weight = path.rpartition("/")[0], WEIGHTS[role_of(path)]
+        role = role_of(path)
+        folder = path.rpartition("/")[0]
         while folder:
             counts[folder] += 1
-            worth[folder] += weight
+            tests[folder] += role == "test"
+            worth[folder] += WEIGHTS[role]
             parent = folder.rpartition("/")[0]
             children[parent].add(folder)
             folder = parent
     lines: list[str] = []
+    folded: list[str] = []
     shown = 0
 
     def visit(parent: str, depth: int) -> None:
         nonlocal shown
         below = sorted(children[parent], key=lambda f: (-worth[f], f))
         for folder in below[: _FOLDERS if depth == 0 else 10]:
+            if tests[folder] > counts[folder] / 2:
+                folded.append(folder)
+                continue
             if shown >= _FOLDERS:
                 return
             shown += 1
             lines.append("  " * depth + f"{display_path(folder.rpartition('/')[2])}/ {counts[folder]:,}")
-            if depth < 2 and counts[folder] > _SPLIT * len(told):
+            if depth < 3 and counts[folder] > _SPLIT * len(told) and worth[folder] > counts[folder] / 3:
                 visit(folder, depth + 1)
 
     visit("", 0)
+    if folded:
+        folded.sort(key=lambda f: (-counts[f], f))
+        most = [f"{display_path(f)}/ {counts[f]:,}" for f in folded[:4]]
+        lines.insert(0, f"tests: {', '.join(most)}" + (", …" if len(folded) > 4 else ""))
     telling = sorted(path for path in paths if "/" not in path and path.lower().startswith(_NAMED))
     if telling:
-        lines.append(" ".join(display_path(path) for path in telling[:12]))
+        lines.insert(0, " ".join(display_path(path) for path in telling[:12]))
     return list(_within(lines, room))
 
 
