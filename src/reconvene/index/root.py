@@ -33,7 +33,8 @@ from reconvene.index.history_reader import HistoryReader
 from reconvene.index.languages.registry import language_of, rules_digest
 from reconvene.index.order import ReadingOrder, paths_about
 from reconvene.index.reader import DENIED, FileReader, Gathered
-from reconvene.index.segment import UNREAD, Document, path_terms
+from reconvene.index.segment import UNREAD, Document, Segment, path_terms
+from reconvene.index.settled import Settled, alone
 from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
 from reconvene.index.syntax.outline import Syntax
 from reconvene.index.syntax.reader import SyntaxReader
@@ -106,7 +107,7 @@ class RootIndex:
         self._path = path
         self._workers = workers
         self._own_workers = own_workers
-        self._records: dict[str, FileRecord] = {}
+        self._settled = Settled(path, version())
         self.truncated = False
         """The code base has more files than are looked at."""
         self._unlisted = 0
@@ -124,6 +125,8 @@ class RootIndex:
         self._history_reader = HistoryReader(workspace, self._closing)
         self._history_task: asyncio.Task[bool] | None = None
         self._history_seen = -HISTORY_SECONDS
+        self._settle_thread = ThreadPoolExecutor(1, thread_name_prefix="settling")
+        self._settling: asyncio.Task[None] | None = None
         self._definitions = functools.lru_cache(maxsize=2048)(self._load_definitions)
         self._syntax = SyntaxReader(lambda: self._store, self._definitions, workers)
 
@@ -445,7 +448,26 @@ class RootIndex:
         idle = self._history_task is None or self._history_task.done()
         if idle and time.monotonic() - self._history_seen >= HISTORY_SECONDS and not self._closing.is_set():
             self._start_history()
+        self._settle_soon()
         return found
+
+    def _settle_soon(self) -> None:
+        """Make a snapshot behind, when one is worth it. Nobody waits for it."""
+        idle = self._settling is None or self._settling.done()
+        if idle and not self._closing.is_set() and not self.shared and self._settled.is_due(self.view):
+            self._settling = asyncio.create_task(self._settle(self._store, self.view))
+            self._settling.add_done_callback(_retrieved)
+
+    async def _settle(self, store: Store, view: View) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            name = await loop.run_in_executor(self._settle_thread, self._settled.write, view, self._closing)
+            if self._closing.is_set():
+                self._settled.drop(name)
+            else:
+                await loop.run_in_executor(self._thread, self._take_settled, store, view.epoch, name)
+        except (OSError, StoppedError, apsw.Error):
+            return  # without one, a restart takes a little longer
 
     async def close(self) -> None:
         """End the work under way and close the files. Idempotent."""
@@ -456,8 +478,9 @@ class RootIndex:
         self._syntax.close()
         if self._own_workers:
             self._workers.close()
-        if self._history_task is not None:
-            await asyncio.wait({self._history_task})
+        if under_way := {task for task in (self._history_task, self._settling) if task is not None}:
+            await asyncio.wait(under_way)
+        self._settle_thread.shutdown(wait=False)
         self._history_thread.shutdown(wait=False, cancel_futures=True)
         # The thread notices within a file's time; what was committed stays.
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
@@ -501,7 +524,8 @@ class RootIndex:
 
     def _fall_asleep(self) -> None:
         self._forget()
-        self._records, self.view, self.resting = {}, View(), True
+        self.__dict__.pop("_records", None)
+        self.view, self.resting = View(), True
 
     def _start_anew(self) -> None:
         self._store.start_anew(self._path, version())
@@ -526,8 +550,40 @@ class RootIndex:
             self._forget()
             self._load()
 
+    @functools.cached_property
+    def _records(self) -> dict[str, FileRecord]:
+        """Every file as it was when last looked at; read when the first look needs it."""
+        return self._store.files()
+
     def _load(self) -> None:
-        self._records = self._store.files()
+        self.__dict__.pop("_records", None)
+        partial = self._store.meta("complete") != "1"
+        self.view = View(epoch=self._store.epoch, partial=partial, history=self._stored_history())
+        settled = self._settled.load(self._store)
+        if settled is None or not self._lay_over(*settled):
+            self.view = self.view.replace((), self._stored_documents(), epoch=self.view.epoch, partial=partial)
+
+    def _lay_over(self, segment: Segment, epoch: int) -> bool:
+        """Make the view of this segment and what changed since; False when that is not known or too much."""
+        changed = self._store.changed_paths(epoch)
+        if changed is None or len(changed) > max(MOST_CHANGES, len(segment.paths) // 4):
+            return False
+        known = {path: record for path in sorted(changed) if (record := self._store.file(path)) is not None}
+        documents = [self._stored_document(path, record) for path, record in known.items()]
+        self.view = alone(segment, self.view).replace(
+            changed - known.keys(), documents, epoch=self.view.epoch, partial=self.view.partial
+        )
+        return True
+
+    def _stored_document(self, path: str, record: FileRecord) -> Document:
+        language = language_of(path).name
+        found = self._store.analysis((record.blob, language)) if record.blob is not None else None
+        if found is None:
+            return Document(path, record.blob, language, record.state if record.blob is None else "", 0, 0, EMPTY)
+        arrays = Arrays.unpack(found.postings)
+        return Document(path, record.blob, language, found.state, found.lines, found.symbols, arrays)
+
+    def _stored_documents(self) -> list[Document]:
         states = self._store.states()
         keys = {
             path: (record.blob, language_of(path).name)
@@ -542,9 +598,14 @@ class RootIndex:
             state, lines, symbols = states.get(key, unknown) if key else (record.state, 0, 0)
             found = arrays.get(key, EMPTY) if key else EMPTY
             documents.append(Document(path, record.blob, language_of(path).name, state, lines, symbols, found))
-        partial = self._store.meta("complete") != "1"
-        empty = View(history=self._stored_history())
-        self.view = empty.replace((), documents, epoch=self._store.epoch, partial=partial)
+        return documents
+
+    def _take_settled(self, store: Store, epoch: int, name: str) -> None:
+        """Name the snapshot in the store, and use it in place of what it was made of: mapped, it need not be in memory."""
+        if store is not self._store or self.resting or self.view.waiting:
+            self._settled.drop(name)
+        elif (segment := self._settled.take(store, name, epoch)) is not None:
+            self._lay_over(segment, epoch)
 
     def _stored_history(self) -> History:
         kept = self._store.history()
@@ -561,6 +622,8 @@ class RootIndex:
         if self._paused.is_set():
             return Refresh(self.view.epoch, frozenset(), 0, 0, True, self.truncated, True)
         self._take_over()
+        if not self._records:
+            self._reader.warm()
         listing = self.workspace.listing(self._closing)
         if not self._records and listing.paths:
             self.builds += 1

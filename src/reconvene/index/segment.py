@@ -67,16 +67,20 @@ class Postings:
         return cls(ordered[first], np.append(first, len(ordered)), where[order], counts[order])
 
     @classmethod
-    def merge(cls, parts: Sequence[Postings], kept: Sequence[Mask], numbers: Sequence[I32]) -> Postings:
+    def merge(
+        cls, parts: Sequence[Postings], kept: Sequence[Mask], numbers: Sequence[I32], go_on: Callable[[], None]
+    ) -> Postings:
         """Of several, without the places that are not `kept`; `numbers[p]` gives the new number of each place of part `p`.
 
-        It goes through the terms range by range, which takes little memory and leaves other threads room in between.
+        It goes through the terms range by range, which takes little memory and leaves other threads room in between. `go_on` is called
+        for each.
         """
         most = sum(len(p.where) for p in parts)
         where, counts = np.empty(most, np.int32), np.empty(most, np.uint16)
         keys, firsts = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
         done = 0
         for low, high in pairwise(_ranges(parts, most)):
+            go_on()
             found = [_between(p, k, n, low, high) for p, k, n in zip(parts, kept, numbers, strict=True)]
             terms, places, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
             piece = cls.build(terms, places, times)
@@ -179,15 +183,17 @@ class Segment:
         )
 
     @classmethod
-    def merge(cls, segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
-        """One segment of the files that are alive in several."""
+    def merge(
+        cls, segments: Sequence[Segment], alive: Sequence[Mask], go_on: Callable[[], None] = lambda: None
+    ) -> Segment:
+        """One segment of the files that are alive in several. `go_on` is called now and then, and may raise."""
         kept = [np.flatnonzero(a) for a in alive]
         kept_chunks = [a[s.chunk_file] for s, a in zip(segments, alive, strict=True)]
         files = _renumbered(alive)
         chunks = _renumbered(kept_chunks)
 
         def of_files(name: str) -> Postings:
-            return Postings.merge([getattr(s, name) for s in segments], alive, files)
+            return Postings.merge([getattr(s, name) for s in segments], alive, files, go_on)
 
         def column(name: str) -> NDArray[Any]:
             return np.concatenate([getattr(s, name)[k] for s, k in zip(segments, kept, strict=True)])
@@ -209,7 +215,7 @@ class Segment:
             ),
             chunk_start=np.concatenate([s.chunk_start[c] for s, c in zip(segments, kept_chunks, strict=True)]),
             chunk_length=np.concatenate([s.chunk_length[c] for s, c in zip(segments, kept_chunks, strict=True)]),
-            chunks=Postings.merge([s.chunks for s in segments], kept_chunks, chunks),
+            chunks=Postings.merge([s.chunks for s in segments], kept_chunks, chunks, go_on),
             names=of_files("names"),
             symbols=of_files("symbols"),
             stems=of_files("stems"),
@@ -270,8 +276,8 @@ def _ranges(parts: Sequence[Postings], entries: int) -> list[int]:
     """Bounds of ranges of terms with about `_AT_ONCE` entries each, by how the largest part's are spread."""
     largest = max(parts, key=lambda p: len(p.where))
     steps = np.linspace(0, len(largest.where), max(1, -(-entries // _AT_ONCE)) + 1)[1:-1]
-    inner = largest.keys[np.searchsorted(largest.bounds, steps, side="right") - 1] if len(largest.keys) else []
-    return [0, *np.unique(inner).tolist(), 1 << 32]
+    at = np.searchsorted(largest.bounds, steps, side="right") - 1
+    return [0, *np.unique(largest.keys[at]).tolist(), 1 << 32] if len(largest.keys) else [0, 1 << 32]
 
 
 def _between(part: Postings, kept: Mask, numbers: I32, low: int, high: int) -> tuple[U32, I32, U16]:

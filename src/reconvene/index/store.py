@@ -165,6 +165,20 @@ class Store:
                 first[name] = Change(name, first[name].old if name in first else old, new)
         return [change for change in first.values() if change.old != change.new]
 
+    def changed_paths(self, after: int) -> set[str] | None:
+        """Paths of which something changed since an epoch, and be it only why they cannot be read. None when that is not known."""
+        if not self.floor <= after <= self.epoch:
+            return None
+        with self._lock:
+            return {decode(row[0]) for row in self._db.execute("select path from change where epoch > ?", (after,))}
+
+    def file(self, path: str) -> FileRecord | None:
+        with self._lock:
+            row = self._db.execute(
+                "select blob, state, mtime_ns, size, ino, seen_ns from file where path = ?", (encode(path),)
+            ).fetchone()
+        return None if row is None else FileRecord(*row)
+
     def meta(self, name: str) -> str | None:
         with self._lock:
             row = self._db.execute("select value from meta where name = ?", (name,)).fetchone()
