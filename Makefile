@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser faults bench bench-search screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser faults bench bench-index bench-search screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -53,6 +53,10 @@ faults: setup    ## the long crash proofs (minutes)
 
 bench: setup     ## one table of measured costs, beside a floor measured in the same run
 	@$(BIN)/python -m bench $(BENCH)
+
+# TREES: folders, one is made without; AIDER: the Python of an environment with aider-chat==0.86.2, kept outside of this tree.
+bench-index: setup  ## what the index costs on TREES="folder …", beside AIDER=venv/bin/python and ripgrep
+	@$(BIN)/python -m bench.index $(TREES) $(if $(AIDER),--aider "$(AIDER)") $(if $(QUERIES),--queries "$(QUERIES)" --mirrors "$(MIRRORS)") $(BENCH)
 
 # The scorer makes an exact checkout of each query's tree and speaks JSON lines with what it scores; it lies beside the queries.
 SCORER ?= $(dir $(QUERIES))bench.py

@@ -19,13 +19,15 @@ HERE = Path(__file__).parents[1]
 
 
 class Child:
-    """A process `python -m <module> <fd> …`; end it with `stop`."""
+    """A process `python -m <module> <fd> …`; end it with `stop`. `python`: another one than this."""
 
-    def __init__(self, module: str, *args: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, module: str, *args: str, environ: Mapping[str, str] | None = None, python: str = sys.executable
+    ) -> None:
         ours, theirs = socket.socketpair()
         self.module = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(theirs.fileno()), *args],
+            [python, "-m", module, str(theirs.fileno()), *args],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             cwd=HERE,

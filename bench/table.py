@@ -24,13 +24,11 @@ class Row:
         return {True: "met", False: "MISSED", None: ""}[self.met]
 
 
-HEAD = ("", "measured", "floor", "ratio", "target", "")
-
-
-def render(rows: Sequence[Row]) -> str:
-    """The table as text, its notes below it."""
-    lines = [HEAD] + [(row.what, row.measured, row.floor, row.ratio, row.target, row.verdict) for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+def render(rows: Sequence[Row], beside: str = "floor") -> str:
+    """The table as text, its notes below it. `beside`: what the second column of figures is."""
+    head = ("", "measured", beside, "ratio", "target", "")
+    lines = [head] + [(row.what, row.measured, row.floor, row.ratio, row.target, row.verdict) for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = [_line(line, widths) for line in lines]
     text.insert(1, "-" * max(len(line) for line in text))
     targets = [row for row in rows if row.met is not None]
