@@ -59,19 +59,25 @@ class Tally:
 class Servers:
     """One data folder and the servers that live and die on it."""
 
-    def __init__(self, zygote: asyncio.subprocess.Process, folder: Path, mutation: str) -> None:
+    def __init__(
+        self, zygote: asyncio.subprocess.Process, folder: Path, mutation: str, files: dict[str, str] = FILES
+    ) -> None:
         self.zygote, self.folder, self.mutation = zygote, folder, mutation
+        self.script = "looking"
         self.pid = 0
         self.data = folder / "data"
         root = folder / "project"
-        for name, text in FILES.items():
+        for name, text in files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_bytes(text.encode())
         self.data.mkdir(mode=0o700)
 
-    async def start(self) -> None:
+    async def start(self, die_at: int | None = None) -> None:
+        """`die_at`: kills itself as soon as so many rows are on disk."""
         job = {
+            "script": self.script,
+            "die_at": die_at,
             "data_dir": str(self.data),
             "root": str(self.folder / "project"),
             "out": str(self.folder / "server.log"),

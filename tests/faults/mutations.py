@@ -69,6 +69,32 @@ def no_idempotency_key() -> None:
     SqliteLog.append = forgetful  # type: ignore[method-assign]
 
 
+def forgetful_sub_agents() -> None:
+    """What a coder or reviewer was answered is not looked up again."""
+    from reconvene.runs.branch import Branch
+
+    begin = Branch.__init__
+
+    def forget(self: Branch, trunk: Any, scope: str, **more: Any) -> None:
+        trunk.branches.pop(scope, None)
+        begin(self, trunk, scope, **more)
+
+    Branch.__init__ = forget  # type: ignore[method-assign]
+
+
+def writes_without_a_journal() -> None:
+    """What was begun to be written is neither looked up nor brought to its end."""
+    from reconvene.runs.applying import Applying
+
+    async def nothing(self: Applying) -> None:
+        return None
+
+    Applying.recover = nothing  # type: ignore[method-assign]
+    Applying._last = lambda self, diff_id: None  # type: ignore[method-assign,assignment]
+
+
+OF_CHANGES: dict[str, Callable[[], None]] = {f.__name__: f for f in (forgetful_sub_agents, writes_without_a_journal)}
+"""Only a change of files can notice these."""
 MUTATIONS: dict[str, Callable[[], None]] = {
     f.__name__: f for f in (none, send_before_commit, subscribe_after_replay, no_idempotency_key)
 }

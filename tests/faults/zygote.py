@@ -29,7 +29,11 @@ import reconvene.repomap
 import reconvene.runs.attempt
 import reconvene.search.context
 import reconvene.server.lifecycle
+import reconvene.workspace.edits
+import threefiles
+from coding import agents
 from reconvene.config import Settings
+from reconvene.log.writer import Writer
 from scripted import scripted
 
 ANSWER = " ".join(f"word{n}" for n in range(40))
@@ -41,7 +45,7 @@ STEPS: list[Any] = [
 ]
 
 
-def model_with_effects(effects: int) -> Any:
+def model_with_effects(effects: int, script: str) -> Any:
     """The scripted model; every request is written down outside of the log."""
 
     def note(**what: Any) -> None:
@@ -65,11 +69,25 @@ def model_with_effects(effects: int) -> Any:
     record = reconvene.runs.durability.Durability.before_model_request
 
     async def asked(self: Any, ctx: Any, request_context: Any) -> Any:
-        note(session=self.journal.session_id, key=f"model:{self.journal.run_id}.{self.journal.steps}")
+        note(session=self.journal.session_id, key=f"model:{self.journal.scope}.{self.journal.steps}")
         return await record(self, ctx, request_context)
 
     reconvene.runs.durability.Durability.before_model_request = asked  # type: ignore[method-assign]
+    if script == "three files":
+        return agents(threefiles.ORCHESTRATOR, threefiles.CODER, threefiles.REVIEWER)
     return scripted(STEPS, before=before, between=between)
+
+
+def die_at(rows: int) -> None:
+    """Kill this server in the writer's thread, right after the commit with which so many rows are on disk: nobody was told of it."""
+    commit = Writer._commit
+
+    def last(self: Writer, db: Any, tx: Any, answers: list[Any]) -> None:
+        commit(self, db, tx, answers)
+        if db.execute("select count(*) from event").get >= rows:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Writer._commit = last  # type: ignore[method-assign]
 
 
 def serve(job: dict[str, Any]) -> None:
@@ -80,9 +98,11 @@ def serve(job: dict[str, Any]) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     effects = os.open(job["effects"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    model = model_with_effects(effects)
-    reconvene.agents.models.resolve = lambda _name: model
-    mutations.MUTATIONS[job["mutation"]]()
+    model = model_with_effects(effects, job.get("script", "looking"))
+    if job.get("die_at"):
+        die_at(job["die_at"])
+    reconvene.agents.models.resolve = lambda *_: model
+    (mutations.MUTATIONS | mutations.OF_CHANGES)[job["mutation"]]()
     settings = Settings.load(
         {"data_dir": job["data_dir"], "port": 0, **job.get("settings", {})}, environ={"RECONVENE_LIMIT_HEARTBEAT": "90"}
     )
