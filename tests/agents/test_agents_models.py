@@ -44,7 +44,7 @@ def test_offline_needs_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("openai:gpt-5", "Set OPENAI_API_KEY in the server's environment"),
+        ("openai:gpt-5", "or set OPENAI_API_KEY in the server's environment"),
         ("anthropic:claude-sonnet-5-5", "Set ANTHROPIC_API_KEY"),
         ("ollama:qwen3", "Set OLLAMA_BASE_URL (for example http://localhost:11434/v1)"),
         ("groq:llama", 'pip install "pydantic-ai-slim[groq]=='),
@@ -358,5 +358,5 @@ async def test_a_whole_run_over_http(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         result = await fakes.drive(build(setup(monkeypatch, "chat", url)), "What is x?", fakes.deps_of(tmp_path))
     assert result.output == "It is 1 (`a.py:1`)."
     names = {t["function"]["name"] for t in it.requests[0]["tools"]}
-    assert names == {"search", "read_file", "ask_user", "create_plan", "update_code"}
+    assert names == {"search", "read_file", "repo_map", "symbol", "ask_user", "create_plan", "update_code"}
     assert it.requests[1]["messages"][-1]["content"].startswith("## a.py:1-1\n1| x = 1")

@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.tools import DeferredToolResults
 
-from reconvene.agents import offline, tools
+from reconvene.agents import offline, searching
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.offline import Do, Say, next_move, offline_model
 from reconvene.agents.orchestrator import build
@@ -176,7 +176,7 @@ async def test_a_search_that_fails_does_not_end_the_run(deps: AgentDeps, monkeyp
     async def broken(*args: Any) -> None:
         raise ReconveneError("search_failed", "The index is being repaired.")
 
-    monkeypatch.setattr(tools, "lookup_or_search", broken)
+    monkeypatch.setattr(searching, "lookup_or_search", broken)
     answer = (await ask(deps, "Where are pending sessions swept?")).output
     assert "I could not look: The index is being repaired." in answer
 

@@ -7,7 +7,7 @@ import agent_fakes as fakes
 import pytest
 from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, UserPromptPart
 
-from reconvene.agents import tools
+from reconvene.agents import excerpt, reading, searching
 from reconvene.agents.orchestrator import build
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
@@ -52,7 +52,7 @@ def found(
     """Searches are answered with `snippets`; what was asked is returned."""
     asked = []
 
-    async def lookup_or_search(context: Any, index: Any, query: str, limit: int, seen: Any) -> Answer:
+    async def lookup_or_search(context: Any, index: Any, query: str, limit: int, seen: Any, cursor: Any) -> Answer:
         asked.append((query, limit, tuple(seen)))
         given = {
             "query": query,
@@ -63,7 +63,7 @@ def found(
         } | more
         return Answer(SearchResult(**{"epoch": 1, "mark": "", "partial": False} | given), cache, Stored(query))
 
-    monkeypatch.setattr(tools, "lookup_or_search", lookup_or_search)
+    monkeypatch.setattr(searching, "lookup_or_search", lookup_or_search)
     return asked
 
 
@@ -113,7 +113,7 @@ async def test_search_results_are_capped_and_say_so(root: Path, monkeypatch: pyt
     found(monkeypatch, *[snippet(f"f{i}.py", 1, 60, None, big) for i in range(8)])
     outcome, got, _ = await call(root, "search", {"query": "z"})
     assert outcome.truncated
-    assert len(got) <= tools.RESULT_CHARS + 200
+    assert len(got) <= excerpt.RESULT_CHARS + 200
     assert "… to line 60" in got
 
 
@@ -132,7 +132,7 @@ async def test_a_search_that_fails_is_told_and_the_run_goes_on(
     async def broken(*args: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(tools, "lookup_or_search", broken)
+    monkeypatch.setattr(searching, "lookup_or_search", broken)
     outcome, got, _ = await call(root, "search", {"query": "x"})
     assert (outcome.ok, got["error"]["code"]) == (False, code)
     assert "secret" not in str(got)
@@ -155,7 +155,7 @@ async def test_a_file_found_before_is_read_by_its_bare_name_without_searching(ro
 
 async def test_a_long_file_comes_in_pages(root: Path) -> None:
     _, got, _ = await call(root, "read_file", {"path": "long.py"})
-    assert got.endswith(f'(of 1,000 lines; go on with read_file("long.py", start={tools.PAGE_LINES + 1}))')
+    assert got.endswith(f'(of 1,000 lines; go on with read_file("long.py", start={reading.PAGE_LINES + 1}))')
     outcome, got, _ = await call(root, "read_file", {"path": "long.py", "start": 901, "end": 5000})
     assert (got.splitlines()[1], got.splitlines()[-2]) == ("901| value_901 = 901", "1000| value_1000 = 1000")
     assert not outcome.truncated
@@ -167,7 +167,7 @@ async def test_pages_tile_the_file(root: Path) -> None:
     for _ in range(20):
         _, got, _ = await call(root, "read_file", {"path": "tiles.py", "start": start})
         lines += [line for line in got.splitlines() if line[0].isdigit()]
-        assert len(got) <= tools.RESULT_CHARS + 200
+        assert len(got) <= excerpt.RESULT_CHARS + 200
         if "go on with" not in got:
             break
         start = int(got.rsplit("start=", 1)[1].rstrip(")"))
@@ -263,5 +263,5 @@ async def test_tools_work_on_when_the_run_is_resumed_between_call_and_result(roo
 
 
 def test_limits_are_those_of_the_house() -> None:
-    assert Limits().search_hits >= tools.MOST_HITS
-    assert Limits().line >= tools.LINE_CHARS
+    assert Limits().search_hits >= searching.MOST_HITS
+    assert Limits().line >= excerpt.LINE_CHARS

@@ -158,6 +158,8 @@ class AgentDeps:
     """The project's own notes (`agents.notes.project_notes`), "" when there are none."""
     repo_map: str = ""
     """The overview map as text, "" when there is none."""
+    chars_per_token: float = 3.0
+    """Of the run's model, as far as its provider's figures tell (`agents.token_ratio`)."""
     known: str | None = None
     """What the session knew when the run began, as text; filled from `context` when it is first wanted, then kept as it is."""
     contents: Contents | None = None

@@ -1,0 +1,67 @@
+"""The tool `read_file`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_ai import RunContext
+
+from reconvene.agents.durable import AgentDeps, ToolOutcome
+from reconvene.agents.excerpt import RESULT_CHARS, header, numbered, place, remember
+from reconvene.agents.paths import locate
+from reconvene.agents.redact import redact
+from reconvene.agents.scrub import scrub
+from reconvene.errors import ReconveneError
+
+PAGE_LINES = 300
+
+
+async def read_file(
+    ctx: RunContext[AgentDeps],
+    path: str,
+    start: Annotated[int, Field(ge=1)] = 1,
+    end: Annotated[int | None, Field(ge=1)] = None,
+) -> ToolOutcome:
+    """Read lines of a file, numbered. Long files come in pages; the last line says how to go on.
+
+    Args:
+        path: From the code base's root, as search prints it. A bare file name does when only one file has it.
+        start: First line, from 1.
+        end: Last line, inclusive.
+    """
+    deps = ctx.deps
+    wanted = await asyncio.to_thread(locate, deps.workspace, path, tuple(deps.seen))
+    if start == 1 and end is None and wanted.start is not None:
+        start, end = max(1, wanted.start - (0 if wanted.end else 10)), wanted.end or wanted.start + 40
+    if end is not None and end < start:
+        raise ReconveneError(
+            "invalid_field", f"Lines {start} to {end} are no range: lines count from 1, and start comes first."
+        )
+    last = min(end or start + PAGE_LINES - 1, start + PAGE_LINES - 1)
+    got = await asyncio.to_thread(deps.workspace.read, wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4)
+    lines: list[str] = []
+    room = RESULT_CHARS
+    for number, line in enumerate(redact(got.text).split("\n") if got.end >= got.start else [], got.start):
+        text = numbered(number, line)
+        room -= len(text) + 1
+        if room < 0 and lines:
+            break
+        lines.append(text)
+    upto = got.start + len(lines) - 1
+    following = upto + 1 if upto < got.end else got.next_start
+    total = f"{got.total_lines:,} lines" if got.total_lines is not None else f"{got.size:,} bytes"
+    head = header(got.path, got.start, upto) if lines else f"{got.path} is empty."
+    told = [f"({scrub(wanted.written)} is {got.path})"] if wanted.written else []
+    more = following is not None and (end is None or upto < end)
+    tail = [f'(of {total}; go on with read_file("{got.path}", start={following}))'] if more else [f"(of {total})"]
+    remember(deps, got.path)
+    whole = got.start == 1 and following is None
+    where = f"{got.path}, {total}" if whole else f"{got.path}:{got.start}-{upto} of {total}"
+    return ToolOutcome(
+        "\n".join([*told, head, *lines, *(tail if lines and not whole else [])]),
+        f"{scrub(wanted.written)} → {where}" if wanted.written else where,
+        truncated=more or got.truncated,
+        places=[place(got.path, got.start, max(upto, got.start), None)],
+    )
