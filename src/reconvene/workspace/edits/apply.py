@@ -174,10 +174,13 @@ class Writer:
                     for slot in todo:
                         at = slot.step.path
                         slot.check()
+                    for folder in plan.make if todo else ():
+                        at = folder
+                        self._disk.close(self._make(folder, made))
                     for slot in todo:
                         at = slot.step.path
                         if slot.folder is None and slot.step.new_hash is not None:
-                            self._make(slot, made)
+                            slot.folder = self._make(at.rpartition("/")[0], made)
                         slot.prepare()
                     # Deletions first: where names differ only in case, a file is renamed so.
                     for slot in sorted(todo, key=lambda s: s.step.new_hash is not None):
@@ -236,25 +239,25 @@ class Writer:
     def _open(self, plan: Plan) -> _Opened:
         return _Opened(self._workspace, self._disk, self._contents, plan)
 
-    def _make(self, slot: Slot, made: list[str]) -> None:
-        """Make the folders that the slot's path needs; `made` gains those that were."""
+    def _make(self, path: str, made: list[str]) -> int:
+        """A folder, held open, that is made when it is missing; `made` gains those that were."""
         jail, disk = self._workspace.jail, self._disk
         parent = disk.open_folder(jail, "")
-        names = slot.step.path.split("/")[:-1]
+        names = path.split("/")
         for n, name in enumerate(names, 1):
-            path = "/".join(names[:n])
+            along = "/".join(names[:n])
             try:
                 try:
-                    folder = disk.open_folder(jail, path)
+                    folder = disk.open_folder(jail, along)
                 except FileNotFoundError:
                     disk.make_folder(parent, encode(name))
-                    made.append(path)
+                    made.append(along)
                     disk.sync(parent)
-                    folder = disk.open_folder(jail, path)
+                    folder = disk.open_folder(jail, along)
             finally:
                 disk.close(parent)
             parent = folder
-        slot.folder = parent
+        return parent
 
     def _remove_folders(self, paths: Sequence[str]) -> None:
         """Those that are empty; the others are in use."""

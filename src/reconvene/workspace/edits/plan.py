@@ -149,6 +149,7 @@ def undo_of(plans: Sequence[Plan], *, id: str | None = None) -> Plan:
     first: dict[str, Step] = {}
     last: dict[str, Step] = {}
     modes: dict[str, int | None] = {}
+    after: dict[str, int | None] = {}
     torn: list[str] = []
     for plan in plans:
         for step in plan.steps:
@@ -157,6 +158,8 @@ def undo_of(plans: Sequence[Plan], *, id: str | None = None) -> Plan:
                 torn.append(step.path)
             first.setdefault(step.path, step)
             last[step.path] = step
+            if step.new_mode is not None or step.new_hash is None:
+                after[step.path] = step.new_mode
             if step.new_mode is not None or step.new_hash is None:
                 # Of several changes of a mode the first one knows what it was.
                 modes.setdefault(step.path, step.base_mode)
@@ -169,9 +172,9 @@ def undo_of(plans: Sequence[Plan], *, id: str | None = None) -> Plan:
         raise ReconveneError("conflict", sentence, paths=names)
     steps = []
     for path, old in first.items():
-        mode = modes.get(path)
-        step = Step(path, last[path].new_hash, old.base_hash, last[path].new_mode, mode if old.base_hash else None)
-        if step.base_hash != step.new_hash or step.new_mode is not None:
+        mode = modes.get(path) if old.base_hash else None
+        step = Step(path, last[path].new_hash, old.base_hash, after.get(path), mode)
+        if step.base_hash != step.new_hash or step.new_mode not in (None, step.base_mode):
             steps.append(step)
     made = [f for plan in plans for f in plan.make]
     dropped = [f for plan in plans for f in plan.drop]
