@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -181,11 +182,15 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     top = float(signals.score[candidates].max(initial=0.0))
     total = int((signals.score[candidates] >= _WORTH_A_LOOK * top).sum())
     found: list[tuple[int, Snippet]] = []
+    best_scores: list[float] = []
     fingerprints: dict[str, str] = {}
     stale: list[str] = []
     truncated = False
     for number in _in_order(view, signals, candidates, limit if not query.by_lines else None):
         if len(fingerprints) >= limit:
+            break
+        # No place of a file counts more than the file, and of equals those of the file before come first.
+        if len(best_scores) == limit and best_scores[0] >= signals.score[number] and not query.by_lines:
             break
         if time.monotonic() > deadline:
             truncated = True
@@ -208,6 +213,7 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
         if snippets:
             found += [(len(fingerprints), snippet) for snippet in snippets]
             fingerprints[display_path(path)] = blob.hex()
+            best_scores = heapq.nlargest(limit, [*best_scores, *(snippet.score for snippet in snippets)])[::-1]
     # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
     found.sort(key=lambda f: (-f[1].score, f[0], f[1].start))
     best = [replace(snippet, score=round(snippet.score, 4)) for _, snippet in found[:limit]]
@@ -294,11 +300,13 @@ def _windows(
     definitions: Sequence[Definition],
 ) -> list[Window]:
     if query.by_lines:
-        whole = list(filter(None, map(of_whole_text, query.patterns)))
-        text = "\n".join(lines) if whole else ""
+        phrases = [*map(phrase_pattern, query.phrases)]
+        # No phrase and no name goes over the end of a line.
+        whole = [*filter(None, map(of_whole_text, query.patterns)), *phrases, *map(use_pattern, query.using)]
+        text = "\n".join(lines)
         if not all(p.search(text) for p in whole):
             return []
-        patterns = [*map(phrase_pattern, query.phrases), *map(compiled, query.patterns)]
+        patterns = [*phrases, *map(compiled, query.patterns)]
         conditions = [*(any_of([p]) for p in patterns), *(_uses(name, definitions) for name in query.using)]
         if not all(any(map(holds, lines)) for holds in conditions):
             return []

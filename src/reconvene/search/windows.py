@@ -34,6 +34,18 @@ class Window:
     weight: float
 
 
+class _Hits(dict[str, list[int]]):
+    """The query's terms in each word that was met."""
+
+    def __init__(self, weights: Mapping[int, float]) -> None:
+        super().__init__()
+        self._weights = weights
+
+    def __missing__(self, word: str) -> list[int]:
+        found = self[word] = [t for t in terms(word) if t in self._weights]
+        return found
+
+
 class FileWindows:
     """Chooses windows in one file.
 
@@ -54,6 +66,7 @@ class FileWindows:
         self._definitions = definitions
         self._extents = Extents(lines, definitions)
         self._weights = weights
+        self._hits = _Hits(weights)
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
         self._found: dict[int, list[int]] = {}
@@ -101,8 +114,8 @@ class FileWindows:
         found: dict[int, tuple[float, str]] = {}
         for line in self._lines[window.start - 1 : window.end]:
             for word in WORD.findall(line):
-                for t in terms(word):
-                    if t in self._weights and t not in found:
+                for t in self._hits[word]:
+                    if t not in found:
                         found[t] = (self._weights[t], word if len(word) <= 40 else word[:39] + "…")
         ordered = [word for _, word in sorted(found.values(), key=lambda f: (-f[0], f[1]))]
         return list({word.lower(): word for word in reversed(ordered)}.values())[::-1]
@@ -113,11 +126,13 @@ class FileWindows:
         """The query's terms on a line, each as often as it stands there."""
         if n not in self._found:
             line = self._lines[n - 1] if 1 <= n <= len(self._lines) else ""
-            self._found[n] = [t for word in WORD.findall(line) for t in terms(word) if t in self._weights]
+            self._found[n] = [t for word in WORD.findall(line) for t in self._hits[word]]
         return self._found[n]
 
     def _line(self, n: int) -> float:
         found = self._terms(n)
+        if not found:
+            return self._bonus if n in self._defined else 0.0
         return sum(sorted(self._weights[t] for t in set(found))) + (self._bonus if n in self._defined else 0.0)
 
     def _smooth(self, n: int) -> float:
@@ -218,4 +233,7 @@ class FileWindows:
 
 
 def any_of(patterns: Sequence[LinePattern]) -> Callable[[str], bool]:
+    if len(patterns) == 1:
+        search = patterns[0].search
+        return lambda line: search(line) is not None
     return lambda line: any(p.search(line) is not None for p in patterns)
