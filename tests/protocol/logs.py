@@ -190,7 +190,13 @@ def _propose(rng: Random, log: LogWriter, run: str, step: int) -> None:
     log.add("diff", run, diff, id=diff, files=files)
     if rng.random() < 0.6:
         log.add("decided", run, diff, id=diff, verdict="accept", by="page")
-        log.add("applied", run, diff, diff_id=diff, files=[{"path": "src/a.py", "base_hash": "0a", "new_hash": "0b"}])
+        written = {"path": "src/a.py", "base_hash": "0a", "new_hash": "0b"}
+        clash = {"path": "src/b.py", "on_disk": None, "note": "Somebody deleted it."}
+        log.add("applied", run, diff, diff_id=diff, files=[written], conflicts=[clash] if step % 2 else [])
+        if rng.random() < 0.5:
+            back = {**written, "base_hash": "0b", "new_hash": "0a"}
+            log.add("applied", run, diff_id=diff, files=[back], conflicts=[clash] if step % 3 == 1 else [], undo=True)
+            log.add("plan", None, steps=[{"title": "edited", "status": "pending"}])
 
 
 _WORDS = ["the sweeper", "a cursor", "the log", "“naïve”", "retention", "\N{GRINNING FACE}", "un\nline", "fold"]

@@ -73,18 +73,23 @@ class View:
                 self._put(f"question:{content['id']}", kind, event, {**made, "settled": None})
             case "diff":
                 made = {"id": content["id"], "files": content["files"], "risky": content.get("risky", False)}
-                self._put(f"diff:{content['id']}", kind, event, {**made, "settled": None, "applied": None})
+                self._put(f"diff:{content['id']}", kind, event, {**made, "settled": None, "applied": None, "conflicts": [], "undone": False})
             case "answered":
                 self._settle(f"question:{content['id']}", content)
             case "decided":
                 self._settle(f"diff:{content['id']}", content)
             case "applied":
                 if item := self.items.get(f"diff:{content['diff_id']}"):
-                    item["applied"] = content["files"]
+                    conflicts = content.get("conflicts", [])
+                    if not content.get("undo"):
+                        item["applied"], item["conflicts"] = content["files"], conflicts
+                    elif not conflicts:
+                        item["undone"] = True
             case "repo_map" | "error":
                 self._put(f"event:{event['seq']}", kind, event, {"content": content})
             case "plan":
-                self._run(event)["plan"] = content
+                if event["run_id"] is not None:  # a person edited it while nothing ran
+                    self._run(event)["plan"] = content
                 self.plan = {**content, "run_id": event["run_id"]}
             case "run":
                 self._run(event).update(

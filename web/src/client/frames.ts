@@ -30,6 +30,8 @@ export interface FileDiff {
   base_hash?: string | null
   new_hash?: string | null
   hunks: Hunk[]
+  /** Why it is to be looked at by itself: it can change what runs on the machine. */
+  risk?: string | null
 }
 export interface Ask {
   id: string
@@ -89,8 +91,13 @@ export interface Contents {
   question: Ask
   confirmation: Ask
   answered: { id: string; answer: Json; by?: string | null }
-  decided: { id: string; verdict: 'accept' | 'reject' | 'feedback'; hunks?: string[] | null; feedback?: string | null; by?: string | null }
-  applied: { diff_id: string; files: { path: string; base_hash?: string | null; new_hash?: string | null }[] }
+  decided: { id: string; verdict: 'accept' | 'reject' | 'feedback' | 'stale'; hunks?: string[] | null; feedback?: string | null; by?: string | null }
+  applied: {
+    diff_id: string
+    files: { path: string; base_hash?: string | null; new_hash?: string | null }[]
+    conflicts?: { path: string; on_disk?: string | null; note?: string | null }[]
+    undo?: boolean
+  }
   action: { name: string; args: JsonObject; by?: string | null }
   usage: Partial<Usage>
   error: Failure

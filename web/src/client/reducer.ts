@@ -64,6 +64,9 @@ export interface DiffItem extends Shown {
   readonly risky: boolean
   readonly settled: Contents['decided'] | null
   readonly applied: Contents['applied']['files'] | null
+  /** Files that could not be written as they were meant, because somebody changed them. */
+  readonly conflicts: NonNullable<Contents['applied']['conflicts']>
+  readonly undone: boolean
 }
 export interface MapItem extends Shown {
   readonly type: 'repo_map'
@@ -288,7 +291,7 @@ class Draft {
       }
       case 'diff': {
         const { id, files, risky = false } = event.content
-        return this.set({ ...shown(event, `diff:${id}`), type: 'diff', id, files, risky, settled: null, applied: null })
+        return this.set({ ...shown(event, `diff:${id}`), type: 'diff', id, files, risky, settled: null, applied: null, conflicts: [], undone: false })
       }
       case 'answered': {
         const key = `question:${event.content.id}`
@@ -303,7 +306,9 @@ class Draft {
       }
       case 'applied': {
         const item = this.get(`diff:${event.content.diff_id}`, 'diff')
-        if (item) this.set({ ...item, applied: event.content.files })
+        const { files, conflicts = [], undo } = event.content
+        if (item && !undo) this.set({ ...item, applied: files, conflicts })
+        else if (item && conflicts.length === 0) this.set({ ...item, undone: true })
         return
       }
       case 'repo_map':
@@ -312,7 +317,7 @@ class Draft {
         return this.set({ ...shown(event, `event:${event.seq}`), type: 'error', content: event.content })
       case 'plan':
         this.head.plan = { ...event.content, run_id: event.run_id }
-        return this.run(event, { plan: event.content })
+        return event.run_id === null ? undefined : this.run(event, { plan: event.content })
       case 'run': {
         const { status, attempt, reason = null, budget = null, position = null } = event.content
         return this.run(event, { status, attempt, reason, budget, position })

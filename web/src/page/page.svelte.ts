@@ -29,6 +29,8 @@ const KEPT = 8
 export class Page {
   state = $state.raw<ClientState>() as ClientState
   me = $state.raw<api.Me | null>(null)
+  /** Whether the choice of the model is open. */
+  choosing = $state(false)
   sessions = $state.raw<api.SessionInfo[]>([])
   /** Wall clock in ms; moves while something on the page counts seconds. */
   now = $state(Date.now())
@@ -186,9 +188,10 @@ export class Page {
     this.answered.add(question)
     this.client.answer(question, value)
   }
-  decide(diff: string, verdict: 'accept' | 'reject' | 'feedback', feedback: string | null = null): void {
+  /** `hunks`: ids of the parts that are accepted; null: all of them. */
+  decide(diff: string, verdict: 'accept' | 'reject' | 'feedback', feedback: string | null = null, hunks: string[] | null = null): void {
     this.answered.add(diff)
-    this.client.decide(diff, verdict, verdict === 'feedback' ? { feedback } : {})
+    this.client.decide(diff, verdict, verdict === 'feedback' ? { feedback } : verdict === 'accept' && hunks ? { hunks } : {})
   }
   stop(): void {
     const run = this.current
