@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -262,6 +263,26 @@ def test_bad99_the_parent_is_a_link_now(root: Path, writer: Writer) -> None:
     assert [(f.state, f.on_disk) for f in outcome.files] == [("conflict", "?")] * 2
     assert {p: c for p, (c, _) in tree(outside).items()} == {"f": b"old"}
     assert (root / "elsewhere/f").read_bytes() == b"old"
+
+
+def test_bad98_the_folder_is_gone(root: Path, writer: Writer) -> None:
+    """What was in it is a conflict; what is to be made in it makes it anew; what was to be deleted is."""
+    (root / "d").mkdir()
+    (root / "d/f").write_bytes(b"old")
+    edit = writer.plan([Transition("d/f", b"old", b"new")])
+    delete = writer.plan([Transition("d/f", b"old", None)])
+    create = writer.plan([Transition("d/g", None, b"new")])
+    shutil.rmtree(root / "d")
+    outcome = writer.apply(edit)
+    assert (outcome.status, outcome.files[0].on_disk, outcome.files[0].note) == (
+        "conflict",
+        None,
+        "d/f is not there any more.",
+    )
+    assert writer.apply(delete).status == "applied"
+    assert os.listdir(root) == []
+    assert writer.apply(create).status == "applied"
+    assert {p: c for p, (c, _) in tree(root).items()} == {"d": None, "d/g": b"new"}
 
 
 def test_bad92_the_code_base_is_gone(root: Path, writer: Writer, three: tuple[Transition, ...]) -> None:

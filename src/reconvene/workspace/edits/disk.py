@@ -85,7 +85,7 @@ class Disk:
         st, own = os.fstat(like), os.fstat(fd)
         same = (st.st_uid, st.st_gid) == (own.st_uid, own.st_gid)
         if not same:
-            with suppress(PermissionError):
+            with suppress(OSError):  # only root may give a file away
                 os.fchown(fd, st.st_uid, st.st_gid)
                 same = True
         if sys.platform == "linux":
