@@ -13,7 +13,7 @@ import pytest
 from test_client import Life, Peer, server
 from test_link import SESSION, session
 
-from reconvene.cli.conversation import Conversation, Screen, _hint
+from reconvene.cli.conversation import Conversation, Screen, _answer, _hint
 from reconvene.cli.link import Link
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
@@ -274,6 +274,26 @@ async def test_a_diff_is_decided(keyboard: int, asked: asyncio.Queue[str]) -> No
         await peer.rest()
 
     assert await ask(life, asks=True) == 0
+
+
+TYPED = {
+    "y": ("accept", None, None),
+    "N": ("reject", None, None),
+    "2, 1": ("accept", ["h1", "h2"], None),
+    "3": ("accept", ["h3"], None),
+    "f shorter": ("feedback", None, "shorter"),
+    "keep the name": ("feedback", None, "keep the name"),
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_is_typed_at_a_diff(typed: str) -> None:
+    item = {"type": "diff", "id": "d1", "files": [{"hunks": [{"id": "h1"}, {"id": "h2"}]}, {"hunks": [{"id": "h3"}]}]}
+    frame = _answer(item, typed)
+    assert isinstance(frame, dict)
+    assert tuple(frame["content"][k] for k in ("verdict", "hunks", "feedback")) == TYPED[typed]
+    assert _answer(item, "4") == "The parts are 1 to 3."
+    assert _answer(item, "f") == "Type what should be different."
 
 
 async def test_ctrl_c_detaches_and_says_how_to_come_back(

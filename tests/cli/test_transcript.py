@@ -167,6 +167,26 @@ def test_a_diff_is_shown_as_a_diff() -> None:
     assert shown(Transcript(), reduce(log.events)) == "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
 
 
+def test_the_parts_of_a_diff_are_numbered_and_what_became_of_it_is_said() -> None:
+    log, transcript = Log(), Transcript()
+    hunks = [{"id": f"h{n}", "unified": f"@@ -{n} +{n} @@\n-a\n+b\n"} for n in (1, 2)]
+    log.add(
+        "diff",
+        {
+            "id": "d1",
+            "files": [{"path": "Makefile", "op": "edit", "hunks": hunks, "risk": "It is run."}],
+            "risky": True,
+        },
+    )
+    text = "".join(f"{p.text}\n" for p in transcript.news(reduce(log.events)))
+    assert "! It is run." in text and "# part 1\n@@ -1" in text and "# part 2\n@@ -2" in text
+    log.add("decided", {"id": "d1", "verdict": "accept", "hunks": ["h2"], "by": "page"})
+    assert shown(transcript, reduce(log.events), "step") == "· accepted 1 hunks (by page)\n"
+    clash = {"path": "b.py", "note": "Somebody changed it."}
+    log.add("applied", {"diff_id": "d1", "files": [{"path": "Makefile"}], "conflicts": [clash]})
+    assert shown(transcript, reduce(log.events), "step") == "· written: Makefile\n✗ b.py: Somebody changed it.\n"
+
+
 def test_how_a_run_ended_is_said_after_its_text() -> None:
     log, transcript = Log(), Transcript()
     log.add("run", {"status": "recovering", "attempt": 2})

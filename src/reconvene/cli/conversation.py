@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -227,7 +228,8 @@ def _print(pieces: list[Piece]) -> None:
 
 def _hint(item: Item) -> str:
     if item["type"] == "diff":
-        return "y, n or what to change "
+        parts = sum(len(file["hunks"]) for file in item["files"])
+        return "y, n, the parts to accept (1 3 …) or what to change " if parts > 1 else "y, n or what to change "
     if item["type"] == "confirmation" or (item["schema"] or {}).get("type") == "boolean":
         return "y or n "
     return ""
@@ -240,9 +242,7 @@ def _answer(item: Item, typed: str) -> Frame | str:
         return "Type an answer, or Ctrl-C to leave; the question waits."
     yes_or_no = {"y": True, "yes": True, "n": False, "no": False}.get(word.lower())
     if item["type"] == "diff":
-        verdict = {True: "accept", False: "reject", None: "feedback"}[yes_or_no]
-        content = {"verdict": verdict, "hunks": None, "feedback": word if verdict == "feedback" else None}
-        return {"type": "decision", "reply_to": item["id"], "content": content}
+        return _decision(item, word, yes_or_no)
     value: Any = word
     kind = (item.get("schema") or {}).get("type")
     if item["type"] == "confirmation" or kind == "boolean":
@@ -255,6 +255,24 @@ def _answer(item: Item, typed: str) -> Frame | str:
         except ValueError as e:
             return f"This needs a JSON object ({e})."
     return {"type": "answer", "reply_to": item["id"], "content": value}
+
+
+def _decision(item: Item, word: str, yes_or_no: bool | None) -> Frame | str:
+    """What was typed at a diff: yes, no, the numbers of the parts to accept, or (with or without f before it) what to change."""
+    hunks = [hunk["id"] for file in item["files"] for hunk in file["hunks"]]
+    content: dict[str, Any] = {"verdict": "reject" if yes_or_no is False else "accept", "hunks": None, "feedback": None}
+    first, _, rest = word.partition(" ")
+    if yes_or_no is None and re.fullmatch(r"[\d\s,]+", word):
+        numbers = [int(n) for n in re.findall(r"\d+", word)]
+        if not numbers or not all(1 <= n <= len(hunks) for n in numbers):
+            return f"The parts are 1 to {len(hunks)}."
+        content["hunks"] = [hunks[n - 1] for n in sorted(set(numbers))]
+    elif yes_or_no is None:
+        said = rest.strip() if first.lower() in ("f", "feedback") else word
+        if not said:
+            return "Type what should be different."
+        content.update(verdict="feedback", feedback=said)
+    return {"type": "decision", "reply_to": item["id"], "content": content}
 
 
 @contextlib.asynccontextmanager

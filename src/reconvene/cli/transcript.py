@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconvene.cli.terminal import safe
+from reconvene.protocol.sentences import decided
 from reconvene.protocol.view import Item, View
 
 _CUT = 120
 """Characters of an argument that a step's line shows."""
+
+
+OF_A_PERSON = ("text", "diff", "question", "confirmation")
+"""What is shown of a sub-agent: what it says and asks, not each of its steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Transcript:
         """What was printed of each text item that is not finished."""
         self._finished: set[str] = set()
         self._pending: set[str] = set()
+        self._decided: set[str] = set()
         self._status: dict[str, tuple[Any, Any]] = {}
         self._over: set[str] = set()
         self._plan: Any = None
@@ -69,7 +75,8 @@ class Transcript:
                 yield from self._step("  (interrupted; it is written anew)")
         yield from self._held_up(view)
         for key, item in list(view.items.items()):
-            if key not in self._finished and self._shows(item["run_id"]) and item["parent_id"] is None:
+            nested = item["parent_id"] is not None and item["type"] not in OF_A_PERSON
+            if key not in self._finished and self._shows(item["run_id"]) and not nested:
                 yield from self._item(key, item)
         yield from self._plan_news(view)
         yield from self._ended(view)
@@ -104,6 +111,11 @@ class Transcript:
     def _text(self, key: str, item: Item) -> Iterator[Piece]:
         if item["kind"] == "reasoning" or not (self._live or item["final"]):
             return
+        if item["parent_id"] is not None:  # a sub-agent's: no answer, and shown once it is whole
+            if item["final"]:
+                self._finished.add(key)
+                yield from self._step("\n".join(f"  │ {line}" for line in item["text"].splitlines()))
+            return
         text, written = item["text"], self._written.get(key, "")
         if not text.startswith(written):
             yield from self._step("  (written anew)")
@@ -128,16 +140,42 @@ class Transcript:
             self._pending.add(key)
             if item["type"] == "diff":
                 yield from self._step(f"? Apply this change to {', '.join(f['path'] for f in item['files'])}?")
-                yield Piece("answer", safe(unified(item)))
+                risks = [file["risk"] for file in item["files"] if file.get("risk")]
+                yield from (piece for risk in risks for piece in self._step(f"! {risk}"))
+                yield Piece("answer", safe(unified(item, numbered=True)))
             else:
                 choices = (item["schema"] or {}).get("enum")
                 yield from self._step(f"? {item['text']}" + (f" ({' / '.join(map(str, choices))})" if choices else ""))
-        if (settled := item["settled"]) is not None:
+        if (settled := item["settled"]) is None:
+            return
+        if item["type"] == "diff" and settled.get("verdict") == "accept" and key in self._decided:
+            yield from self._written_files(key, item)
+            return
+        if item["type"] == "diff":
+            yield from self._step(f"· {decided(None, None, settled).removeprefix('[diff] → ')}")
+            self._decided.add(key)
+            if settled["verdict"] == "accept":
+                yield from self._written_files(key, item)
+            else:
+                self._finished.add(key)
+        else:
             self._finished.add(key)
             what = settled.get("verdict") or settled.get("answer")
             if isinstance(what, bool):
                 what = "yes" if what else "no"
             yield from self._step(f"· {settled.get('by') or 'somebody'} answered: {what}")
+
+    def _written_files(self, key: str, item: Item) -> Iterator[Piece]:
+        """What became of an accepted diff, once it is known."""
+        if item["applied"] is None:
+            return
+        self._finished.add(key)
+        if item["applied"]:
+            yield from self._step(f"· written: {', '.join(file['path'] for file in item['applied'])}")
+        for conflict in item["conflicts"]:
+            yield from self._step(
+                f"✗ {conflict['path']}: {conflict['note'] or 'it changed meanwhile; not overwritten'}"
+            )
 
     def _plan_news(self, view: View) -> Iterator[Piece]:
         plan = view.plan
@@ -201,12 +239,17 @@ def usage_line(usage: dict[str, Any]) -> str:
     )
 
 
-def unified(diff: Item) -> str:
-    """A diff item as unified text."""
+def unified(diff: Item, *, numbered: bool = False) -> str:
+    """A diff item as unified text. `numbered`: each part with its number before it, when there are several."""
     parts: list[str] = []
+    several = numbered and sum(len(file["hunks"]) for file in diff["files"]) > 1
+    number = 0
     for file in diff["files"]:
         old = file.get("old_path") or file["path"]
         parts.append(f"--- {'/dev/null' if file['op'] == 'create' else f'a/{old}'}\n")
         parts.append(f"+++ {'/dev/null' if file['op'] == 'delete' else 'b/' + file['path']}\n")
-        parts.extend(h["unified"] if h["unified"].endswith("\n") else h["unified"] + "\n" for h in file["hunks"])
+        for hunk in file["hunks"]:
+            number += 1
+            parts.append(f"# part {number}\n" if several else "")
+            parts.append(hunk["unified"] if hunk["unified"].endswith("\n") else hunk["unified"] + "\n")
     return "".join(parts)

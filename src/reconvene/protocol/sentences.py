@@ -89,6 +89,8 @@ def decided(paths: str | None, hunks: int | None, content: Content) -> str:
     match content:
         case {"verdict": "feedback"}:
             words = f"feedback: {quoted(content.get('feedback') or '')}"
+        case {"verdict": "stale"}:
+            words = f"out of date: {content.get('feedback') or 'a file changed'}"
         case {"verdict": "accept", "hunks": list() as chosen}:
             words = f"accepted {len(chosen)}{f' of {hunks}' if hunks is not None else ''} hunks"
         case {"verdict": verdict}:
@@ -97,7 +99,10 @@ def decided(paths: str | None, hunks: int | None, content: Content) -> str:
 
 
 def applied(content: Content) -> str:
-    return f"[applied] {', '.join(file['path'] for file in content['files']) or 'nothing'}"
+    paths = ", ".join(file["path"] for file in content["files"]) or "nothing"
+    words = f"[{'taken back' if content.get('undo') else 'applied'}] {paths}"
+    clashes = [f"{c['path']} ({c.get('note') or 'it changed meanwhile'})" for c in content.get("conflicts") or ()]
+    return f"{words}; in conflict, not overwritten: {', '.join(clashes)}" if clashes else words
 
 
 def closed(label: str, text: str) -> str:
