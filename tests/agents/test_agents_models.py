@@ -45,8 +45,8 @@ def test_offline_needs_nothing() -> None:
     ("name", "sentence"),
     [
         ("openai:gpt-5", "or set OPENAI_API_KEY in the server's environment"),
-        ("anthropic:claude-sonnet-5-5", "Set ANTHROPIC_API_KEY"),
-        ("ollama:qwen3", "Set OLLAMA_BASE_URL (for example http://localhost:11434/v1)"),
+        ("anthropic:claude-sonnet-5-5", "set ANTHROPIC_API_KEY"),
+        ("ollama:qwen3", "set OLLAMA_BASE_URL (for example http://localhost:11434/v1)"),
         ("groq:llama", 'pip install "pydantic-ai-slim[groq]=='),
         ("nobody:gpt", "no such provider or model"),
         ("gpt-5", "`provider:model`"),

@@ -6,13 +6,17 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pydantic_ai
 from pydantic_ai import exceptions as broken
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.usage import UsageLimits
 
+from reconvene.agents.providers import Access, Providers
 from reconvene.agents.redact import redact_own
 from reconvene.agents.scrub import scrub
 from reconvene.config import Limits
@@ -31,8 +35,11 @@ def is_offline(name: str) -> bool:
     return name.strip().lower() in ("", OFFLINE)
 
 
-def resolve(name: str) -> Model:
+def resolve(name: str, providers: Providers | None = None) -> Model:
     """The model of this name: `offline`, or any `provider:model` of pydantic-ai. Nothing is sent anywhere.
+
+    Args:
+        providers: keys and addresses that were set; None: the environment's alone.
 
     With `OPENAI_BASE_URL` set to another server than OpenAI's, `openai:` speaks Chat Completions, which is what such servers have.
 
@@ -44,7 +51,8 @@ def resolve(name: str) -> Model:
         from reconvene.agents.offline import offline_model
 
         return offline_model()
-    if name.startswith("openai:") and _other_server(os.environ.get("OPENAI_BASE_URL")):
+    access = providers.access(name.partition(":")[0]) if providers else None
+    if name.startswith("openai:") and _other_server((access and access.base_url) or os.environ.get("OPENAI_BASE_URL")):
         name = name.replace("openai:", "openai-chat:", 1)
     if not name.partition(":")[2] and name != "test":
         raise _unknown(
@@ -53,7 +61,7 @@ def resolve(name: str) -> Model:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _strict(infer_model(name))
+            return _strict(infer_model(name, _with(access)) if access else infer_model(name))
     except ImportError as e:
         extra = m[1] if (m := _EXTRA.search(str(e))) else name.partition(":")[0]
         install = f'pip install "pydantic-ai-slim[{extra}]=={pydantic_ai.__version__}"'
@@ -62,6 +70,19 @@ def resolve(name: str) -> Model:
         ) from e
     except Exception as e:
         raise _unknown(name, _advice(str(e))) from None
+
+
+def _with(access: Access) -> Callable[[str], Provider[Any]]:
+    """How pydantic-ai makes a provider with what was set for it."""
+
+    def made(name: str) -> Provider[Any]:
+        wanted = {"api_key": access.key, "base_url": access.base_url}
+        if access.key is None and access.base_url is not None:
+            wanted["api_key"] = "none"  # servers on one's own machine ask for none, the client for any
+        given: dict[str, Any] = {k: v for k, v in wanted.items() if v is not None}
+        return infer_provider_class(name)(**given)
+
+    return made
 
 
 def _strict(model: Model) -> Model:
@@ -135,7 +156,7 @@ def _refused(exc: broken.ModelAPIError) -> ReconveneError:
         )
         return ReconveneError("provider_auth", sentence, **details)
     if isinstance(exc, broken.ModelAuthenticationError) or status in (401, 403):
-        sentence = f"The provider of {model} refused the key{f' ({status})' if status else ''}. Set a valid one and restart the server."
+        sentence = f"The provider of {model} refused the key{f' ({status})' if status else ''}. Set a valid one with `reconvene model`."
         return ReconveneError("provider_auth", sentence, **details)
     if isinstance(exc, broken.ModelRateLimitError) or status == 429:
         wait = exc.retry_after
@@ -199,7 +220,7 @@ def _advice(said: str) -> str:
     names = list(dict.fromkeys(_VARIABLE.findall(said)))
     if names:
         example = " (for example http://localhost:11434/v1)" if names[0] == "OLLAMA_BASE_URL" else ""
-        return f"Set {names[0]}{example} in the server's environment and start it again."
+        return f"Give a key with `reconvene model NAME --key` or on the page, or set {names[0]}{example} in the server's environment and start it again."
     if said.startswith("Unknown model"):
         hint = f" Did you mean {m[1]}?" if (m := re.search(r"Did you mean '([^']+)'", said)) else ""
         return f"There is no such provider or model.{hint}"

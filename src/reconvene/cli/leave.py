@@ -1,4 +1,4 @@
-"""`commands`: whether agents may ask to run programs in a code base. It is the person's to say, here, and nowhere in the code base itself."""
+"""`commands`: whether agents may ask to run programs in a code base. The person says so here, and nothing in the code base can."""
 
 from __future__ import annotations
 

@@ -235,6 +235,33 @@ def index(root: Root = None, json: Json = False, data_dir: DataDir = None) -> No
 
 
 @app.command()
+def model(
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="provider:name, or `offline`; leave it out to see what holds.")
+    ] = None,
+    key: Annotated[bool, typer.Option("--key", help="Ask for the provider's key, or read it from stdin.")] = False,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", metavar="URL", help="An OpenAI-compatible server, such as http://localhost:11434/v1."
+        ),
+    ] = None,
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="PROVIDER", help="Remove its key and address.")
+    ] = None,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Choose the model that answers, and give its key.
+
+    Kept in the data folder, readable by you alone. No restart is needed.
+    """
+    from reconvene.cli.model import model as run
+
+    run(places.data_dir(data_dir), name, key=key, base_url=base_url, forget=forget, as_json=json)
+
+
+@app.command()
 def commands(
     wanted: Annotated[str | None, typer.Argument(metavar="on|off", help="Leave it out to see what holds.")] = None,
     root: Root = None,

@@ -32,6 +32,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
     paths = [os.path.realpath(root.expanduser()) for root in roots]
     if (running := find(data_dir)) is not None:
         return _join(running, paths, flags, browser=browser)
+    from reconvene.agents.providers import Providers
     from reconvene.config import Settings
 
     settings = Settings.load(flags)
@@ -43,8 +44,12 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
         if server.sessions:
             waiting = f", {server.waiting} waiting for an answer" if server.waiting else ""
             say(f"{count(server.sessions, 'session')} resumed, {count(server.runs, 'run')} continuing{waiting}")
-        if settings.model == "offline":
-            say(dim("· no language model is configured; answers are quoted from the code (RECONVENE_MODEL sets one)"))
+        if Providers(settings.data_dir, settings.model).model == "offline":
+            say(
+                dim(
+                    "· no language model is set; answers are quoted from the code (`reconvene model` or the page sets one)"
+                )
+            )
         if browser and on_desktop():
             # Another link: the printed one is for whoever reads it. A browser may take seconds to come up.
             threading.Thread(target=show, args=(server.new_link(),), daemon=True).start()

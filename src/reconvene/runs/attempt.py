@@ -22,15 +22,17 @@ from reconvene.agents.compaction import Compaction
 from reconvene.agents.durable import AgentDeps, CannotWrite
 from reconvene.agents.notes import project_notes
 from reconvene.agents.orchestrator import build
+from reconvene.agents.providers import Providers
 from reconvene.agents.run_command import RULE, Leave, hidden
+from reconvene.agents.token_ratio import FILE, TokenRatios, named
 from reconvene.commands.job import end_all, jobs_of
 from reconvene.errors import ReconveneError
 from reconvene.index import Indexes
 from reconvene.protocol import events as ev
-from reconvene.repomap import repo_map
 from reconvene.runs.applying import Applying, Writers
 from reconvene.runs.durability import Durability
 from reconvene.runs.journal import Journal
+from reconvene.runs.overview import overview_of
 from reconvene.runs.taking_back import take_back
 from reconvene.runs.told import plan_edits
 from reconvene.search.context import SearchContext
@@ -74,8 +76,12 @@ class Surroundings:
     """How a model's name becomes a model; None: `agents.models.resolve`."""
     sleep: Callable[[float], Any] = asyncio.sleep
     writers: Writers = field(init=False)
+    providers: Providers = field(init=False)
+    token_ratios: TokenRatios = field(init=False)
 
     def __post_init__(self) -> None:
+        self.providers = Providers(self.sessions.settings.data_dir, self.sessions.settings.model)
+        self.token_ratios = TokenRatios(self.sessions.settings.data_dir / FILE)
         self.writers = Writers(Contents(self.sessions.settings.data_dir / "contents"))
 
 
@@ -215,10 +221,12 @@ class Attempt:
         if isinstance(last, ModelResponse) and not last.tool_calls and last.text:
             return last.text  # the crash came between the answer and the end of the run
         turn = state.prompts[run.prompts[0]].turn if run.prompts and run.prompts[0] in state.prompts else {}
-        name = str(turn.get("model") or state.model or self.sessions.settings.model)
-        model = (self.around.resolve or models.resolve)(name)
+        name = str(turn.get("model") or state.model or self.around.providers.model)
+        resolve = self.around.resolve
+        model = resolve(name) if resolve else models.resolve(name, self.around.providers)
         extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
-        deps = await self._deps(journal, " ".join(state.prompts[p].text for p in run.prompts if p in state.prompts))
+        asked = " ".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
+        deps = await self._deps(journal, asked, model)
         deps.review = bool(turn.get("review"))
         deps.max_iterations = int(turn.get("max_iterations") or deps.max_iterations)
         self._base = await journal.earlier()
@@ -265,24 +273,20 @@ class Attempt:
         if self.applying is not None:
             await self.applying.settle()
 
-    async def _deps(self, journal: Journal, asked: str) -> AgentDeps:
+    async def _deps(self, journal: Journal, asked: str, model: Model) -> AgentDeps:
         workspace = await self._served()
         index = await self.around.indexes.get(workspace)
         index.want(asked)
         await index.refresh_within(INDEX_PATIENCE)
-        overview = await repo_map(index)
-        if (key := f"map:{self.run_id}") not in journal.keys:
-            shown = ev.RepoMap(
-                files=overview.files, symbols=overview.symbols, tokens=overview.tokens, fingerprint=overview.fingerprint,
-                built_ms=overview.built_ms, reused=overview.reused, partial=index.partial or index.truncated,
-            )  # fmt: skip
-            await journal.write([event(shown, run_id=self.run_id, item_id=f"{self.run_id}.map", key=key)])
+        per_token = self.around.token_ratios.of(named(model))
+        overview = await overview_of(journal, index, per_token)
         rows = await self.sessions.log.read(self.session_id, 0, types=(SEARCHED,))
         context = SearchContext.fold(r.content for r in rows)
         notes = await asyncio.to_thread(project_notes, workspace)
         return AgentDeps(
             durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
-            seen=list(context.paths()), instructions=notes, repo_map=overview.text,
+            seen=list(context.paths()), instructions=notes, repo_map=overview,
+            chars_per_token=per_token, token_ratios=self.around.token_ratios,
             contents=self.around.writers.contents, leave=await self._leave(workspace),
         )  # fmt: skip
 

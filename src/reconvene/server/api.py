@@ -22,6 +22,7 @@ from reconvene.server.asgi import Receive, Scope, Send, headers
 from reconvene.server.commands import carry_out
 from reconvene.server.events_http import PAGE, find_place, page, stream
 from reconvene.server.gate import Principal
+from reconvene.server.model_choice import change_model, model_state
 from reconvene.server.problems import answer_with_problems, read_body, read_text
 from reconvene.server.services import Services
 from reconvene.sessions.rows import Who
@@ -90,7 +91,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
             version=services.version,
             boot=services.boot,
             roots=served(),
-            model=services.settings.model,
+            model=services.providers.model,
             sample=True,
         )
 
@@ -111,6 +112,19 @@ def _server_routes(api: FastAPI, services: Services) -> None:
         for tell in services.on_root:
             await tell(str(workspace.root))
         return models.Root(root=str(workspace.root), name=workspace.name)
+
+    @api.get("/api/model")
+    async def model() -> models.ModelState:
+        """The model that answers where a prompt names none, and for which providers something is set."""
+        return await asyncio.to_thread(model_state, services.providers)
+
+    @api.patch("/api/model", openapi_extra=takes(models.ModelChange))
+    async def set_model(request: Request) -> models.ModelState:
+        """Choose the model, give a key. Holds from the next run on; a run that waits for a key goes on with `retry`."""
+        change = await read_body(request, models.ModelChange)
+        of_page = principal_of(request).kind != "bearer"
+        await asyncio.to_thread(change_model, services.providers, change, of_page)
+        return await asyncio.to_thread(model_state, services.providers)
 
     @api.post("/api/sign-in-links", status_code=201, dependencies=[Depends(with_token)])
     async def new_link() -> models.Link:

@@ -50,6 +50,29 @@ class SignOut(_Taken):
     everywhere: StrictBool = False
 
 
+class ModelChange(_Taken):
+    """`model`: `provider:name`, `offline`, or null for the settings' own. `key`, `base_url`: for `provider` (left out: the model's);
+    `forget` removes both. A key that was given is never told again."""
+
+    model: Annotated[str, StringConstraints(strict=True, max_length=200)] | None = None
+    provider: Annotated[str, StringConstraints(strict=True, max_length=40)] | None = None
+    key: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
+    base_url: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
+    forget: StrictBool = False
+
+
+class ProviderState(BaseModel):
+    provider: str
+    key: bool
+    """Whether there is one."""
+    base_url: str | None
+
+
+class ModelState(BaseModel):
+    model: str
+    providers: list[ProviderState]
+
+
 class Empty(_Taken):
     pass
 

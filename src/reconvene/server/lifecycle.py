@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from reconvene import __version__
+from reconvene.agents.providers import Providers
 from reconvene.commands.job import sweep
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
@@ -162,6 +163,7 @@ class Server:
             stop=self.stop,
             boot=boot,
             version=__version__,
+            providers=Providers(settings.data_dir, settings.model),
             on_root=[supervisor.kick_root],
         )
         log.on_lost = self._lost

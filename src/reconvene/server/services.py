@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconvene.agents.providers import Providers
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.server.capacity import Capacity
@@ -40,6 +41,7 @@ class Services:
     stop: Callable[[bool], None]
     boot: str
     version: str
+    providers: Providers
     unwell: ReconveneError | None = None
     """Why the store cannot be used, once that is so."""
     on_root: list[Callable[[str], Awaitable[None]]] = field(default_factory=list)

@@ -61,5 +61,12 @@ export const me = (): Promise<Me> => call<Me>('GET', '/api/me')
 export const sessions = async (): Promise<SessionInfo[]> => (await call<{ sessions: SessionInfo[] }>('GET', '/api/sessions')).sessions
 export const change = (session: string, what: { title?: string; pinned?: boolean; archived?: boolean }): Promise<SessionInfo> =>
   call('PATCH', at(session), what)
+export interface ModelState {
+  model: string
+  providers: { provider: string; key: boolean; base_url: string | null }[]
+}
+export const model = (): Promise<ModelState> => call('GET', '/api/model')
+/** A key goes there and never comes back. */
+export const setModel = (what: { model: string | null; provider?: string; key?: string; base_url?: string }): Promise<ModelState> => call('PATCH', '/api/model', what)
 /** A command for a session that this page is not connected to. */
 export const deliver = (session: string, frame: Command): Promise<unknown> => call('POST', `${at(session)}/messages`, frame)
