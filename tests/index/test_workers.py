@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,10 @@ STAND_IN = """
 import os, signal, sys, time
 sys.path.insert(0, {source!r})
 from reconvene.index import worker
-real = worker.answer
+real, real_structure = worker.answer, worker.structure
+def structure(data, codec, language):
+    if data.startswith(b"def "): return real_structure(data, codec, language)
+    return answer(data.strip(), codec, language)
 def answer(data, codec, language):
     if data == b"hang": time.sleep(60)
     if data == b"spin":
@@ -34,7 +38,7 @@ def answer(data, codec, language):
     if data == b"environment":
         return worker.Analysis("told", 0, 0, " ".join(os.environ).encode(), os.getcwd().encode())
     return real(data, codec, language)
-worker.answer = answer
+worker.answer, worker.structure = answer, structure
 worker._confine()
 worker.serve(sys.stdin.buffer, sys.stdout.buffer)
 """
@@ -63,6 +67,54 @@ def test_a_file_that_no_worker_survives_is_marked_and_the_next_is_read(
         assert odd.analyse(b"def next(): pass\n", "python").symbols == 1
     finally:
         odd.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [(b"hang", "poison: time"), (b"spin", "poison: time"), (b"die", "poison: died"), (b"eat", "poison: died")],
+    ids=["bad95-hangs", "bad95-spins", "bad95-dies", "bad95-eats-memory"],
+)
+def test_a_parser_that_does_not_come_back_is_ended_in_the_same_way(odd: Workers, content: bytes, state: str) -> None:
+    began = time.monotonic()
+    try:
+        assert odd.structure(content, "python").state == state
+        assert time.monotonic() - began < 10
+        assert odd.structure(b"def next(): pass\n", "python").state == "exact"
+    finally:
+        odd.close()
+
+
+@pytest.mark.parametrize(
+    ("language", "content"),
+    [("python", b"-\n" * 300_000), ("java", b"template <\n" * 30_000), ("json", b'[{"a":\n' * 30_000)],
+    ids=["bad95-too-slow", "bad95-too-deep", "bad95-deep-and-good"],
+)
+def test_real_grammars_end_within_the_deadline_or_are_ended(language: str, content: bytes) -> None:
+    workers = Workers(1, seconds=2.0)
+    try:
+        began = time.monotonic()
+        found = workers.structure(content, language)
+        assert found.state in ("poison: time", "poison: died", "exact")
+        assert time.monotonic() - began < 15
+        assert workers.structure(b"def next(): pass\n", "python").symbols == 1
+    finally:
+        workers.close()
+
+
+def test_no_grammar_is_loaded_by_a_worker_that_only_builds_the_index(workers: Workers) -> None:
+    odd = Workers(1)
+    try:
+        odd.analyse(b"def next(): pass\n", "python")
+        assert "_binding" not in loaded(odd)
+        odd.structure(b"def next(): pass\n", "python")
+        assert "tree_sitter_python/_binding" in loaded(odd) and "tree_sitter_go/" not in loaded(odd)
+    finally:
+        odd.close()
+
+
+def loaded(workers: Workers) -> str:
+    (pid,) = workers.pids()
+    return Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_without_the_deadline_the_file_would_hang_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:

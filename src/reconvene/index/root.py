@@ -252,6 +252,8 @@ class RootIndex:
         Raises:
             ReconveneError: `draining` when the index was closed; `workspace_gone`.
         """
+        if self._closing.is_set():
+            raise _closed()
         begun = await asyncio.to_thread(self._begin_syntax, tuple(paths))
         if not begun:
             return {}

@@ -10,6 +10,7 @@ GRAMMAR = Grammar(
         ((class_declaration (modifiers (class_modifier) @_modifier) name: (_) @name) @enum (#eq? @_modifier "enum"))
         (class_declaration name: (_) @name) @class
         (object_declaration name: (_) @name) @class
+        (companion_object name: (_) @name) @class
         (function_declaration name: (_) @name) @function
         (type_alias type: (_) @name) @type
         (source_file (property_declaration (variable_declaration (identifier) @name)) @constant)

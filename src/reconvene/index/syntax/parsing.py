@@ -6,8 +6,12 @@ Worker processes run it, the server never does: a parser holds the interpreter's
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from tree_sitter import Language as Parsed
@@ -28,8 +32,11 @@ _MARKED = frozenset({"private_property_identifier", "simple_symbol"})
 
 
 class _Found(NamedTuple):
+    """`begin`, `end`, and `at`, where its name is: bytes. `first`, `line`, `last`: as `Definition` has them."""
+
     begin: int
     end: int
+    at: int
     name: str
     kind: str
     first: int
@@ -63,13 +70,17 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
     quoted = Quoted(_span(node) for kind in ("comment", "string") for node in marks.get(kind, ()))
     over = _over(lines, [*marks.get("comment", ()), *marks.get("over", ())])
     found = [_placed(*found, lines, over, grammar) for found in _definitions(tools, root)]
-    unsure = [_span(node) for node in (*_captures(tools.errors, root).get("error", ()), *marks.get("opaque", ()))]
-    if unsure:
-        known = {(f.line, last_name(f.name)) for f in found}
+    # Around an error the grammar guesses, too: all that holds it is unsure.
+    wrong = [node.parent or node for node in _captures(tools.errors, root).get("error", ())] if root.has_error else []
+    unsure = Quoted(_span(node) for node in (*wrong, *marks.get("opaque", ())))
+    if unsure.spans:
+        known: defaultdict[int, list[str]] = defaultdict(list)
+        for f in found:
+            known[f.line].append(last_name(f.name))
         for f in _guessed(data, lines, language):
-            place = _place(f, lines)
-            hidden = any(span[:2] <= place < span[2:] for span in unsure)
-            if hidden and (f.line, last_name(f.name)) not in known and not quoted.holds(*place):
+            place, name = _place(f, lines), last_name(f.name)
+            # A name may have a letter that the grammar does not take for one: what is before it is the same definition.
+            if unsure.holds(*place) and not quoted.holds(*place) and not any(map(name.startswith, known[f.line])):
                 found.append(f)
     if grammar.until_next:
         found = _until_next(found, lines)
@@ -82,7 +93,9 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
 
 @lru_cache(maxsize=64)
 def _tools(grammar: Grammar) -> _Tools:
-    parsed = Parsed(getattr(importlib.import_module(grammar.module), grammar.function)())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a package may hand out its grammar as a number still
+        parsed = Parsed(getattr(importlib.import_module(grammar.module), grammar.function)())
     quoted = Query(parsed, grammar.quoted) if grammar.quoted else None
     return _Tools(Parser(parsed), Query(parsed, grammar.definitions), quoted, Query(parsed, _ERRORS))
 
@@ -128,8 +141,8 @@ def _captures(query: Query, root: Node) -> dict[str, list[Node]]:
     return cursor.captures(root)
 
 
-def _definitions(tools: _Tools, root: Node) -> Iterable[tuple[Node, str, str, int]]:
-    """(node, kind, name, line of the name), each name once: the first pattern that has it counts."""
+def _definitions(tools: _Tools, root: Node) -> Iterable[tuple[Node, str, str, Node]]:
+    """(node, kind, name, node of the name), each name once: the first pattern that has it counts."""
     cursor = QueryCursor(tools.definitions)
     cursor.set_max_start_depth(DEPTH)
     matches = sorted(cursor.matches(root), key=lambda match: match[0])
@@ -138,10 +151,12 @@ def _definitions(tools: _Tools, root: Node) -> Iterable[tuple[Node, str, str, in
         named, owners = captures["name"][0], captures.get("of")
         kind, node = next((k, nodes[0]) for k, nodes in captures.items() if k not in ("name", "of") and k[0] != "_")
         name, key = _text(named), (named.start_byte, named.end_byte)
+        if kind == "heading":
+            name = name.rstrip("#").rstrip() or name
         if key in seen or not name:
             continue
         seen.add(key)
-        yield node, kind, f"{_text(owners[0])}.{name}" if owners else name, named.start_point[0] + 1
+        yield node, kind, f"{_text(owners[0])}.{name}" if owners else name, named
 
 
 def _text(node: Node) -> str:
@@ -182,9 +197,9 @@ def _rows(node: Node, lines: Sequence[bytes]) -> tuple[int, int]:
 
 
 def _placed(
-    node: Node, kind: str, name: str, line: int, lines: Sequence[bytes], over: dict[int, int], grammar: Grammar
+    node: Node, kind: str, name: str, named: Node, lines: Sequence[bytes], over: dict[int, int], grammar: Grammar
 ) -> _Found:
-    begin, last = _rows(node, lines)
+    (begin, last), line = _rows(node, lines), named.start_point[0] + 1
     outer = node
     while (parent := outer.parent) is not None and parent.type in grammar.wraps:
         outer = parent
@@ -192,7 +207,7 @@ def _placed(
     while (above := over.get(first - 1)) is not None and above < first:
         first = above
     signature = _signature(node, begin, line, lines, over)
-    return _Found(node.start_byte, node.end_byte, name, kind, first, line, last, signature)
+    return _Found(node.start_byte, node.end_byte, named.start_byte, name, kind, first, line, last, signature)
 
 
 def _signature(node: Node, begin: int, line: int, lines: Sequence[bytes], over: dict[int, int]) -> str:
@@ -222,12 +237,11 @@ def _guessed(data: bytes, lines: Sequence[bytes], language: Language) -> list[_F
     definitions = find(data, language)
     found: list[_Found] = []
     for i, d in enumerate(definitions):
-        following = next((x.line for x in definitions[i + 1 :] if x.indent <= d.indent), len(lines) + 1)
-        holds = d.kind in HOLDERS
-        begin = starts[d.line - 1]
-        found.append(
-            _Found(begin, starts[following - 1] if holds else begin, d.name, d.kind, 0, d.line, 0, d.signature)
-        )
+        begin = end = starts[d.line - 1]
+        if d.kind in HOLDERS:
+            following = next((x for x in islice(definitions, i + 1, None) if x.indent <= d.indent), None)
+            end = starts[following.line - 1] if following else starts[-1]
+        found.append(_Found(begin, end, begin, d.name, d.kind, 0, d.line, 0, d.signature))
     return found
 
 
@@ -238,8 +252,8 @@ def _until_next(found: Iterable[_Found], lines: Sequence[bytes]) -> list[_Found]
         last = following - 1
         while last > f.line and not lines[last - 1].strip():
             last -= 1
-        made.append(f._replace(last=last))
-        following = f.first or f.line
+        made.append(f._replace(first=f.first or f.line, last=last))
+        following = made[-1].first
     return made
 
 
@@ -255,7 +269,8 @@ def _nested(found: Iterable[_Found], lines: Sequence[bytes], most: int) -> list[
     for i, f in enumerate(ordered):
         while around and ordered[around[-1]].end <= f.begin:
             around.pop()
-        parents.append(around[-1] if around else -1)
+        # What is named after it does not hold it: `typedef struct node { … } node_t;`
+        parents.append(next((n for n in reversed(around) if ordered[n].at < f.at), -1))
         if f.end > f.begin:
             around.append(i)
     # A function begins with its return type, which may define another: what is named first comes first.
@@ -269,4 +284,20 @@ def _nested(found: Iterable[_Found], lines: Sequence[bytes], most: int) -> list[
         underlined = 1 if lines[f.line : f.line + 1] and lines[f.line].startswith(b"=") else 2
         indent = columns(text) if kind != "heading" else level(f.signature) or underlined
         made.append(Definition(f.name, kind, f.line, indent, number[parent], f.signature, f.first, f.last))
+    return _sections(made, lines) if any(d.kind == "heading" for d in made) else made
+
+
+def _sections(headings: Sequence[Definition], lines: Sequence[bytes]) -> list[Definition]:
+    """Each up to the next of its level, in the one before that is above it."""
+    made: list[Definition] = []
+    around: list[int] = []
+    for i, heading in enumerate(headings):
+        while around and headings[around[-1]].indent >= heading.indent:
+            around.pop()
+        last = next((h.line - 1 for h in islice(headings, i + 1, None) if h.indent <= heading.indent), len(lines))
+        while last > heading.line and not lines[last - 1].strip():
+            last -= 1
+        parent = around[-1] if around else -1
+        made.append(replace(heading, first=heading.first or heading.line, last=last, parent=parent))
+        around.append(i)
     return made
