@@ -122,12 +122,16 @@ def test_a_rename_takes_the_mode_along(root: Path, writer: Writer) -> None:
 def test_two_files_change_names(root: Path, writer: Writer) -> None:
     (root / "a").write_bytes(b"A")
     (root / "b").write_bytes(b"B")
+    (root / "a").chmod(0o755)
+    (root / "b").chmod(0o640)
     there = transitions(change_of("b", b"A", b"A", old_path="a"), b"A", b"A", {"h1"})
     back = transitions(change_of("a", b"B", b"B", old_path="b"), b"B", b"B", {"h1"})
     plan = writer.plan([there[0], back[0], there[1], back[1]])
     assert len(plan.steps) == 2
     assert writer.apply(plan).status == "applied"
-    assert {p: c for p, (c, _) in tree(root).items()} == {"a": b"B", "b": b"A"}
+    assert tree(root) == {"a": (b"B", 0o640), "b": (b"A", 0o755)}
+    assert writer.apply(writer.undo([plan])).status == "applied"
+    assert tree(root) == {"a": (b"A", 0o755), "b": (b"B", 0o640)}
 
 
 def test_a_rename_that_changes_case_only(root: Path, writer: Writer) -> None:
@@ -135,6 +139,43 @@ def test_a_rename_that_changes_case_only(root: Path, writer: Writer) -> None:
     change = change_of("README.md", b"x", b"x", old_path="readme.md")
     assert writer.apply(writer.plan(transitions(change, b"x", b"x", {"h1"}))).status == "applied"
     assert os.listdir(root) == ["README.md"]
+
+
+class CaseBlind(Disk):
+    """A file system that takes `readme` and `README` for one."""
+
+    def __getattribute__(self, name: str) -> Any:
+        method = object.__getattribute__(self, name)
+        if name not in ("look", "open_file", "rename_new", "exchange", "remove"):
+            return method
+
+        def call(folder: int, *names: bytes) -> Any:
+            there = {n.lower(): n for n in self.names(folder)}
+            real = [there.get(n.lower(), n) for n in names]
+            if name == "rename_new":
+                if real[1] in there.values():
+                    raise FileExistsError(errno.EEXIST, "")
+                real[1] = names[1]
+            return method(folder, *real)
+
+        return call
+
+
+@pytest.mark.parametrize("new", [b"x", b"y"])
+def test_a_rename_that_changes_case_only_where_case_does_not_count(root: Path, contents: Contents, new: bytes) -> None:
+    (root / "readme.md").write_bytes(b"x")
+    writer = writer_of(root, contents, CaseBlind())
+    change = change_of("README.md", b"x", new, old_path="readme.md")
+    steps = transitions(change, b"x", new, {h.id for h in change.hunks})
+    assert writer.stale(steps) == ()
+    plan = writer.plan(steps)
+    for _ in range(2):
+        assert writer.apply(plan).status == "applied"
+        assert {p: c for p, (c, _) in tree(root).items()} == {"README.md": new}
+    back = writer.undo([plan])
+    for _ in range(2):
+        assert writer.apply(back).status == "applied"
+        assert {p: c for p, (c, _) in tree(root).items()} == {"readme.md": b"x"}
 
 
 def test_a_mode_alone(root: Path, writer: Writer) -> None:

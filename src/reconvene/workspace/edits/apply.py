@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -55,26 +56,13 @@ class Writer:
                 `workspace_gone`.
         """
         self._workspace.check_alive()
-        steps: dict[str, Step] = {}
-        make: list[str] = []
         with self._turn:
-            for t in transitions:
-                path = self._canonical(t.path)
-                base, new = (None if c is None else self._contents.put(c) for c in (t.base, t.new))
-                if before := steps.get(path):
-                    mode = t.mode if t.mode is not None else before.new_mode
-                    steps[path] = Step(path, before.base_hash, new, before.base_mode, mode)
-                    continue
-                seen = self._glance(path) if t.base is not None else None
-                mode = t.mode
-                if mode is None and t.base is None and t.like is not None:
-                    like = self._glance(self._canonical(t.like))
-                    mode = like.mode if like else None
-                steps[path] = Step(path, base, new, seen.mode if seen else None, mode)
-                if t.new is not None:
-                    make += [folder for folder in self._missing(path) if folder not in make]
-        wanted = tuple(s for s in steps.values() if s.base_hash != s.new_hash or s.new_mode not in (None, s.base_mode))
-        return Plan(id or new_id(), wanted, tuple(make))
+            steps = self._steps(transitions, self._contents.put)
+            make: list[str] = []
+            for step in steps:
+                if step.new_hash is not None:
+                    make += [folder for folder in self._missing(step.path) if folder not in make]
+        return Plan(id or new_id(), steps, tuple(make))
 
     def undo(self, plans: Sequence[Plan], *, id: str | None = None) -> Plan:
         """The plan that takes back these plans, in the order in which they were applied: see `undo_of`, which this
@@ -92,21 +80,15 @@ class Writer:
         return replace(plan, steps=tuple(steps))
 
     def stale(self, transitions: Sequence[Transition]) -> tuple[FileOutcome, ...]:
-        """The files that are not what the transitions start from (for `stale_diff`); empty: all are. Writes nothing.
+        """The files that are not what the transitions start from (for `stale_diff`); empty: all are. Writes nothing
+        there; what somebody wrote instead is kept for a view of all three.
 
         Raises:
             ReconveneError: those of `plan`.
         """
         self._workspace.check_alive()
-        found = []
-        for t in transitions:
-            base, new = (None if c is None else blob_id(c) for c in (t.base, t.new))
-            step = Step(self._canonical(t.path), base, new)
-            seen = self._glance(step.path)
-            if (seen.hash or "?" if seen else None) != base or (seen and seen.kind == "other"):
-                with self._open(Plan(new_id(), (step,))) as slots:
-                    found += [_survey(slot) for slot in slots]
-        return tuple(f for f in found if f.on_disk != f.base_hash)
+        with self._turn, self._open(Plan(new_id(), self._steps(transitions, blob_id))) as slots:
+            return tuple(f for f in map(_survey, slots) if f.state == "conflict" and f.on_disk != f.base_hash)
 
     def apply(self, plan: Plan) -> Outcome:
         """Do it. Doing it again is harmless. What a file or a disk does is never raised: see `Outcome`.
@@ -182,8 +164,7 @@ class Writer:
                         if slot.folder is None and slot.step.new_hash is not None:
                             slot.folder = self._make(at.rpartition("/")[0], made)
                         slot.prepare()
-                    # Deletions first: where names differ only in case, a file is renamed so.
-                    for slot in sorted(todo, key=lambda s: s.step.new_hash is not None):
+                    for slot in _in_order(todo):
                         at = slot.step.path
                         if not slot.go():
                             clash = True
@@ -206,7 +187,7 @@ class Writer:
 
     def _take_back(self, plan: Plan, slots: list[Slot], made: list[str], error: ReconveneError | None) -> Outcome:
         interrupted = any(slot.found for slot in slots)
-        for slot in reversed(slots):
+        for slot in reversed(_in_order(slots)):
             try:
                 if slot.begun or interrupted:
                     slot.back()
@@ -233,6 +214,24 @@ class Writer:
         if all(f.state == "not_done" for f in files):
             return Outcome("none", files, error, unsettled)
         return Outcome("conflict", files, error, unsettled)
+
+    def _steps(self, transitions: Sequence[Transition], name: Callable[[bytes], str]) -> tuple[Step, ...]:
+        """One for each path; those that change nothing fall away. `name`: makes a content's hash."""
+        steps: dict[str, Step] = {}
+        for t in transitions:
+            path = self._canonical(t.path)
+            base, new = (None if c is None else name(c) for c in (t.base, t.new))
+            mode = t.mode
+            if mode is None and t.base is None and t.like is not None:
+                like = self._glance(self._canonical(t.like))
+                mode = like.mode if like else None
+            if before := steps.get(path):
+                mode = mode if mode is not None else before.new_mode
+                steps[path] = Step(path, before.base_hash, new, before.base_mode, mode)
+            else:
+                seen = self._glance(path) if t.base is not None else None
+                steps[path] = Step(path, base, new, seen.mode if seen else None, mode)
+        return tuple(s for s in steps.values() if s.base_hash != s.new_hash or s.new_mode not in (None, s.base_mode))
 
     # -- folders
 
@@ -332,8 +331,10 @@ class _Opened:
         self._slots: list[Slot] = []
 
     def __enter__(self) -> list[Slot]:
+        alike = Counter(step.path.casefold() for step in self._plan.steps)
         for n, step in enumerate(self._plan.steps):
             slot = Slot(self._disk, self._contents, step, None, self._plan.temporary(n))
+            slot.exact = alike[step.path.casefold()] > 1
             try:
                 slot.folder = self._disk.open_folder(self._workspace.jail, step.path.rpartition("/")[0])
             except FileNotFoundError:
@@ -348,6 +349,11 @@ class _Opened:
             if slot.folder is not None:
                 self._disk.close(slot.folder)
                 slot.folder = None
+
+
+def _in_order(slots: Sequence[Slot]) -> list[Slot]:
+    """Deletions first: where names differ only in case, a file is renamed so."""
+    return sorted(slots, key=lambda slot: slot.step.new_hash is not None)
 
 
 def _survey(slot: Slot) -> FileOutcome:

@@ -145,6 +145,9 @@ class Disk:
     def remove(self, folder: int, name: bytes) -> None:
         os.unlink(name, dir_fd=folder)
 
+    def names(self, folder: int) -> set[bytes]:
+        return {os.fsencode(name) for name in os.listdir(folder)}
+
     def writable(self, folder: int, name: bytes, seen: Seen) -> bool:
         """Whether its owner meant it to be written. A rename would not ask, and root is asked nothing."""
         effective = os.access in os.supports_effective_ids

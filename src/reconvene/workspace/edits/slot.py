@@ -34,6 +34,8 @@ class Slot:
         self.folder = folder
         self.blocked: ReconveneError | None = None
         """Why the folder cannot be opened, when it is more than missing."""
+        self.exact = False
+        """The plan has another path that a file system without upper and lower case takes for this one."""
         self.waiting = False
         """Something of somebody's may still be written into what lies under the temporary name."""
         self.begun = False
@@ -307,7 +309,9 @@ class Slot:
                 self._disk.close(fd)
 
     def _look(self, name: bytes) -> Seen | None:
-        return None if self.folder is None else self._disk.look(self.folder, name)
+        if self.folder is None or (self.exact and name == self._name and name not in self._disk.names(self.folder)):
+            return None
+        return self._disk.look(self.folder, name)
 
     def _remove(self, name: bytes) -> None:
         assert self.folder is not None
