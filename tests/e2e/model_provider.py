@@ -80,6 +80,11 @@ class Provider:
     def on(self, prompt: str, *moves: Move) -> None:
         self.scripts[prompt] = moves
 
+    def _moves(self, prompt: str) -> tuple[Move, ...]:
+        """Of this prompt, or of one that it begins with: what a sub-agent is asked goes on with files."""
+        begun = (moves for known, moves in self.scripts.items() if prompt.startswith(known))
+        return self.scripts.get(prompt) or next(begun, (say(f"You said: {prompt}"),))
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -87,7 +92,7 @@ class Provider:
             request = json.loads(await reader.readexactly(int(length[1]))) if length else {}
             prompt, step = place(request["messages"])
             self.requests[prompt, step] += 1
-            moves = self.scripts.get(prompt, (say(f"You said: {prompt}"),))
+            moves = self._moves(prompt)
             move = moves[min(step, len(moves) - 1)]
             if isinstance(move, Refuse):
                 body = json.dumps({"error": {"message": move.message}}).encode()
