@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -103,7 +104,7 @@ class FileReader:
         try:
             while True:
                 for path in todo:
-                    under_way.add(self._threads.submit(self._read, path, stats[path], store))
+                    under_way.add(self._submit(path, stats[path], store))
                     if len(under_way) >= 2 * self._workers.count:
                         break
                 if not under_way:
@@ -117,12 +118,27 @@ class FileReader:
             for future in under_way:
                 future.cancel()
 
+    def warm(self) -> None:
+        """Start the workers, which takes them a moment, while nothing is asked of them yet."""
+        for _ in range(self._workers.count):
+            with contextlib.suppress(RuntimeError):  # it is being closed
+                self._threads.submit(self._workers.analyse, b"", "other")
+
+    def _submit(self, path: str, stat: FileStat, store: Store) -> Future[Found]:
+        try:
+            return self._threads.submit(self._read, path, stat, store)
+        except RuntimeError:  # it was closed
+            raise WorkersClosed from None
+
     def close(self) -> None:
         """What is under way is given up; nothing is waited for. Idempotent."""
         self._closing.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        # What is queued ends by itself: nobody who waits is told of a future that was cancelled in the queue.
+        self._threads.shutdown(wait=False)
 
     def _read(self, path: str, stat: FileStat, store: Store) -> Found:
+        if self._closing.is_set():
+            raise WorkersClosed
         now = time.time_ns()
         language = language_of(path).name
         state = self._by_its_path(path, stat)

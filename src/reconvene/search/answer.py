@@ -167,6 +167,17 @@ def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> lis
     return text.removesuffix("\n").split("\n")
 
 
+def _read_now(index: RootIndex, path: str) -> tuple[bytes, list[str] | None]:
+    """Content's id and lines of a file that the index has not come to yet; no lines when it has none to show.
+
+    Raises:
+        ReconveneError: why it cannot be read.
+    """
+    data = index.workspace.read_bytes(path, max_bytes=index.limits.indexed_file)
+    text = decode_text(data) if data.strip() else None
+    return bytes.fromhex(blob_id(data)), None if text is None else text.removesuffix("\n").split("\n")
+
+
 def cut_lines(lines: Sequence[str]) -> str:
     return "\n".join(line if len(line) <= LINE_CHARS else line[:LINE_CHARS] + "…" for line in lines)
 
@@ -197,17 +208,22 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
             break
         path = view.path(number)
         blob = view.blob(path)
-        if blob is None:
+        waits = blob is None and view.waits(number)
+        if blob is None and not waits:
             continue  # known by its path only: nothing to show
         try:
-            lines = read_as_indexed(index, path, blob.hex())
+            if blob is None:
+                blob, lines = _read_now(index, path)
+            else:
+                lines = read_as_indexed(index, path, blob.hex())
         except ReconveneError as e:
             if e.code in ("workspace_gone", "tool_failed"):
                 raise
             truncated = True
             continue
         if lines is None:
-            stale.append(path)
+            if not waits:
+                stale.append(path)
             continue
         snippets = _of_file(view, query, signals, number, lines, index.definitions_of(blob, path))
         if snippets:
@@ -317,6 +333,8 @@ def _windows(
     chunk = signals.chunk[first:last]
     order = [int(c) for c in np.argsort(-chunk, kind="stable")[:_SNIPPETS_PER_FILE] if chunk[c] > 0]
     order = [c for c in order if chunk[c] > _SECOND_CHUNK * chunk[order[0]] or c == order[0]]
+    if not order and view.waits(number):
+        return [file.of_chunk(1, len(lines))]
     if not order:
         return [file.head()]
     starts = [*view.chunk_starts(number), len(lines) + 1]
