@@ -102,6 +102,10 @@ class View:
                 return s, i
         return None
 
+    def waits(self, number: int) -> bool:
+        """Whether a file, counted through all segments, is still to be read."""
+        return self.waiting and number < self.offsets[1]
+
     def blob(self, path: str) -> bytes | None:
         at = self.find(path)
         return self.segments[at[0]].blobs[at[1]] if at else None
