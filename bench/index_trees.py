@@ -129,15 +129,23 @@ def questions(tree: Tree, seed: int, count: int) -> Questions:
     return Questions(tuple(prompts), tuple(searches), tuple(patterns))
 
 
+_DEFINED = {
+    ".py": "def {}():\n    return 1\n",
+    ".js": "function {}() {{\n  return 1;\n}}\n",
+    ".c": "int {}(void)\n{{\n\treturn 1;\n}}\n",
+    ".h": "static inline int {}(void)\n{{\n\treturn 1;\n}}\n",
+    ".go": "func {}() int {{\n\treturn 1\n}}\n",
+    ".rs": "pub fn {}() -> i32 {{\n    1\n}}\n",
+}
+
+
 def edited(tree: Tree, rng: random.Random) -> tuple[str, str]:
-    """Put a new definition at the end of one of the files; its path, and the name."""
-    usual = [p for p in tree.paths if 2000 < (tree.root / p).stat().st_size < 40_000] or list(tree.paths)
-    path = rng.choice(usual)
+    """Put a new definition at the end of one of the files of usual size; its path, and the name."""
+    known = [path for path in tree.paths if os.path.splitext(path)[1] in _DEFINED]
+    path = rng.choice([p for p in known if 2000 < (tree.root / p).stat().st_size < 40_000] or known)
     name = f"brandnew{rng.randrange(1 << 40):011x}"
-    python = path.endswith((".py", ".rb"))
-    text = f"\n\ndef {name}():\n    return 1\n" if python else f"\n\nint {name}(void)\n{{\n\treturn 1;\n}}\n"
     with (tree.root / path).open("a") as file:
-        file.write(text)
+        file.write("\n\n" + _DEFINED[os.path.splitext(path)[1]].format(name))
     return path, name
 
 
