@@ -8,10 +8,7 @@ tells after a crash how far it came, so beginning again is the same as going on.
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +17,7 @@ from reconvene.errors import ReconveneError
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits.change import Transition
 from reconvene.workspace.edits.disk import Disk, Seen
+from reconvene.workspace.edits.folders import Folders, Opened, refused
 from reconvene.workspace.edits.plan import FileOutcome, Outcome, Plan, Settled, Step, new_id, undo_of
 from reconvene.workspace.edits.slot import Slot
 from reconvene.workspace.names import encode, parse_path, parts, shown
@@ -58,10 +56,11 @@ class Writer:
         self._workspace.check_alive()
         with self._turn:
             steps = self._steps(transitions, self._contents.put)
+            folders = self._folders()
             make: list[str] = []
             for step in steps:
                 if step.new_hash is not None:
-                    make += [folder for folder in self._missing(step.path) if folder not in make]
+                    make += [folder for folder in folders.missing(step.path) if folder not in make]
         return Plan(id or new_id(), steps, tuple(make))
 
     def undo(self, plans: Sequence[Plan], *, id: str | None = None) -> Plan:
@@ -140,6 +139,7 @@ class Writer:
     # -- the three parts
 
     def _do(self, plan: Plan) -> Outcome:
+        folders = self._folders()
         with self._open(plan) as slots:
             made: list[str] = []
             clash = False
@@ -158,21 +158,23 @@ class Writer:
                         slot.check()
                     for folder in plan.make if todo else ():
                         at = folder
-                        self._disk.close(self._make(folder, made))
+                        self._disk.close(folders.make(folder, made))
                     for slot in todo:
                         at = slot.step.path
                         if slot.folder is None and slot.step.new_hash is not None:
-                            slot.folder = self._make(at.rpartition("/")[0], made)
+                            slot.folder = folders.make(at.rpartition("/")[0], made)
                         slot.prepare()
                     for slot in _in_order(todo):
                         at = slot.step.path
                         if not slot.go():
                             clash = True
                             break
-                    clash = clash or not all(self._still_there(slot) for slot in slots)
-                    self._sync(slots)
+                    clash = clash or not all(
+                        slot.folder is None or folders.still(slot.step.path, slot.folder) for slot in slots
+                    )
+                    folders.sync(slot.folder for slot in slots)
             except OSError as e:
-                error = _refused(e, at)
+                error = refused(e, at)
             except ReconveneError as e:
                 error = e
             if clash or error:
@@ -180,12 +182,13 @@ class Writer:
             for slot in slots:
                 with suppress(OSError):
                     slot.retire()
-            self._remove_folders(plan.drop)
+            folders.remove(plan.drop)
             return Outcome(
                 "applied", tuple(slot.applied() for slot in slots), unsettled=any(slot.waiting for slot in slots)
             )
 
     def _take_back(self, plan: Plan, slots: list[Slot], made: list[str], error: ReconveneError | None) -> Outcome:
+        folders = self._folders()
         interrupted = any(slot.found for slot in slots)
         for slot in reversed(_in_order(slots)):
             try:
@@ -193,12 +196,12 @@ class Writer:
                     slot.back()
                 slot.retire()
             except OSError as e:
-                error = error or _refused(e, slot.step.path)
+                error = error or refused(e, slot.step.path)
             except ReconveneError as e:
                 error = error or e
         with suppress(OSError):
-            self._sync(slots)
-        self._remove_folders([*reversed(made), *(reversed(plan.make) if interrupted else ())])
+            folders.sync(slot.folder for slot in slots)
+        folders.remove([*reversed(made), *(reversed(plan.make) if interrupted else ())])
         files = tuple(_survey(slot) for slot in slots)
         unsettled = any(slot.waiting for slot in slots)
         if error and all(f.state == "not_done" for f in files):
@@ -233,74 +236,13 @@ class Writer:
                 steps[path] = Step(path, base, new, seen.mode if seen else None, mode)
         return tuple(s for s in steps.values() if s.base_hash != s.new_hash or s.new_mode not in (None, s.base_mode))
 
-    # -- folders
+    # -- paths
 
-    def _open(self, plan: Plan) -> _Opened:
-        return _Opened(self._workspace, self._disk, self._contents, plan)
+    def _folders(self) -> Folders:
+        return Folders(self._workspace.jail, self._disk)
 
-    def _make(self, path: str, made: list[str]) -> int:
-        """A folder, held open, that is made when it is missing; `made` gains those that were."""
-        jail, disk = self._workspace.jail, self._disk
-        parent = disk.open_folder(jail, "")
-        names = path.split("/")
-        for n, name in enumerate(names, 1):
-            along = "/".join(names[:n])
-            try:
-                try:
-                    folder = disk.open_folder(jail, along)
-                except FileNotFoundError:
-                    disk.make_folder(parent, encode(name))
-                    made.append(along)
-                    disk.sync(parent)
-                    folder = disk.open_folder(jail, along)
-            finally:
-                disk.close(parent)
-            parent = folder
-        return parent
-
-    def _remove_folders(self, paths: Sequence[str]) -> None:
-        """Those that are empty; the others are in use."""
-        for path in paths:
-            with suppress(OSError):
-                parent, _, name = path.rpartition("/")
-                folder = self._disk.open_folder(self._workspace.jail, parent)
-                try:
-                    self._disk.remove_folder(folder, encode(name))
-                finally:
-                    self._disk.close(folder)
-
-    def _sync(self, slots: Sequence[Slot]) -> None:
-        done = set()
-        for slot in slots:
-            if slot.folder is not None and (here := os.fstat(slot.folder))[1:3] not in done:
-                self._disk.sync(slot.folder)
-                done.add(here[1:3])
-
-    def _still_there(self, slot: Slot) -> bool:
-        """Whether the folder that was written in still stands at its path in the code base."""
-        if slot.folder is None:
-            return True
-        try:
-            fd = self._disk.open_folder(self._workspace.jail, slot.step.path.rpartition("/")[0])
-        except OSError:
-            return False
-        try:
-            return os.path.samestat(os.fstat(fd), os.fstat(slot.folder))
-        finally:
-            self._disk.close(fd)
-
-    def _missing(self, path: str) -> list[str]:
-        names = path.split("/")[:-1]
-        missing = []
-        for n in range(1, len(names) + 1):
-            folder = "/".join(names[:n])
-            try:
-                os.close(self._disk.open_folder(self._workspace.jail, folder))
-            except FileNotFoundError:
-                missing.append(folder)
-            except OSError:
-                break  # apply tells
-        return missing
+    def _open(self, plan: Plan) -> Opened:
+        return Opened(self._workspace.jail, self._disk, self._contents, plan)
 
     def _canonical(self, path: str) -> str:
         """The path as it is on disk, when it may be given in its display form."""
@@ -323,34 +265,6 @@ class Writer:
             self._disk.close(folder)
 
 
-class _Opened:
-    """The slots of a plan while their folders are held open."""
-
-    def __init__(self, workspace: Workspace, disk: Disk, contents: Contents, plan: Plan) -> None:
-        self._workspace, self._disk, self._contents, self._plan = workspace, disk, contents, plan
-        self._slots: list[Slot] = []
-
-    def __enter__(self) -> list[Slot]:
-        alike = Counter(step.path.casefold() for step in self._plan.steps)
-        for n, step in enumerate(self._plan.steps):
-            slot = Slot(self._disk, self._contents, step, None, self._plan.temporary(n))
-            slot.exact = alike[step.path.casefold()] > 1
-            try:
-                slot.folder = self._disk.open_folder(self._workspace.jail, step.path.rpartition("/")[0])
-            except FileNotFoundError:
-                pass
-            except OSError as e:
-                slot.blocked = _refused(e, step.path)
-            self._slots.append(slot)
-        return self._slots
-
-    def __exit__(self, *_: object) -> None:
-        for slot in self._slots:
-            if slot.folder is not None:
-                self._disk.close(slot.folder)
-                slot.folder = None
-
-
 def _in_order(slots: Sequence[Slot]) -> list[Slot]:
     """Deletions first: where names differ only in case, a file is renamed so."""
     return sorted(slots, key=lambda slot: slot.step.new_hash is not None)
@@ -360,26 +274,4 @@ def _survey(slot: Slot) -> FileOutcome:
     try:
         return slot.outcome()
     except OSError as e:
-        return slot.unreachable(_refused(e, slot.step.path).message)
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def _refused(e: OSError, path: str) -> ReconveneError:
-    """Why the operating system did not let a path be written."""
-    name = shown(path)
-    if e.errno in _FULL:
-        what = "The quota is used up" if e.errno == errno.EDQUOT else "There is no space left"
-        return ReconveneError(
-            "disk_full", f"{what}, so {name} was not written. Free some, then accept again.", path=name
-        )
-    if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        what = "the file system is read-only" if e.errno == errno.EROFS else "the operating system does not allow it"
-        todo = "Change its permissions or those of its folder, then accept again."
-        sentence = f"{name} cannot be written: {what}. {todo}"
-        return ReconveneError("permission_denied", sentence, path=name)
-    if e.errno in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR):
-        sentence = f"A folder on the way to {name} is a link or a file; nothing is written through links. Name the file by its own path."
-        return ReconveneError("path_outside_root", sentence, path=name, why="link")
-    return ReconveneError("tool_failed", f"Writing {name} failed: {e.strerror}.", path=name, errno=e.errno)
+        return slot.unreachable(refused(e, slot.step.path).message)
