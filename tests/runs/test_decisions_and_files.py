@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,10 @@ from reconvene.agents.edit_format import Create, Delete, Edit, Rename, Replace, 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.sessions import service
+from reconvene.sessions.kept import needed_by_all, patch
 from reconvene.sessions.rows import Who
+from reconvene.workspace import contents as contents_module
+from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Outcome, Writer
 
 FILES = {"a.py": "one = 1\ntwo = 2\n", "b.py": "old = True\n", "Makefile": "all:\n\ttrue\n"}
@@ -443,4 +449,55 @@ async def test_an_edited_plan_is_told_once(tmp_path: Path) -> None:
     await house.completed(session, 2)
     assert sum("[pending] four" in p for p in prompts[-1]) == 1
     await refused("invalid_field", house.sessions.act(ME, session, id=None, name="edit_plan", args={"steps": []}))
+    await house.close()
+
+
+# -- kept
+
+
+async def test_a_session_is_one_patch_that_git_applies(tmp_path: Path) -> None:
+    first = [
+        Edit("a.py", (Replace(("one = 1",), ("one = 11",)),)),
+        Create("n e w.txt", ("é", "x"), newline=False),
+        Delete("b.py"),
+    ]
+    second = [Edit("a.py", (Replace(("one = 11",), ("one = 12",)),)), Rename("Makefile", "sub/Makefile")]
+    house = await opened(tmp_path, render(first))
+    session = await house.ask("first")
+    await applied(house, session)
+    house.resolve = lambda _name: agents([update(), "done"], [render(second)])
+    house.supervisor.around.resolve = house.resolve  # type: ignore[union-attr]
+    await house.ask("second", session)
+    await decide(house, session, await pending(house, session, 2))
+    await decide(house, session, await pending(house, session, 3))  # the Makefile, by itself
+    await house.completed(session, 2)
+    rows = await house.log.read(session, 0, types=("applied",))
+    text = patch(rows, Contents(house.settings.data_dir / "contents"))
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    for name, content in FILES.items():
+        (fresh / name).write_text(content)
+    subprocess.run(["git", "init", "-q"], cwd=fresh, check=True)
+    subprocess.run(["git", "apply", "-"], cwd=fresh, input=text.encode(), check=True)
+    shutil.rmtree(fresh / ".git")
+    assert {str(p.relative_to(fresh)): p.read_bytes() for p in fresh.rglob("*") if p.is_file()} == tree(house)
+    await house.close()
+
+
+async def test_contents_go_with_the_last_session_that_needs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents_module, "GRACE", 0.0)
+    house = await opened(tmp_path, change())
+    session = await house.ask("q")
+    await applied(house, session)
+    kept = Contents(house.settings.data_dir / "contents", clock=lambda: time.time() + 10)
+    hashes = await needed_by_all(house.log)
+    [written] = contents(await house.rows(session), "applied")
+    assert {file[k] for file in written["files"] for k in ("base_hash", "new_hash")} <= hashes
+    kept.sweep(hashes)
+    assert all(kept.get(h) is not None for h in hashes)
+    await house.sessions.delete(ME, session)
+    kept.sweep(await needed_by_all(house.log))
+    assert kept.size() == 0
     await house.close()

@@ -73,7 +73,7 @@ class View:
                 self._put(f"question:{content['id']}", kind, event, {**made, "settled": None})
             case "diff":
                 made = {"id": content["id"], "files": content["files"], "risky": content.get("risky", False)}
-                blank = {"settled": None, "applied": None, "conflicts": [], "undone": False}
+                blank: Item = {"settled": None, "applied": None, "conflicts": [], "undone": False}
                 self._put(f"diff:{content['id']}", kind, event, {**made, **blank})
             case "answered":
                 self._settle(f"question:{content['id']}", content)

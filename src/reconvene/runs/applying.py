@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from reconvene.agents.durable import CannotWrite
 from reconvene.protocol import events as ev
-from reconvene.runs.journal import OUTCOME, PLAN, SETTLED, Journal
+from reconvene.runs.journal import SETTLED, Journal
+from reconvene.sessions.kept import OUTCOME, PLAN
 from reconvene.sessions.rows import event, private
 from reconvene.workspace import Workspace
 from reconvene.workspace.contents import Contents

@@ -18,6 +18,7 @@ from pydantic_ai.usage import RunUsage
 from reconvene.log.port import Fence, NewEvent
 from reconvene.protocol import events as ev
 from reconvene.runs.deltas import Deltas
+from reconvene.sessions.kept import HELD, OUTCOME, PLAN
 from reconvene.sessions.rows import event, private
 from reconvene.sessions.service import Sessions
 from reconvene.sessions.state import DUE, RunStatus
@@ -28,14 +29,8 @@ RETURN = "tool_return"
 """Private row: `{"key", "value"}` or `{"key", "retry"}`: what a tool call gave the model."""
 BRANCH = "sub_model"
 """Private row: `{"scope", "step", "messages"}`: one model response of a sub-agent."""
-PLAN = "apply_plan"
-"""Private row: `{"diff_id", "n", "shown", "parent", "undo", "plan"}`: what is about to be written to files, and how it is shown."""
-OUTCOME = "apply_outcome"
-"""Private row: `{"diff_id", "n", "outcome", "unsettled"}`: what became of it on disk."""
 SETTLED = "apply_settled"
 """Private row: `{"diff_id", "n"}`: what a program wrote meanwhile was looked for once more."""
-HELD = "held"
-"""Private row: `{"contents"}`: hashes in the store of contents that this session needs."""
 ONCE = "once"
 """Private row: `{"key", "value"}` of an effect that is not repeated."""
 

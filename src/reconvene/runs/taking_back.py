@@ -11,7 +11,8 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserProm
 from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.runs.applying import Applying
-from reconvene.runs.journal import OUTCOME, PLAN, Journal
+from reconvene.runs.journal import Journal
+from reconvene.sessions.kept import OUTCOME, PLAN
 from reconvene.sessions.state import SessionState
 from reconvene.workspace import display_path
 from reconvene.workspace.edits import Plan, undo_of

@@ -13,7 +13,9 @@ import structlog
 
 from reconvene.errors import ReconveneError
 from reconvene.log.port import SessionRow
+from reconvene.sessions.kept import needed_by_all
 from reconvene.sessions.service import Sessions
+from reconvene.workspace.contents import Contents
 
 _log = structlog.get_logger(__name__)
 TOMBSTONE_KEPT = 30 * 86400.0
@@ -85,6 +87,9 @@ class Sweeper:
                 deleted += 1
                 over -= s.bytes
         await sessions.log.purge(tombstones_before=now - TOMBSTONE_KEPT)
+        if deleted:
+            contents = Contents(settings.data_dir / "contents")
+            await asyncio.to_thread(contents.sweep, await needed_by_all(sessions.log))
         return Swept(unloaded, questions, archived, deleted)
 
     def _may_go(self, session: SessionRow) -> bool:
