@@ -58,6 +58,37 @@ async def test_uses_are_bounded_and_their_files_counted(code: CodeBase, workers:
     await index.close()
 
 
+async def test_what_is_shown_is_as_the_grammar_has_it(code: CodeBase, workers: Workers) -> None:
+    code.write("a/wheel.go", "package a\n\n// Turn turns.\nfunc (w *Wheel) Turn(\n\tn int,\n) {\n}\n")
+    code.write(
+        "a/text.js",
+        "/*\nfunction Turn() {\n}\n*/\nconst s = `\nfunction Turn() {\n}\n`\nfunction use() {\n  Turn()\n}\n",
+    )
+    index = await code.index(workers)
+    found = await symbol_places(index, "Wheel.Turn")
+    assert [(d.path, d.start, d.end, d.symbol) for d in found.definitions] == [("a/wheel.go", 3, 7, "Wheel.Turn")]
+    assert [d.path for d in (await symbol_places(index, "Turn")).definitions] == ["a/wheel.go"]
+    await index.close()
+
+
+async def test_code_comes_before_what_comments_say(code: CodeBase, workers: Workers) -> None:
+    comments = "".join(f"# turn_wheel {i}\n" for i in range(9))
+    code.write("a.py", f"from wheel import turn_wheel\n{comments}x = 'turn_wheel'\n\n\ndef go():\n    turn_wheel()\n")
+    index = await code.index(workers)
+    found = await symbol_places(index, "turn_wheel")
+    assert [(u.line, u.symbol) for u in found.uses] == [(1, None), (2, None), (3, None), (4, None), (15, "go")]
+    await index.close()
+
+
+async def test_a_name_that_all_files_have_is_not_parsed_everywhere(code: CodeBase, workers: Workers) -> None:
+    for i in range(60):
+        code.write(f"many/m{i}.py", f"def __init__(): turn_wheel({i})\n")
+    index = await code.index(workers)
+    assert len((await symbol_places(index, "__init__")).definitions) == rules.MOST_DEFINITIONS
+    assert index._syntax.parsed <= rules.MOST_PARSED
+    await index.close()
+
+
 async def test_over_its_time_it_says_so(code: CodeBase, workers: Workers) -> None:
     index = await code.index(workers, search_time=0)
     assert (await symbol_places(index, "Money")).truncated

@@ -17,12 +17,15 @@ from reconvene.index.languages.language import HOLDERS
 from reconvene.index.query import parse, required_terms, use_pattern
 from reconvene.index.ranking import defining, rank, with_terms
 from reconvene.index.root import RootIndex
+from reconvene.index.syntax.outline import Quoted
 from reconvene.index.view import View
 from reconvene.search.answer import Snippet, cut_lines, read_as_indexed
 from reconvene.search.extent import Extents
 from reconvene.workspace.names import display_path
 
 MOST_DEFINITIONS, MOST_USES, USES_PER_FILE = 8, 40, 5
+MOST_PARSED = 40
+"""Files whose structure is asked for in one answer: at most so many new ones are waited for, some milliseconds each."""
 _SEPARATORS = re.compile(r"::|\.|->|#")
 _NAME = re.compile(r"[^\W\d][\w$]*(?:(?:::|\.|->|#)[\w$]+)*")
 
@@ -73,7 +76,7 @@ def _places(index: RootIndex, name: str) -> SymbolPlaces:
     last = _SEPARATORS.split(name)[-1]
     definitions: list[tuple[bool, Snippet]] = []
     uses: list[Use] = []
-    files = 0
+    files = parsed = 0
     truncated = False
     pattern = use_pattern(last)
     for number in _candidates(index, view, last):
@@ -92,7 +95,14 @@ def _places(index: RootIndex, name: str) -> SymbolPlaces:
         if lines is None:
             truncated = True
             continue
-        known = index.definitions_of(blob, path)
+        mentioned = [n for n, line in enumerate(lines, 1) if pattern.search(line)]
+        if not mentioned:
+            continue
+        known, quoted = index.definitions_of(blob, path), Quoted()
+        if parsed < MOST_PARSED and (len(uses) < MOST_USES or len(definitions) < MOST_DEFINITIONS):
+            parsed += 1  # of what may be shown, it is known exactly
+            structure = index.syntax_of(blob, path, "\n".join(lines).encode("utf-8", "replace"))
+            known, quoted = structure.definitions, structure.quoted
         shown = display_path(path)
         extents = Extents(lines, known)
         here = [i for i, d in enumerate(known) if d.kind != "impl" and last_name(d.name) == last]
@@ -102,14 +112,21 @@ def _places(index: RootIndex, name: str) -> SymbolPlaces:
             if _within(qualified(known, i), name)
         ]
         defined = {known[i].line for i in here}
-        found = [n for n, line in enumerate(lines, 1) if n not in defined and pattern.search(line)]
+        found = [n for n in mentioned if n not in defined]
         files += bool(found)
-        for n in found[: min(USES_PER_FILE, MOST_USES - len(uses))]:
+        # Code first; what comments and strings say of it as far as there is room.
+        found.sort(key=lambda n: not _in_code(quoted, pattern, lines[n - 1], n))
+        for n in sorted(found[: min(USES_PER_FILE, MOST_USES - len(uses))]):
             around = extents.around(n)
             text = cut_lines([lines[n - 1].strip()])
             uses.append(Use(shown, n, text, qualified(known, around) if around >= 0 else None))
     definitions.sort(key=lambda d: d[0])
     return SymbolPlaces(name, tuple(d for _, d in definitions[:MOST_DEFINITIONS]), tuple(uses), files, truncated)
+
+
+def _in_code(quoted: Quoted, pattern: re.Pattern[str], line: str, number: int) -> bool:
+    columns = (len(line[: m.start()].encode("utf-8", "replace")) for m in pattern.finditer(line))
+    return any(not quoted.holds(number, column) for column in columns)
 
 
 def _candidates(index: RootIndex, view: View, last: str) -> Iterator[int]:
