@@ -297,3 +297,17 @@ def test_a_delay_that_is_no_number_is_the_default(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RECONVENE_OFFLINE_DELAY_MS", "soon")
     assert offline._delay() == offline.DELAY_MS
     assert json.dumps(os.environ["RECONVENE_OFFLINE_DELAY_MS"]) == '"soon"'
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Fix the sweeper", "please rename Hub.publish to send", "Could you add a test for the hub?"]
+)
+def test_asked_to_change_code_it_says_that_it_cannot(prompt: str) -> None:
+    from pydantic_ai.messages import ModelRequest, UserPromptPart
+
+    from reconvene.agents.compose import READS_ONLY
+
+    move = next_move([ModelRequest([UserPromptPart(prompt)])], tools=())
+    assert isinstance(move, Say) and move.text.startswith(READS_ONLY)
+    looked = next_move([ModelRequest([UserPromptPart("Where are changes fixed?")])], tools=())
+    assert isinstance(looked, Say) and READS_ONLY not in looked.text

@@ -16,6 +16,14 @@ HOW_TO_SET = (
     "*No language model is configured: this is an extract of the code, not reasoning. Set `RECONVENE_MODEL` (for example "
     "`RECONVENE_MODEL=anthropic:claude-sonnet-5-5`, with its key) and start the server again.*"
 )
+CHANGING = re.compile(
+    r"""\W*(?:please\W+|now\W+|(?:can|could|would)\s+you\W+(?:please\W+)?|I\s+want\s+you\s+to\W+|let's\W+)?
+    (?:add|change|convert|correct|create|delete|drop|edit|extend|extract|fix|implement|improve|insert|introduce|make|migrate|move
+      |optimi[sz]e|refactor|remove|rename|replace|rewrite|simplify|split|update|upgrade|write)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""How a prompt begins that wants code changed."""
+READS_ONLY = "I cannot change code: that takes a language model, and none is configured. Nothing was changed; this is what I found for it."
 ABILITIES = (
     "I search this code base and show the places that answer a question, each as `path:line`. Ask for example:\n\n"
     "- *Where are idle sessions cleaned up?*\n- *Who calls `parse_frame`?*\n- *Show me src/app.py:40*\n- *Give me an overview*"

@@ -67,6 +67,13 @@ def offline_model(delay_ms: float | None = None) -> FunctionModel:
 
 def next_move(messages: Sequence[ModelMessage], tools: Collection[str] = _TOOLS, instructions: str = "") -> Say | Do:
     """What to do after this history. `instructions`: of the request; an overview quotes the map in them."""
+    move = _next_move(messages, tools, instructions)
+    if isinstance(move, Say) and compose.CHANGING.match(evidence.turns(messages)[-1].asked):
+        return Say(f"{compose.READS_ONLY}\n\n{move.text}")
+    return move
+
+
+def _next_move(messages: Sequence[ModelMessage], tools: Collection[str], instructions: str) -> Say | Do:
     turns = evidence.turns(messages)
     turn, earlier = turns[-1], turns[:-1]
     question = understand(turn.asked, [t.asked for t in earlier])
