@@ -49,7 +49,7 @@ test-browser: setup $(S)/chromium
 	@$(BIN)/pytest -q -m "browser and not long" $(PYTEST)
 
 faults: setup    ## the long crash proofs (minutes)
-	@$(BIN)/pytest -q -s --timeout 3600 -m long tests/faults tests/search $(PYTEST)
+	@$(BIN)/pytest -q -s --timeout 3600 -m "long and not browser" tests $(PYTEST)
 
 bench: setup     ## one table of measured costs, beside a floor measured in the same run
 	@$(BIN)/python -m bench $(BENCH)
