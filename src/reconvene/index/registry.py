@@ -71,9 +71,9 @@ class Indexes:
         return index
 
     def touch(self, root: str) -> None:
-        """A session of this root was opened: look whether anything changed."""
+        """A session of this root was opened."""
         if (upkeep := self._upkeep.get(root)) is not None:
-            upkeep.look()
+            upkeep.touch()
 
     def states(self) -> list[IndexState]:
         """Of those that are open and looked after, in the order in which they were opened."""

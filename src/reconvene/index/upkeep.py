@@ -86,6 +86,10 @@ class Upkeep:
         if self.index.resting:
             self.look()
 
+    def touch(self) -> None:
+        """A session of this root was opened: watch, and sweep if that is due. Coming back is no work."""
+        self._changed.set()
+
     def look(self) -> None:
         """Look at everything soon, and say how it goes."""
         self._due = 0.0
@@ -160,6 +164,8 @@ class Upkeep:
         if now - self._used >= IDLE_SECONDS:
             await self._rest()
             return IDLE_SECONDS
+        if alive and self._watcher is None and self._swept is not None and not self.index.resting:
+            await self._watch()
         hinted = self._hinted
         wanted = hinted.everything or len(hinted.paths) > MOST_PATHS or self._swept is None
         if now >= self._due and (wanted or (alive and now - (self._swept or 0) >= SWEEP_SECONDS)):

@@ -22,10 +22,13 @@ from reconvene.server.asgi import Receive, Scope, Send, headers
 from reconvene.server.commands import carry_out
 from reconvene.server.events_http import PAGE, find_place, page, stream
 from reconvene.server.gate import Principal
+from reconvene.server.indexing import Indexing, shown
 from reconvene.server.model_choice import change_model, model_state
 from reconvene.server.problems import answer_with_problems, read_body, read_text
 from reconvene.server.services import Services
+from reconvene.sessions.kept import patch
 from reconvene.sessions.rows import Who
+from reconvene.workspace.contents import Contents
 
 _SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 """FastAPI would record requests, bodies included, for whatever telemetry is configured in the process."""
@@ -125,6 +128,22 @@ def _server_routes(api: FastAPI, services: Services) -> None:
         of_page = principal_of(request).kind != "bearer"
         await asyncio.to_thread(change_model, services.providers, change, of_page)
         return await asyncio.to_thread(model_state, services.providers)
+
+    def indexing() -> Indexing:
+        if services.indexing is None:
+            raise ReconveneError("starting", "The server is still starting. Ask again in a moment.")
+        return services.indexing
+
+    @api.get("/api/indexes")
+    async def list_indexes() -> models.Indexes:
+        """How much is known of each code base that is served, and how far the reading is."""
+        return models.Indexes(indexes=[models.Index(**shown(state)) for state in indexing().indexes.states()])
+
+    @api.post("/api/indexes", openapi_extra=takes(models.IndexWish))
+    async def change_index(request: Request) -> models.Index:
+        """Look for changes now, pause, go on, or build an index from nothing. What takes long goes on behind the answer."""
+        wish = await read_body(request, models.IndexWish)
+        return models.Index(**shown(await indexing().wish(wish.root, wish.do)))
 
     @api.post("/api/sign-in-links", status_code=201, dependencies=[Depends(with_token)])
     async def new_link() -> models.Link:
@@ -254,6 +273,15 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return StreamingResponse(
             _lines(services, session), media_type="application/x-ndjson", headers={"content-disposition": name}
         )
+
+    @api.get("/api/sessions/{session_id}/patch")
+    async def patch_of_session(session_id: str, who: Asking) -> Response:
+        """Everything the session changed and did not take back, as one patch for `git apply`."""
+        session = await sessions.get(who.owner, session_id)
+        rows = await sessions.log.read(session.id, 0, upto=session.head, types=("applied",))
+        text = await asyncio.to_thread(patch, rows, Contents(services.settings.data_dir / "contents"))
+        name = f'attachment; filename="{session_id}.patch"'
+        return Response(text, media_type="text/x-diff", headers={"content-disposition": name})
 
     @api.post("/api/sessions/{session_id}/fork", status_code=201, openapi_extra=takes(models.Fork))
     async def fork(session_id: str, request: Request, who: Asking) -> models.Session:

@@ -40,6 +40,13 @@ class NewRoot(_Taken):
     path: RootName
 
 
+class IndexWish(_Taken):
+    """`root`: name or path of a served code base; may be left out when one is served."""
+
+    root: RootName | None = None
+    do: Literal["refresh", "pause", "resume", "rebuild"] = "refresh"
+
+
 class Stop(_Taken):
     restart: StrictBool = False
 
@@ -84,6 +91,35 @@ class Root(BaseModel):
 
 class Roots(BaseModel):
     roots: list[Root]
+
+
+class Index(BaseModel):
+    """How much of a code base is known; `sentence` says it for people, `notes` what is not as it usually is.
+
+    `phase`: `building` (not every file was read yet), `verifying` (all is stored; changes since then are looked for), `ready`, `paused`,
+    `resting` (its memory was given back), `failed`. `done`, `of`: files, while any are read. `watching`: whether the system tells of
+    changes (`events`), or they are found by `sweeps`.
+    """
+
+    root: str
+    name: str
+    phase: Literal["building", "verifying", "ready", "paused", "resting", "failed"]
+    files: int
+    symbols: int
+    done: int
+    of: int
+    partial: bool
+    verified: bool
+    truncated: bool
+    skipped: int
+    watching: Literal["events", "sweeps", "off"]
+    folders: int
+    notes: list[str]
+    sentence: str
+
+
+class Indexes(BaseModel):
+    indexes: list[Index]
 
 
 class Me(BaseModel):

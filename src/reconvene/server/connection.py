@@ -56,7 +56,8 @@ class Connection:
 
     __slots__ = (
         "__weakref__", "_bucket", "_ended", "_inbox", "_inbox_bytes", "_patience", "_worker",
-        "client", "client_id", "house", "last_sent", "looks_plain", "opened", "principal", "progress", "session_id", "shape", "wire",
+        "client", "client_id", "house", "last_sent", "looks_plain", "opened", "principal", "progress", "root", "session_id",
+        "shape", "wire",
     )  # fmt: skip
 
     def __init__(self, house: Connections, wire: Wire, principal: Principal) -> None:
@@ -67,6 +68,8 @@ class Connection:
         self.client: Client | None = None
         self.client_id: str | None = None
         self.session_id: str | None = None
+        self.root: str | None = None
+        """Of its session's code base."""
         self.shape: Literal["plain", "resumable"] | None = None
         """What its first frame said; None before one was understood."""
         self.looks_plain = False

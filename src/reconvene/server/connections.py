@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -57,6 +58,8 @@ class Connections:
         """Sessions that were deleted: while it stands still, a session that was found is still there."""
         self.idle_since = clock()
         """When the last connection was closed, if there is none."""
+        self.on_open: list[Callable[[str], None]] = []
+        """Called with the root of a session that a client has come to."""
         sessions.on_gone.append(self._gone)
 
     def __len__(self) -> int:
@@ -80,12 +83,24 @@ class Connections:
             self.idle_since = self.clock()
             self._empty.set()
 
-    def bind(self, connection: Connection, session_id: str) -> None:
-        """The connection belongs to this session from now on, and is told when it is deleted."""
+    def bind(self, connection: Connection, session_id: str, root: str) -> None:
+        """The connection belongs to this session of this code base from now on, and is told when it is deleted."""
         self._unbind(connection)
-        connection.session_id = session_id
+        connection.session_id, connection.root = session_id, root
         if connection in self._all:
             self._by_session.setdefault(session_id, set()).add(connection)
+            for tell in self.on_open:
+                tell(root)
+
+    def on_root(self, root: str) -> bool:
+        """Whether anybody is on a session of this code base."""
+        return any(connection.root == root for connection in self._all)
+
+    def notify(self, root: str, message: dict[str, Any]) -> None:
+        """Say something that is not part of any session to the pages on this code base. Whoever reads slowly misses it."""
+        for connection in tuple(self._all):
+            if connection.root == root and connection.shape == "resumable" and not connection.wire.blocked:
+                connection.send_json(message)
 
     def _unbind(self, connection: Connection) -> None:
         if connection.session_id is not None and (others := self._by_session.get(connection.session_id)):

@@ -208,9 +208,7 @@ class Server:
         while True:
             try:
                 if self._indexes is None:
-                    supervisor.around, self._indexes = await asyncio.to_thread(
-                        _surroundings, services.sessions, self.settings
-                    )
+                    supervisor.around, self._indexes = await asyncio.to_thread(_surroundings, services, self.settings)
                     # What the imports made stays for ever: a full collection that looks at all of it would be seen as a pause.
                     gc.freeze()
                 if not continued:
@@ -218,6 +216,11 @@ class Server:
                     continued = True
                     await asyncio.to_thread(sweep, self.settings.data_dir, COMMANDS_KEPT)
                 await app.warm()
+                if services.indexing is None and self._indexes is not None:
+                    from reconvene.server.indexing import Indexing
+
+                    services.indexing = Indexing(services, self._indexes)
+                    services.indexing.begin()
                 return
             except ReconveneError as e:
                 _log.warning("runs cannot be continued yet", code=e.code, message=e.message)
@@ -315,10 +318,13 @@ class _Unforeseen:
             _log.error("connections cannot be accepted now", error=str(context.get("exception")))
 
 
-def _surroundings(sessions: Sessions, settings: Settings) -> tuple[Any, Indexes]:
+def _surroundings(services: Services, settings: Settings) -> tuple[Any, Indexes]:
     """Everything heavy is imported here, in a thread, while the loop serves."""
     from reconvene.index import Indexes
     from reconvene.runs.attempt import Surroundings
 
-    indexes = Indexes(settings.data_dir, settings.limits)
-    return Surroundings(sessions, indexes), indexes
+    def alive(root: str) -> bool:
+        return services.connections.on_root(root) or services.runs.active > 0
+
+    indexes = Indexes(settings.data_dir, settings.limits, kept=True, alive=alive)
+    return Surroundings(services.sessions, indexes), indexes

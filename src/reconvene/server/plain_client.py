@@ -59,7 +59,7 @@ class PlainClient:
             attachment = await house.sessions.attach_plain(who, frame)
             session_id = attachment.session.id
             client = cls(connection, who, session_id)
-            house.bind(connection, session_id)
+            house.bind(connection, session_id, attachment.session.root)
             try:
                 if attempt == ATTEMPTS - 1 or await house.still_there(session_id, deletions):
                     return client, attachment

@@ -73,7 +73,7 @@ class ResumableClient:
             )
             session_id = attachment.session.id
             client = cls(connection, who, attachment)
-            house.bind(connection, session_id)
+            house.bind(connection, session_id, attachment.session.root)
             # From here on it is connected and never swept; it may have been swept in the moment before.
             try:
                 if attempt == ATTEMPTS - 1 or await house.still_there(session_id, deletions):

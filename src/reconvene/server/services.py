@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconvene.agents.providers import Providers
 from reconvene.config import Settings
@@ -15,6 +15,9 @@ from reconvene.server.credentials import Credentials
 from reconvene.server.gate import Addresses
 from reconvene.server.metrics import Metrics
 from reconvene.sessions.service import Sessions
+
+if TYPE_CHECKING:
+    from reconvene.server.indexing import Indexing
 
 
 class Runs(Protocol):
@@ -44,5 +47,7 @@ class Services:
     providers: Providers
     unwell: ReconveneError | None = None
     """Why the store cannot be used, once that is so."""
+    indexing: Indexing | None = None
+    """None until it is imported."""
     on_root: list[Callable[[str], Awaitable[None]]] = field(default_factory=list)
     """Awaited with the real path of a code base that was added while the server runs."""
