@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
 
     from reconvene.agents.run_command import Leave
+    from reconvene.agents.token_ratio import TokenRatios
     from reconvene.config import Limits
     from reconvene.index import RootIndex
     from reconvene.search.context import SearchContext
@@ -160,6 +161,8 @@ class AgentDeps:
     """The overview map as text, "" when there is none."""
     chars_per_token: float = 3.0
     """Of the run's model, as far as its provider's figures tell (`agents.token_ratio`)."""
+    token_ratios: TokenRatios | None = None
+    """Where the run's figures are learned; None: nowhere."""
     known: str | None = None
     """What the session knew when the run began, as text; filled from `context` when it is first wanted, then kept as it is."""
     contents: Contents | None = None

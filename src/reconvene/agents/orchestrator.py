@@ -17,6 +17,7 @@ from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, code_base, known, project_notes, settings
 from reconvene.agents.changes import update_code
 from reconvene.agents.durable import AgentDeps
+from reconvene.agents.token_ratio import Fitting
 
 ROLE = """\
 You work on one code base, for the person who works on it too: you answer questions about it, and you change it when they ask for that.
@@ -59,7 +60,7 @@ def build(
             FunctionToolset([update_code], docstring_format="google", require_parameter_descriptions=True),
             *([run_command.toolset()] if commands else []),
         ],
-        capabilities=[*capabilities, Bounds()],
+        capabilities=[*capabilities, Fitting(), Bounds()],
         model_settings=settings,
         retries=RETRIES,
     )
