@@ -310,7 +310,19 @@ def read_without_comparing(index: RootIndex, path: str, fingerprint: str | None)
     return index.workspace.read_bytes(path, max_bytes=1 << 20).decode().removesuffix("\n").split("\n")
 
 
-@pytest.mark.parametrize("broken", ["likeness", "no fingerprints", "only the files shown"])
+def substring_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the origin had it: a question that is part of an earlier one, or the other way round, is the same; nothing is compared."""
+    monkeypatch.setattr(rules, "key_of", lambda query, limit, at=None: query.text)
+
+    def get(self: SearchContext, key: str) -> Entry | None:
+        return next((e for known, e in self._entries.items() if key in known or known in key), None)
+
+    monkeypatch.setattr(SearchContext, "get", get)
+    monkeypatch.setattr(rules, "unconcerned", lambda index, query, entry: True)
+    monkeypatch.setattr(rules, "read_as_indexed", read_without_comparing)
+
+
+@pytest.mark.parametrize("broken", ["likeness", "no fingerprints", "only the files shown", "substring"])
 async def test_control_a_weaker_rule_is_caught(broken: str, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     if broken == "likeness":  # one question in another counts as the same
         monkeypatch.setattr(
@@ -326,6 +338,16 @@ async def test_control_a_weaker_rule_is_caught(broken: str, workers: Workers, mo
         except AssertionError:
             return
     pytest.fail("no walk noticed")
+
+
+async def test_control_the_substring_rule_serves_another_question_alone(
+    index: RootIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    substring_rule(monkeypatch)
+    context = SearchContext()
+    await lookup_or_search(context, index, "session sweep")
+    found = await lookup_or_search(context, index, "session")
+    assert found.cache == "cached" and found.result != await search(index, "session")
 
 
 async def test_control_without_the_statistics_a_grown_code_base_is_missed(
