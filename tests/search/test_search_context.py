@@ -328,6 +328,8 @@ async def test_control_a_weaker_rule_is_caught(broken: str, workers: Workers, mo
         monkeypatch.setattr(
             rules, "key_of", lambda query, limit, at=None: query.text.strip('"').split()[0].removeprefix("def:")
         )
+    elif broken == "substring":
+        substring_rule(monkeypatch)
     else:
         monkeypatch.setattr(rules, "unconcerned", lambda index, query, entry: True)
     if broken == "no fingerprints":
