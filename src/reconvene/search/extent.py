@@ -13,13 +13,13 @@ from reconvene.index.languages.strings import lines_in_strings
 _PREPROCESSOR = (
     r"#(?:[ \t]{2,}|\t)?(?:if|ifdef|ifndef|else|elif|endif|define|undef|include|import|pragma|error|warning|line)\b"
 )
-_LEADING = re.compile(rf"[ \t]*(?!{_PREPROCESSOR})(@|#|//|/\*|\*|--|\"\"\"|'''|\[\w)")
+_LEADING = re.compile(rf"[ \t]*(?!{_PREPROCESSOR})(@|#|//|/\*|\*|--|\[\w)")
 _DECORATES = re.compile(r"(@|#!?\[|\[)")
 _CLOSES = re.compile(r"(\}|</|end\b|fi\b|done\b|esac\b)")
 # Lines as far left as the definition that still belong to it: the end of its parameters, a brace of its own line, what follows a block.
 _GOES_ON = re.compile(r"[)\]{]|->|=>|(else|elif|except|finally|catch|rescue|ensure|when|where|throws)\b")
 # Lines that belong to it if more of it follows: comments, preprocessor lines, labels.
-_MAY_GO_ON = re.compile(r"#|//|/\*|\*|--|\w+:\s*$")
+_MAY_GO_ON = re.compile(r"#|//|/\*|\*|--|(?!try:)\w+:\s*$")
 # The return type of a function of C on a line of its own.
 _TYPE_ONLY = re.compile(r"[A-Za-z_][\w \t*&:<>,]*$")
 _ABOVE = 8
