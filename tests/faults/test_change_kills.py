@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -114,6 +115,10 @@ async def campaign(places: list[int], mutation: str = "none") -> list[str]:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 found, rows = await one(zygote, Path(folder), at, mutation)
                 wrong += found
+                if found and mutation == "none":
+                    keep = Path(tempfile.mkdtemp(prefix="reconvene-violation-"))
+                    shutil.copytree(folder, keep, dirs_exist_ok=True)
+                    print(f"killed at {at}: kept in {keep}")
                 if at > rows or (mutation != "none" and wrong):
                     break
     return wrong

@@ -250,6 +250,21 @@ async def test_bad103_syntax_is_checked_before_anybody_is_asked(tmp_path: Path) 
     await house.close()
 
 
+async def test_a_grammars_doubt_goes_back_once_and_is_not_the_last_word(tmp_path: Path) -> None:
+    heard: list[tuple[str, str]] = []
+    broken = render([Create("app.js", ("function f( {", "  return 1"))])
+    fine = render([Create("lib.js", ("export const f = () => 1",))])
+    house = await opened(tmp_path, broken, broken, fine, heard=heard)
+    session = await house.ask("q")
+    diff = await pending(house, session)
+    assert "app.js seems to have a syntax error at line" in heard[1][1] and len(heard) == 2
+    assert [f["path"] for f in diff["files"]] == ["app.js"]
+    await decide(house, session, diff, "feedback", feedback="another file")
+    again = await pending(house, session, 2)
+    assert [f["path"] for f in again["files"]] == ["lib.js"]
+    await house.close()
+
+
 PATHS = {
     "bad74-dotdot": "../x.py",
     "bad74-absolute": "/etc/passwd",

@@ -86,16 +86,18 @@ class Change:
     async def run(self) -> ToolOutcome:
         durable, history = self.deps.durable, list[ModelMessage]()
         repairs = reviews = 0
+        doubted = False
         told: str | None = None
         for n in range(1, ROUNDS + 1):
             answer = await durable.sub_run(
                 self.ctx, f"{self.item}.c{n}", coder(self.model), self._prompt(told), history=history, quiet=True
             )
             history += answer.messages
-            proposal = await durable.once(f"{self.item}.p{n}", self._proposing(answer.text))
+            proposal = await durable.once(f"{self.item}.p{n}", self._proposing(answer.text, not doubted))
             assert isinstance(proposal, dict)
             if "unusable" in proposal:
                 repairs += 1
+                doubted = doubted or "doubt" in proposal
                 if repairs > REPAIRS:
                     return self._gave_up(str(proposal["unusable"]))
                 told = f"Nothing was proposed, because your answer cannot be used:\n\n{proposal['unusable']}\n\nWrite all edits again."
@@ -165,9 +167,14 @@ class Change:
 
         return prompt
 
-    def _proposing(self, answer: str) -> Any:
+    def _proposing(self, answer: str, doubting: bool) -> Any:
+        """A grammar's doubts go back to the coder once; what it then answers is for the person to judge."""
+        doubts = self.deps.index.syntax_error if doubting else lambda _path, _content: None
+
         async def make() -> JsonValue:
-            return await asyncio.to_thread(propose, answer, self.deps.workspace, self.contents, self.deps.limits)
+            return await asyncio.to_thread(
+                propose, answer, self.deps.workspace, self.contents, self.deps.limits, doubts
+            )
 
         return make
 

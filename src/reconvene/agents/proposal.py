@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,21 @@ class Proposed:
         return transitions(self.change, self.base, self.new, ids if hunks is None else ids & set(hunks))
 
 
-def propose(answer: str, workspace: Workspace, contents: Contents, limits: Limits) -> dict[str, JsonValue]:
+def propose(
+    answer: str,
+    workspace: Workspace,
+    contents: Contents,
+    limits: Limits,
+    doubts: Callable[[str, bytes], int | None] = lambda _path, _content: None,
+) -> dict[str, JsonValue]:
     """A coder's answer as a proposal, or as what is wrong with it. Blocking.
 
+    Args:
+        doubts: the line at which a grammar finds a content at fault (`RootIndex.syntax_error`).
+
     Returns:
-        `{"prose", "files": [{"path", "old_path", "base", "new"}]}` with contents' hashes, or `{"unusable": sentence}`.
+        `{"prose", "files": [{"path", "old_path", "base", "new"}]}` with contents' hashes, or `{"unusable": sentence}`, with `"doubt":
+        true` when it is only a grammar that finds a fault: it may be behind its language, so its word is not the last.
 
     Raises:
         ReconveneError: `workspace_gone`, `disk_full`: what is not the model's to mend.
@@ -80,6 +90,8 @@ def propose(answer: str, workspace: Workspace, contents: Contents, limits: Limit
             raise Unusable("\n\n".join(wrong))
     except Unusable as e:
         return {"unusable": scrub(redact(str(e)))}
+    if doubtful := [message for c in changed if (message := _doubt(c, doubts))]:
+        return {"unusable": scrub("\n\n".join(doubtful)), "doubt": True}
     files: list[JsonValue] = [
         {
             "path": display_path(c.path),
@@ -150,6 +162,16 @@ def syntax_error(changed: Changed) -> str | None:
     if changed.base is not None and _error(changed.old_path or changed.path, changed.base) is not None:
         return None
     return f"{changed.path} would have a syntax error: {error}. Write the edit again."
+
+
+def _doubt(changed: Changed, doubts: Callable[[str, bytes], int | None]) -> str | None:
+    if changed.new is None or (line := doubts(changed.path, changed.new)) is None:
+        return None
+    if changed.base is not None and doubts(changed.old_path or changed.path, changed.base) is not None:
+        return None
+    text = changed.new.split(b"\n")[line - 1].decode("utf-8", "replace")[:200] if line > 0 else ""
+    said = f"{changed.path} seems to have a syntax error at line {line}: {redact(text)}"
+    return f"{said}\nIf it is right as it is, give the same answer again."
 
 
 def _error(path: str, content: bytes) -> str | None:

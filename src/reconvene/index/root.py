@@ -279,6 +279,19 @@ class RootIndex:
         except WorkersClosed:
             raise _closed() from None
 
+    def syntax_error(self, path: str, content: bytes) -> int | None:
+        """The line at which the grammar of the path's language first finds this content at fault; None: nowhere, or it cannot say.
+        A grammar may be behind its language, so that what it finds is a doubt, not a verdict. Blocking.
+        """
+        language = language_of(path)
+        if not language.grammars or len(content) > self.limits.indexed_file:
+            return None
+        try:
+            found = self._workers.faults(content, language.name)
+        except (ReconveneError, WorkersClosed):
+            return None
+        return found.lines if found.symbols else None
+
     def _begin_syntax(self, paths: Collection[str]) -> dict[str, Future[Syntax]]:
         begun = {}
         for path in paths:

@@ -24,8 +24,8 @@ READY = b"ready\n"
 """Said once, when it can take requests."""
 REQUEST = Struct("<I8s16s32s")
 """Bytes of content, task, codec, language."""
-WORDS, SYNTAX = b"words", b"syntax"
-"""Tasks: `analysis.analyse`, and `syntax.parsing.outline`, whose spans come where the postings would."""
+WORDS, SYNTAX, FAULTS = b"words", b"syntax", b"faults"
+"""Tasks: `analysis.analyse`; `syntax.parsing.outline`, whose spans come where the postings would; `syntax.faults.faults`."""
 ANSWER = Struct("<16sIIII")
 """State, lines, symbols, bytes of definitions, bytes of postings."""
 
@@ -40,7 +40,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         if len(data) < size:
             return
         _allow(SECONDS)
-        found = (structure if task.rstrip(b"\0") == SYNTAX else answer)(data, text(codec), text(language))
+        found = _TASKS[task.rstrip(b"\0")](data, text(codec), text(language))
         answers.write(
             ANSWER.pack(found.state.encode(), found.lines, found.symbols, len(found.definitions), len(found.postings))
         )
@@ -57,6 +57,15 @@ def structure(data: bytes, codec: str, language: str) -> Analysis:
     from reconvene.index.syntax.parsing import outline  # a worker that never parses loads no grammar
 
     return outline(data, LANGUAGES[language], codec)
+
+
+def faults(data: bytes, codec: str, language: str) -> Analysis:
+    from reconvene.index.syntax import faults as syntax
+
+    return syntax.faults(data, LANGUAGES[language])
+
+
+_TASKS = {WORDS: answer, SYNTAX: structure, FAULTS: faults}
 
 
 def text(padded: bytes) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import reconvene
 from reconvene.errors import ReconveneError
 from reconvene.index.analysis import Analysis
-from reconvene.index.worker import ANSWER, READY, REQUEST, SYNTAX, WORDS, text
+from reconvene.index.worker import ANSWER, FAULTS, READY, REQUEST, SYNTAX, WORDS, text
 
 COUNT = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 SECONDS = 5.0
@@ -68,6 +68,10 @@ class Workers:
     def structure(self, data: bytes, language: str, codec: str = "utf-8") -> Analysis:
         """What the language's grammar says of a content (see `syntax.parsing.outline`), in the same way."""
         return self._asked(SYNTAX, data, language, codec)
+
+    def faults(self, data: bytes, language: str) -> Analysis:
+        """Where a language's grammar finds a UTF-8 text at fault (see `syntax.faults`), in the same way."""
+        return self._asked(FAULTS, data, language, "utf-8")
 
     def _asked(self, task: bytes, data: bytes, language: str, codec: str) -> Analysis:
         worker = self._take()

@@ -88,6 +88,15 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
     return Analysis(EXACT, count, len(made), pack(made), quoted.pack())
 
 
+def errors_of(data: bytes, language: Language) -> list[int]:
+    """The lines of a UTF-8 text at which its grammar finds an error, or something missing."""
+    grammar, tree = _parsed(data, language)
+    if not tree.root_node.has_error:
+        return []
+    found = _captures(_tools(grammar).errors, tree.root_node).get("error", ())
+    return sorted(node.start_point[0] + 1 for node in found) or [1]
+
+
 # -- the tree
 
 
