@@ -89,6 +89,11 @@ def test_merging_range_by_range_gives_the_same_as_at_once(monkeypatch: pytest.Mo
             one, other = field(at_once), field(merged)
             for column in ("keys", "bounds", "where", "counts"):
                 assert np.array_equal(getattr(one, column), getattr(other, column)), (entries, column)
+        assert merged.used.tolist() == at_once.used.tolist()
+        wanted = np.arange(len(merged.paths)) % 2 == 0
+        some = merged.chunks.files_of_some(merged.chunk_file, wanted)
+        alone = Segment.merge([merged], [wanted])
+        assert (some[0].tolist(), some[1].tolist()) == (alone.chunks.keys.tolist(), alone.used.tolist())
     assert sorted(merged.paths) == sorted(view.paths())
 
 

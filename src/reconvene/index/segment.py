@@ -101,14 +101,32 @@ class Postings:
         span = slice(int(self.bounds[k]), int(self.bounds[k + 1]))
         return self.where[span], self.counts[span]
 
-    def files_of_each(self, file_of: I32, alive: Mask) -> I64:
-        """For each of `keys`, how many files that are alive have it; `file_of` gives the file of a place."""
-        if not len(self.keys):
-            return np.zeros(0, np.int64)
-        file = file_of[self.where]
-        first = np.r_[True, file[1:] != file[:-1]]
-        first[self.bounds[:-1]] = True
-        return np.add.reduceat((first & alive[file]).astype(np.int32), self.bounds[:-1]).astype(np.int64)
+    def files_of_each(self, file_of: I32) -> U32:
+        """For each of `keys`, how many files have it; `file_of` gives the file of a place, ascending."""
+        found = np.zeros(len(self.keys), np.uint32)
+        steps = np.searchsorted(self.bounds, np.arange(0, len(self.where), _AT_ONCE), side="right") - 1
+        for first, last in pairwise([*np.unique(steps).tolist(), len(self.keys)]):
+            bounds = self.bounds[first : last + 1] - self.bounds[first]
+            file = file_of[self.where[self.bounds[first] : self.bounds[last]]]
+            new = np.empty(len(file), np.bool_)
+            np.not_equal(file[1:], file[:-1], out=new[1:])
+            new[bounds[:-1]] = True
+            found[first:last] = np.add.reduceat(new, bounds[:-1], dtype=np.uint32)
+        return found
+
+    def files_of_some(self, file_of: I32, wanted: Mask) -> tuple[U32, I64]:
+        """Of those of `keys` that stand in the wanted files: in how many of these."""
+        at = np.concatenate(
+            [
+                np.flatnonzero(wanted[file_of[self.where[first : first + _AT_ONCE]]]) + first
+                for first in range(0, len(self.where), _AT_ONCE)
+            ]
+            or [np.zeros(0, np.int64)]
+        )
+        key = np.searchsorted(self.bounds, at, side="right") - 1
+        each = np.unique(key * (len(wanted) + 1) + file_of[self.where[at]])
+        which, counts = np.unique(each // (len(wanted) + 1), return_counts=True)
+        return self.keys[which], counts.astype(np.int64)
 
     def terms(self) -> U32:
         """The term of each entry."""
@@ -140,6 +158,8 @@ class Segment:
     symbols: Postings
     stems: Postings
     folders: Postings
+    used: U32
+    """For each term of `chunks`, how many files have it."""
     number: dict[str, int]
     """Path → file."""
 
@@ -155,6 +175,9 @@ class Segment:
         where = _joined([a.chunks for a in arrays], np.int32) + np.repeat(offsets, sizes).astype(np.int32)
         names, symbols = [len(a.name_terms) for a in arrays], [len(a.symbols) for a in arrays]
         name_counts = _joined([a.name_counts for a in arrays], np.uint16)
+        postings = Postings.build(
+            _joined([a.terms for a in arrays], np.uint32), where, _joined([a.counts for a in arrays], np.uint16)
+        )
         return cls(
             paths=tuple(d.path for d in documents),
             blobs=tuple(d.blob for d in documents),
@@ -168,9 +191,7 @@ class Segment:
             chunk_file=chunk_file,
             chunk_start=_joined([a.starts for a in arrays], np.int32),
             chunk_length=chunk_length,
-            chunks=Postings.build(
-                _joined([a.terms for a in arrays], np.uint32), where, _joined([a.counts for a in arrays], np.uint16)
-            ),
+            chunks=postings,
             names=Postings.build(_joined([a.name_terms for a in arrays], np.uint32), _each(names), name_counts),
             symbols=Postings.build(
                 _joined([a.symbols for a in arrays], np.uint32),
@@ -179,6 +200,7 @@ class Segment:
             ),
             stems=_of_paths([d.path for d in documents], stem_terms),
             folders=_of_paths([d.path for d in documents], folder_terms),
+            used=postings.files_of_each(chunk_file),
             number={d.path: i for i, d in enumerate(documents)},
         )
 
@@ -200,6 +222,8 @@ class Segment:
 
         order = [(s, i) for s, k in zip(segments, kept, strict=True) for i in k.tolist()]
         paths = tuple(s.paths[i] for s, i in order)
+        chunk_file = np.concatenate([f[s.chunk_file[c]] for s, c, f in zip(segments, kept_chunks, files, strict=True)])
+        postings = Postings.merge([s.chunks for s in segments], kept_chunks, chunks, go_on)
         return cls(
             paths=paths,
             blobs=tuple(s.blobs[i] for s, i in order),
@@ -210,16 +234,15 @@ class Segment:
             roles=column("roles"),
             length=column("length"),
             names_length=column("names_length"),
-            chunk_file=np.concatenate(
-                [f[s.chunk_file[c]] for s, c, f in zip(segments, kept_chunks, files, strict=True)]
-            ),
+            chunk_file=chunk_file,
             chunk_start=np.concatenate([s.chunk_start[c] for s, c in zip(segments, kept_chunks, strict=True)]),
             chunk_length=np.concatenate([s.chunk_length[c] for s, c in zip(segments, kept_chunks, strict=True)]),
-            chunks=Postings.merge([s.chunks for s in segments], kept_chunks, chunks, go_on),
+            chunks=postings,
             names=of_files("names"),
             symbols=of_files("symbols"),
             stems=of_files("stems"),
             folders=of_files("folders"),
+            used=postings.files_of_each(chunk_file),
             number={path: i for i, path in enumerate(paths)},
         )
 

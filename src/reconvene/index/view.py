@@ -7,16 +7,15 @@ of about the same size are merged as soon as there are a few of them, which keep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reconvene.index.arrays import U32
 from reconvene.index.history import NO_HISTORY, History
-from reconvene.index.segment import Document, Mask, Postings, Segment
+from reconvene.index.segment import Document, Mask, Segment
 from reconvene.index.usage import Usage
 
 _FAN = 4
@@ -168,20 +167,27 @@ class View:
             chunk_bases=(0, *np.cumsum([len(s.chunk_file) for s in segments]).tolist()),
         )
 
-    def entries(self, field: Callable[[Segment], Postings]) -> tuple[U32, NDArray[np.int64]]:
-        """(term, file) of each posting of one field of files, of those that count."""
-        terms, files = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
-        for segment, alive, base in zip(self.segments, self.alive, self.offsets, strict=False):
-            postings = field(segment)
-            kept = alive[postings.where]
-            terms.append(postings.terms()[kept])
-            files.append(postings.where[kept] + np.int64(base))
-        return np.concatenate(terms), np.concatenate(files)
-
     @cached_property
     def usage(self) -> Usage:
-        pairs = zip(self.segments, self.alive, strict=True)
-        return Usage((s.chunks.keys, s.chunks.files_of_each(s.chunk_file, a)) for s, a in pairs)
+        """How many files mention each term."""
+        pairs = list(zip(self.segments, self.alive, strict=True))
+        return Usage(
+            [(s.chunks.keys, s.used) for s, _ in pairs],
+            [s.chunks.files_of_some(s.chunk_file, ~a) for s, a in pairs if not a.all()],
+        )
+
+    @cached_property
+    def definers(self) -> Usage:
+        """How many files define a name with each term."""
+        each = [np.arange(len(s.paths), dtype=np.int32) for s in self.segments]
+        return Usage(
+            [(s.names.keys, np.diff(s.names.bounds)) for s in self.segments],
+            [
+                s.names.files_of_some(n, ~a)
+                for s, a, n in zip(self.segments, self.alive, each, strict=True)
+                if not a.all()
+            ],
+        )
 
     @property
     def mark(self) -> str:

@@ -39,14 +39,15 @@ _KIND = {
 
 def file_importance(view: View) -> NDArray[np.float64]:
     """Per file, counted through all segments."""
-    score = np.zeros(view.offsets[-1])
-    terms, files = view.entries(lambda segment: segment.names)
-    if len(terms):
-        _, which, definers = np.unique(terms, return_inverse=True, return_counts=True)
-        used = view.usage.of(terms)
-        worth = (np.log(np.maximum(used / _USED, 1.0)) + _A_LITTLE * np.log1p(used)) / definers[which]
-        worth[definers[which] > _COMMON] = 0
-        score = np.sqrt(np.bincount(files, weights=worth**2, minlength=len(score)))
+    squares: list[NDArray[np.float64]] = [np.zeros(0)]
+    for segment in view.segments:
+        names = segment.names
+        used, definers = view.usage.of(names.keys), np.maximum(view.definers.of(names.keys), 1)
+        worth = (np.log(np.maximum(used / _USED, 1.0)) + _A_LITTLE * np.log1p(used)) / definers
+        worth[definers > _COMMON] = 0
+        each = np.repeat(worth**2, np.diff(names.bounds))
+        squares.append(np.bincount(names.where, each, len(segment.paths)).astype(np.float64))
+    score = np.sqrt(np.concatenate(squares))
     weights = np.array([WEIGHTS[role] for role in ROLES])
     score *= weights[view.columns.roles] * view.columns.alive
     return score
