@@ -18,9 +18,9 @@ from reconvene.config import Limits
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Outcome, Plan, Transition, Writer
 from reconvene.workspace.edits.disk import Disk
-from reconvene.workspace.edits.plan import TEMPORARY
 from reconvene.workspace.edits.slot import Slot
 from reconvene.workspace.jail import Jail
+from reconvene.workspace.names import is_temporary
 from reconvene.workspace.reading import blob_id
 from reconvene.workspace.workspace import Workspace
 
@@ -106,7 +106,7 @@ class Case:
         return {str(p.relative_to(self.root)): p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
 
     def visible(self) -> dict[str, bytes]:
-        return {p: c for p, c in self.files().items() if not TEMPORARY.match(p.rpartition("/")[2])}
+        return {p: c for p, c in self.files().items() if not is_temporary(p.rpartition("/")[2])}
 
     def check_between(self, theirs: str | None = None) -> None:
         """Whatever was killed: no path has anything but one of its contents."""

@@ -28,8 +28,8 @@ from reconvene.config import Limits
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Transition, Writer
 from reconvene.workspace.edits.disk import Disk
-from reconvene.workspace.edits.plan import TEMPORARY
 from reconvene.workspace.jail import Jail
+from reconvene.workspace.names import is_temporary
 from reconvene.workspace.reading import blob_id
 from reconvene.workspace.workspace import Workspace
 
@@ -161,7 +161,7 @@ def unharmed(race: Race, style: str, seconds: float) -> None:
     assert found["saves"] > 10 * seconds
     assert found["applied"] + found["undo applied"] > 0
     assert found["conflict"] + found["none"] + found["undo conflict"] > 0
-    assert not [n for n in os.listdir(race.root) if TEMPORARY.match(n)]
+    assert not [n for n in os.listdir(race.root) if is_temporary(n)]
 
 
 @STYLES
@@ -248,7 +248,7 @@ def nothing_outside(race: Race, seconds: float) -> None:
     print(dict(found), dict(count))
     assert found["outside"] == 0
     assert min(found["applied"], found["path_outside_root"], count["swaps"]) > 20
-    assert not [n for _, _, names in os.walk(race.root) for n in names if TEMPORARY.match(n)]
+    assert not [n for _, _, names in os.walk(race.root) for n in names if is_temporary(n)]
 
 
 def test_looking_first_and_then_writing_gets_outside(race: Race) -> None:

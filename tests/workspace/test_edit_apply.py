@@ -18,9 +18,9 @@ import pytest
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.workspace.contents import Contents
-from reconvene.workspace.edits import Plan, Transition, Writer, change_of, transitions
+from reconvene.workspace.edits import Plan, Transition, Writer, change_of, slot, transitions, undo_of
 from reconvene.workspace.edits.disk import Disk, has_writer
-from reconvene.workspace.edits.plan import TEMPORARY
+from reconvene.workspace.names import is_temporary
 from reconvene.workspace.reading import blob_id
 from reconvene.workspace.workspace import Workspace
 
@@ -203,8 +203,8 @@ def test_odd_names(root: Path, writer: Writer) -> None:
 @pytest.mark.parametrize(
     ("path", "code"),
     [("../outside", "path_outside_root"), ("/etc/x", "path_outside_root"), ("a/../../x", "path_outside_root"), ("a\0b", "invalid_path"),
-     ("", "invalid_path"), ("x" * 256, "name_too_long")],
-    ids=["bad74-dotdot", "bad74-absolute", "bad74-inner-dotdot", "bad80-nul", "empty", "bad81-long"],
+     ("", "invalid_path"), ("d/.reconvene-0123456789abcdef-0", "invalid_path"), ("x" * 256, "name_too_long")],
+    ids=["bad74-dotdot", "bad74-absolute", "bad74-inner-dotdot", "bad80-nul", "empty", "our-own", "bad81-long"],
 )  # fmt: skip
 def test_paths_that_are_none(writer: Writer, path: str, code: str) -> None:
     with pytest.raises(ReconveneError) as refused:
@@ -286,7 +286,7 @@ def test_a_clash_writes_nothing_and_is_named(
 
 
 def leftovers(root: Path) -> Iterator[str]:
-    return (n for _, _, names in os.walk(root) for n in names if TEMPORARY.match(n))
+    return (n for _, _, names in os.walk(root) for n in names if is_temporary(n))
 
 
 def test_bad99_the_parent_is_a_link_now(root: Path, writer: Writer) -> None:
@@ -684,7 +684,7 @@ def test_any_call_may_fail(tmp_path: Path, contents: Contents, code: int, expect
             break
         if outcome.status == "none":
             assert outcome.error is not None and outcome.error.code == expected
-            assert {p: v for p, v in tree(root).items() if not TEMPORARY.match(p)} == before
+            assert {p: v for p, v in tree(root).items() if not is_temporary(p)} == before
         else:
             assert outcome.status == "applied"
         # The accept still pends, and is done once the disk allows it.
@@ -743,6 +743,32 @@ def test_attributes_and_owner_are_kept(root: Path, writer: Writer) -> None:
     assert [(root / "f").stat().st_uid, (root / "f").stat().st_gid] == owner
     if attributes:
         assert os.getxattr(root / "f", "user.note") == b"mine"
+
+
+def test_what_lies_beside_is_not_listed(root: Path, contents: Contents, git: Callable[..., str]) -> None:
+    (root / "f").write_bytes(b"old")
+    workspace = Workspace.open(root, data_dir=None, limits=Limits())
+    listed = []
+    disk = Between({1: lambda: listed.append((os.listdir(root), workspace.listing().paths))})
+    plan = Writer(workspace, contents, disk=disk).plan([Transition("f", b"old", b"new")])
+    assert Writer(workspace, contents, disk=disk).apply(plan).status == "applied"
+    git(root, "init", "-q")
+    disk.moves = 0
+    assert Writer(workspace, contents, disk=disk).apply(undo_of([plan])).status == "applied"
+    assert [(len(there), paths) for there, paths in listed] == [(2, ["f"]), (3, ["f"])]
+
+
+def test_looking_once_only_is_caught(root: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutation control: what was swapped out goes back, and nobody looks at what came out then."""
+    monkeypatch.setattr(slot, "_same", lambda seen, put: True)
+    with pytest.raises(AssertionError):
+        test_a_save_while_it_is_put_back_wins_too(root, contents)
+
+
+def test_not_asking_who_writes_is_caught(root: Path, contents: Contents) -> None:
+    """Mutation control: a program that holds the file open writes into what is not at the path any more."""
+    with pytest.raises(AssertionError):
+        test_a_file_that_is_open_for_writing_is_left_alone(root, writer_of(root, contents, Blind()))
 
 
 # -- where files cannot be exchanged

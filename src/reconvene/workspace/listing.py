@@ -18,7 +18,7 @@ from typing import Literal
 from reconvene.config import Limits
 from reconvene.workspace.git_files import GitError, GitFiles, GitHangsError, StoppedError, find_repository, git_files
 from reconvene.workspace.jail import Jail
-from reconvene.workspace.names import NAME_BYTES, PATH_BYTES, encode
+from reconvene.workspace.names import NAME_BYTES, PATH_BYTES, encode, is_temporary
 from reconvene.workspace.secret_files import is_secret
 from reconvene.workspace.walk import Walk, walk_files
 
@@ -211,7 +211,7 @@ class _Found:
     def _look(self, fd: int, folder: str, names: list[str], folders: list[str]) -> None:
         for name in names:
             path = f"{folder}/{name}" if folder else name
-            if is_secret(path):
+            if is_secret(path) or is_temporary(name):
                 continue
             try:
                 raw = encode(name)

@@ -25,6 +25,14 @@ _PLAIN = re.compile(r"[ -\[\]-~]*")
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 
+_TEMPORARY = re.compile(r"\.reconvene-[0-9a-f]{16}-\d+(?:\.part|\.hold)?")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one under which an accept lays a content beside its path (`edits.plan`)."""
+    return name.startswith(".reconvene-") and _TEMPORARY.fullmatch(name) is not None
+
+
 def parts(path: str) -> list[str]:
     """The names along a path that a client, a model or a link wrote, without empty ones and ".".
 

@@ -20,7 +20,7 @@ from reconvene.workspace.edits.disk import Disk, Seen
 from reconvene.workspace.edits.folders import Folders, Opened, refused
 from reconvene.workspace.edits.plan import FileOutcome, Outcome, Plan, Settled, Step, new_id, undo_of
 from reconvene.workspace.edits.slot import Slot
-from reconvene.workspace.names import encode, parse_path, parts, shown
+from reconvene.workspace.names import encode, is_temporary, parse_path, parts, shown
 from reconvene.workspace.reading import blob_id
 from reconvene.workspace.workspace import Workspace
 
@@ -223,6 +223,9 @@ class Writer:
         steps: dict[str, Step] = {}
         for t in transitions:
             path = self._canonical(t.path)
+            if is_temporary(path.rpartition("/")[2]):
+                sentence = f"{shown(path)} is a name that this server uses for itself; choose another."
+                raise ReconveneError("invalid_path", sentence, path=shown(path))
             base, new = (None if c is None else name(c) for c in (t.base, t.new))
             mode = t.mode
             if mode is None and t.base is None and t.like is not None:

@@ -7,7 +7,6 @@ what is on disk tell what was done. A plan holds no content: that is in `Content
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +14,6 @@ from typing import Any, Literal
 
 from reconvene.errors import ReconveneError
 from reconvene.workspace.names import display_path, parse_path, shown
-
-TEMPORARY = re.compile(r"\.reconvene-[0-9a-f]{16}-\d+(?:\.part|\.hold)?\Z")
-"""Names of the files that an accept lays beside those that it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,8 @@ class Plan:
     drop: tuple[str, ...] = ()
 
     def temporary(self, step: int) -> str:
-        """The name, beside the step's file, under which its new content is laid and its old one comes out."""
+        """The name, beside the step's file, under which its new content is laid and its old one comes out; see
+        `names.is_temporary`."""
         return f".reconvene-{self.id}-{step}"
 
     @property
