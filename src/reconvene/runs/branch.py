@@ -41,6 +41,19 @@ class Branch(Journal):
         self.deltas.flush()
         await self.trunk.write(events, changes=changes)
 
+    async def record_response(
+        self,
+        new: list[ModelMessage],
+        response: ModelResponse,
+        steered: Sequence[str],
+        *,
+        estimated: bool,
+        interrupted: bool = False,
+    ) -> None:
+        await super().record_response(new, response, steered, estimated=estimated, interrupted=interrupted)
+        # When the run asks its provider again it goes on from here too, without having been loaded anew.
+        self.branches.setdefault(self.scope, []).append([*new, response])
+
     def kept(self, messages: Sequence[ModelMessage], steered: Sequence[str] = ()) -> NewEvent:
         text = ModelMessagesTypeAdapter.dump_json([without_instructions(m) for m in messages]).decode()
         body = f'{{"scope":{json.dumps(self.scope)},"step":{self.steps},"messages":{text}}}'
