@@ -148,6 +148,22 @@ def test_every_line_with_a_phrase_has_its_required_terms() -> None:
     assert required_terms("=>") == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ('"connection refused"', ("connection refused",)),
+        ('where is it "connection refused" then', ("connection refused",)),
+        ('retry socket pool "connection refused"', ("connection refused",)),
+        ('The pool says "connection refused" after sockets were closed by servers', ()),
+        ('report collection errors as "ERROR" in short summaries', ()),
+    ],
+)
+def test_a_phrase_is_a_condition_unless_it_stands_in_a_sentence(text: str, phrases: tuple[str, ...]) -> None:
+    query = parse(text, LIMITS)
+    assert query.phrases == phrases
+    assert term(stem("connection" if "conn" in text else "error")) in {t.term for t in query.terms}
+
+
 def test_patterns_and_uses() -> None:
     query = parse(r're:def\s+add re:"x = \d" uses:shop.Cart rest', LIMITS)
     assert query.patterns == (r"def\s+add", r"x = \d")

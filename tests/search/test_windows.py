@@ -1,4 +1,4 @@
-"""Which lines are shown: as much of the code around the best place as there is room for, cut where paragraphs end."""
+"""Which lines are shown around those that fulfil a condition: as much of the code as there is room for, cut where paragraphs end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def windows(text: str, *words: str, names: tuple[str, ...] = ()) -> FileWindows:
 def test_a_small_definition_is_shown_with_whole_ones_around_it() -> None:
     lines = SMALL.split("\n")
     file = windows(SMALL, "zebra")
-    core = file.of_chunk(1, len(lines))
+    (core,) = file.of_lines(lambda line: "zebra" in line)
     (grown,) = file.grown([core])
     assert (core.symbol, grown.symbol) == ("part_15", "part_15")
     assert grown.start <= core.start and core.end < grown.end
@@ -36,8 +36,7 @@ def test_a_small_definition_is_shown_with_whole_ones_around_it() -> None:
 def test_it_grows_towards_what_says_more_of_the_query() -> None:
     text = SMALL.replace("a = 20", "zebra = garden")
     file = windows(text, "zebra", "garden")
-    core = file.of_chunk(60, 90)
-    assert core.symbol == "part_15"
+    core = Window(76, 78, "part_15", 1.0)
     (grown,) = file.grown([core])
     assert grown.start <= core.start and grown.end >= 20 * 5 + 1
 
@@ -50,11 +49,13 @@ def test_two_do_not_grow_into_one_another() -> None:
     assert grown[0].end < grown[1].start
 
 
-@pytest.mark.parametrize("text", ["", "\n\n\n", "x", "x\n" * 300, "\n".join("x\n" for _ in range(200))])
+@pytest.mark.parametrize("text", ["x", "x\n" * 300, "\n".join("x\n" for _ in range(200))])
 def test_any_file_has_windows_within_it(text: str) -> None:
     lines = text.split("\n")
     file = windows(text, "x")
-    for window in file.grown([file.of_chunk(1, len(lines))]):
+    found = file.grown(file.of_lines(lambda line: "x" in line))
+    assert found
+    for window in found:
         assert 1 <= window.start <= window.end <= max(len(lines), 1)
         assert window.end - window.start < LINES
 
@@ -67,8 +68,7 @@ def test_windows_of_any_shape_stay_apart_and_short() -> None:
         text = "\n".join(rng.choice(["", "", "x = 1", "    y", "def f():", "class A:", "zebra()"]) for _ in range(150))
         file = windows(text, "zebra", "f")
         cores: list[Window] = []
-        for begin in (1, 40, 80, 120):
-            core = file.of_chunk(begin, begin + 39)
+        for core in file.of_lines(lambda line: "zebra" in line):
             if not any(core.start <= w.end and w.start <= core.end for w in cores):
                 cores.append(core)
         grown = sorted(file.grown(cores), key=lambda w: w.start)

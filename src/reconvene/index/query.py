@@ -50,6 +50,8 @@ GENERIC = _stems("""
 """)
 _STOPPED = STOP | frozenset(map(stem, STOP))
 _GENERIC_WEIGHT = 0.3
+_SENTENCE = 4
+"""Words besides the quoted ones that make a text a sentence."""
 _ASKS = {
     "test": _stems("test tests testing spec specs fixture fixtures unittest pytest conftest benchmark"),
     "docs": _stems("doc docs documentation readme guide tutorial example examples changelog documented"),
@@ -179,6 +181,8 @@ def parse(text: str, limits: Limits) -> Query:
         return f" {value} " if m["field"] == "uses" else " "
 
     rest = _PIECE.sub(take, text)
+    if _is_prose(text):
+        phrases.clear()
     defining, using = (tuple(sorted({_SEPARATORS.split(n)[-1] for n in found.get(f, ())})) for f in ("def", "uses"))
     terms = _terms(rest)
     names, single = _names(rest)
@@ -205,6 +209,13 @@ def parse(text: str, limits: Limits) -> Query:
         not_languages=values("-lang"),
         roles=frozenset(role for role, words in _ASKS.items() if asked & words),
     )
+
+
+def _is_prose(text: str) -> bool:
+    """Whether what is quoted in a text stands in a sentence: a name, or an error's words, that its writer set apart. The code need not
+    have it so; what is asked for in quotes is asked for with few words besides."""
+    around = WORD.findall(_PIECE.sub(" ", text))
+    return sum(word.lower() not in STOP for word in around) >= _SENTENCE
 
 
 def required_terms(phrase: str) -> frozenset[int]:

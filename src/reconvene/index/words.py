@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from threading import local
 from typing import Protocol
@@ -27,6 +27,7 @@ _LONGEST_PART, _LONGEST_WHOLE = 39, 59
 _RUN = re.compile(r"\w+")
 # ASCII characters that no word has, as blanks: splitting there costs a quarter of what finding words by pattern does.
 _BLANKED = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
+_BLANKED_LINES = "".join("\n" if c == "\n" else b for c, b in zip(map(chr, range(128)), _BLANKED, strict=True))
 _INFLECTED = (
     "s",
     "i",
@@ -128,10 +129,14 @@ def _terms(word: str) -> tuple[int, ...]:
 
 
 class _Known(dict[str, tuple[int, ...]]):
-    """The terms of each run of word characters (one word, but for `2nd` and the like) that was met, up to `_KNOWN` of them."""
+    """The terms of each run of word characters (one word, but for `2nd` and the like) that was met, up to so many of them."""
+
+    def __init__(self, most: int = _KNOWN) -> None:
+        super().__init__()
+        self._most = most
 
     def __missing__(self, run: str) -> tuple[int, ...]:
-        if len(self) >= _KNOWN:
+        if len(self) >= self._most:
             self.clear()
         found = self[run] = tuple(t for word in WORD.findall(run) for t in _terms(word))
         return found
@@ -151,6 +156,38 @@ def text_counter() -> Callable[[str], dict[int, int]]:
         return counts
 
     return count
+
+
+_met = _Known(1 << 15)
+"""Of the files that searches showed."""
+
+
+class Hits(dict[str, list[int]]):
+    """For each run of word characters that is looked up, those of its terms that are wanted."""
+
+    def __init__(self, wanted: Container[int]) -> None:
+        super().__init__()
+        self._wanted = wanted
+
+    def __missing__(self, run: str) -> list[int]:
+        found = self[run] = [t for t in _met[run] if t in self._wanted]
+        return found
+
+
+def words_of_lines(lines: Sequence[str], wanted: Mapping[str, object]) -> Iterator[tuple[int, list[str]]]:
+    """Of each line that has any: its number from 1, and its runs of word characters for which `wanted` holds something true.
+
+    Each different run of the text is looked up in `wanted` once, so it may work out its values as they are asked for.
+    """
+    text = "\n".join(lines)
+    if text.isascii():
+        split = [line.split() for line in text.translate(_BLANKED_LINES).split("\n")]
+    else:
+        split = [_RUN.findall(line) for line in lines]
+    hits = {run for run in set().union(*split) if wanted[run]}
+    for n, runs in enumerate(split, 1):
+        if not hits.isdisjoint(runs):
+            yield n, [run for run in runs if run in hits]
 
 
 def terms_of(text: str) -> set[int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,10 @@ from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_
 from reconvene.index.ranking import Signals, by_role, defining, rank, with_any, with_terms
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
-from reconvene.search.windows import FileWindows, Window, any_of
+from reconvene.index.words import Hits
+from reconvene.search.density import Density
+from reconvene.search.places import FILES, Place, choose
+from reconvene.search.windows import LINES, FileWindows, Window, any_of
 from reconvene.workspace.names import display_path
 from reconvene.workspace.reading import blob_id, decode_text
 
@@ -28,12 +33,12 @@ LINE_CHARS = 300
 """Of a line in a snippet, at most."""
 SEEN = "seen in this session"
 _WORTH_A_LOOK = 0.25
-_SNIPPETS_PER_FILE, _NAMED_PER_FILE = 5, 3
+_NAMED_PER_FILE, _USES_PER_FILE = 3, 2
+"""Places of one file that are shown when a name is asked for: where it is defined; where nothing of that name is."""
 _TOLD = 0.2
 """Share of the most that commit messages say for any file, from which on it is worth a mention."""
-_SECOND_CHUNK, _SECOND_SNIPPET = 0.4, 0.85
-"""A further chunk of a file is shown when it scores so much of the best one, and each counts so much less than the one before: the place
-to change is more often further on in the best file than in the fourth best."""
+_SECOND_SNIPPET = 0.85
+"""Each further place of a file counts so much less than the one before."""
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
@@ -184,7 +189,6 @@ def cut_lines(lines: Sequence[str]) -> str:
 
 def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, list[str]]:
     """The result, and the files that were left out because they are not what they were when indexed."""
-    deadline = time.monotonic() + index.limits.search_time
     view = index.view
     signals = rank(view, query)
     if not (query.terms or query.symbols):
@@ -192,62 +196,153 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     candidates = _candidates(view, query, signals)
     top = float(signals.score[candidates].max(initial=0.0))
     total = int((signals.score[candidates] >= _WORTH_A_LOOK * top).sum())
-    found: list[tuple[int, Snippet]] = []
-    best_scores: list[float] = []
-    fingerprints: dict[str, str] = {}
-    stale: list[str] = []
-    truncated = False
-    for number in _in_order(view, signals, candidates, limit if not query.by_lines else None):
-        if len(fingerprints) >= limit:
-            break
-        # No place of a file counts more than the file, and of equals those of the file before come first.
-        if len(best_scores) == limit and best_scores[0] >= signals.score[number] and not query.by_lines:
-            break
-        if time.monotonic() > deadline:
-            truncated = True
-            break
-        path = view.path(number)
-        blob = view.blob(path)
-        waits = blob is None and view.waits(number)
-        if blob is None and not waits:
-            continue  # known by its path only: nothing to show
-        try:
-            if blob is None:
-                blob, lines = _read_now(index, path)
-            else:
-                lines = read_as_indexed(index, path, blob.hex())
-        except ReconveneError as e:
-            if e.code in ("workspace_gone", "tool_failed"):
-                raise
-            truncated = True
-            continue
-        if lines is None:
-            if not waits:
-                stale.append(path)
-            continue
-        snippets = _of_file(view, query, signals, number, lines, index.definitions_of(blob, path))
-        if snippets:
-            found += [(len(fingerprints), snippet) for snippet in snippets]
-            fingerprints[display_path(path)] = blob.hex()
-            best_scores = heapq.nlargest(limit, [*best_scores, *(snippet.score for snippet in snippets)])[::-1]
-    # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
-    found.sort(key=lambda f: (-f[1].score, f[0], f[1].start))
-    best = [replace(snippet, score=round(snippet.score, 4)) for _, snippet in found[:limit]]
+    files = _Files(index, view, time.monotonic() + index.limits.search_time)
+    search = _Search(query, signals, view, Hits(signals.weights))
+    if query.by_lines or query.single or query.defining:
+        order = _in_order(view, signals, candidates, limit if not query.by_lines else None)
+        found, matching = _matching(search, files.read(order), limit)
+        total = matching if query.by_lines else total
+    else:
+        found = list(islice(_likeliest(search, files.read(_in_order(view, signals, candidates, FILES + limit))), limit))
+    best = [replace(snippet, score=round(snippet.score, 4)) for snippet in found]
     shown = {s.path for s in best}
-    if query.by_lines:
-        total = len(fingerprints)
     result = SearchResult(
         query=query.text,
         snippets=tuple(best),
         total=total,
-        truncated=truncated or bool(stale),
+        truncated=files.truncated or bool(files.stale),
         skipped=index.skipped,
         epoch=view.epoch,
         mark=view.mark,
         partial=view.partial,
-        fingerprints={path: value for path, value in fingerprints.items() if path in shown},
+        fingerprints={path: value for path, value in files.fingerprints.items() if path in shown},
     )
-    return result, stale
+    return result, files.stale
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as it was read for an answer. `number`: counted through all segments."""
+
+    number: int
+    path: str
+    lines: list[str]
+    definitions: Sequence[Definition]
+
+
+class _Files:
+    """Reads files for one answer until its time is over."""
+
+    def __init__(self, index: RootIndex, view: View, deadline: float) -> None:
+        self._index = index
+        self._view = view
+        self._deadline = deadline
+        self.stale: list[str] = []
+        self.truncated = False
+        self.fingerprints: dict[str, str] = {}
+        """Of what was read, by its displayed path."""
+
+    def read(self, numbers: Iterable[int]) -> Iterator[_File]:
+        """
+        Raises:
+            ReconveneError: `workspace_gone`, `tool_failed`.
+        """
+        for number in numbers:
+            if time.monotonic() > self._deadline:
+                self.truncated = True
+                return
+            path = self._view.path(number)
+            blob = self._view.blob(path)
+            waits = blob is None and self._view.waits(number)
+            if blob is None and not waits:
+                continue  # known by its path only: nothing to show
+            try:
+                if blob is None:
+                    blob, lines = _read_now(self._index, path)
+                else:
+                    lines = read_as_indexed(self._index, path, blob.hex())
+            except ReconveneError as e:
+                if e.code in ("workspace_gone", "tool_failed"):
+                    raise
+                self.truncated = True
+                continue
+            if lines is None:
+                if not waits:
+                    self.stale.append(path)
+                continue
+            self.fingerprints[display_path(path)] = blob.hex()
+            yield _File(number, path, lines, self._index.definitions_of(blob, path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    query: Query
+    signals: Signals
+    view: View
+    hits: Hits
+
+    def density(self, file: _File) -> Density:
+        return Density(file.lines, file.definitions, self.signals.weights, self.query.symbols, self.hits)
+
+    def windows(self, file: _File) -> FileWindows:
+        return FileWindows(file.lines, file.definitions, self.signals.weights, self.query.symbols, self.hits)
+
+    def score(self, file: _File) -> float:
+        return float(self.signals.score[file.number])
+
+
+def _likeliest(search: _Search, files: Iterator[_File]) -> Iterator[Snippet]:
+    """For a question in words: the likeliest places of the best files, then one place of each file that follows."""
+    best = list(islice(files, FILES))
+    densities = [search.density(file) for file in best]
+    places = choose(densities, [search.score(file) for file in best])
+    first = {place.file: place.chance for place in reversed(places)}
+    so_far: Counter[int] = Counter()
+    least = float("inf")
+    for place in places:
+        file, density = best[place.file], densities[place.file]
+        further = so_far[place.file]
+        share = place.chance / first[place.file] * _SECOND_SNIPPET**further if further else 1.0
+        least = min(least, search.score(file) * share)
+        so_far[place.file] += 1
+        yield _snippet(search, file, density, place, least)
+    others = ((file, density) for i, (file, density) in enumerate(zip(best, densities, strict=True)) if i not in first)
+    for file, density in chain(others, ((file, search.density(file)) for file in files)):
+        least = min(least, search.score(file))
+        for place in choose([density], [1.0], places=1, lines=LINES):
+            yield _snippet(search, file, density, place, least)
+
+
+def _snippet(search: _Search, file: _File, density: Density, place: Place, score: float) -> Snippet:
+    window = Window(place.start, place.end, density.symbol(place.start, place.end), place.chance)
+    return _shown(search, file, search.windows(file), window, score)
+
+
+def _shown(search: _Search, file: _File, windows: FileWindows, window: Window, score: float) -> Snippet:
+    why = _why(windows, search.query, search.signals, file.number, window)
+    text = cut_lines(file.lines[window.start - 1 : window.end])
+    return Snippet(display_path(file.path), window.start, window.end, score, window.symbol, text, why)
+
+
+def _matching(search: _Search, files: Iterable[_File], limit: int) -> tuple[list[Snippet], int]:
+    """For a question by names or lines: the best of what fulfils it, and how many files do of those that were read."""
+    found: list[tuple[int, Snippet]] = []
+    best_scores: list[float] = []
+    matching = 0
+    for file in files:
+        # No place of a file counts more than the file, and of equals those of the file before come first.
+        if len(best_scores) == limit and best_scores[0] >= search.score(file) and not search.query.by_lines:
+            break
+        snippets = _of_file(search, file)
+        if snippets:
+            found += [(matching, snippet) for snippet in snippets]
+            best_scores = heapq.nlargest(limit, [*best_scores, *(snippet.score for snippet in snippets)])[::-1]
+            matching += 1
+        if matching >= limit:
+            break
+    # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
+    found.sort(key=lambda f: (-f[1].score, f[0], f[1].start))
+    return [snippet for _, snippet in found[:limit]], matching
 
 
 def _candidates(view: View, query: Query, signals: Signals) -> NDArray[np.int64]:
@@ -283,64 +378,43 @@ def _in_order(view: View, signals: Signals, candidates: NDArray[np.int64], enoug
         candidates, scores = candidates[~first], scores[~first]
 
 
-def _of_file(
-    view: View, query: Query, signals: Signals, number: int, lines: list[str], definitions: Sequence[Definition]
-) -> list[Snippet]:
-    path = display_path(view.path(number))
-    file = FileWindows(lines, definitions, signals.weights, query.symbols)
-    windows = _windows(file, query, signals, view, number, lines, definitions)
-    best = max((w.weight for w in windows), default=0.0)
+def _of_file(search: _Search, file: _File) -> list[Snippet]:
+    windows = search.windows(file)
+    found = _windows(search, file, windows)
+    best = max((w.weight for w in found), default=0.0)
     taken: list[Window] = []
-    for window in windows:
+    for window in found:
         if not any(window.start <= w.end and w.start <= window.end for w in taken):
             taken.append(window)
-    if not (query.single or query.defining):
-        taken = file.grown(taken)  # what is asked for by its name is shown as it is
+    if search.query.by_lines:
+        taken = windows.grown(taken)  # what is asked for by its name is shown as it is
     shown: list[Snippet] = []
     for i, window in enumerate(taken):
         share = window.weight / best if best > 0 else 1.0
-        score = float(signals.score[number]) * (share * _SECOND_SNIPPET**i if i else 1.0)
-        why = _why(file, query, signals, number, window)
-        text = cut_lines(lines[window.start - 1 : window.end])
-        shown.append(Snippet(path, window.start, window.end, score, window.symbol, text, why))
+        score = search.score(file) * (share * _SECOND_SNIPPET**i if i else 1.0)
+        shown.append(_shown(search, file, windows, window, score))
     return shown
 
 
-def _windows(
-    file: FileWindows,
-    query: Query,
-    signals: Signals,
-    view: View,
-    number: int,
-    lines: Sequence[str],
-    definitions: Sequence[Definition],
-) -> list[Window]:
+def _windows(search: _Search, file: _File, windows: FileWindows) -> list[Window]:
+    query = search.query
     if query.by_lines:
         phrases = [*map(phrase_pattern, query.phrases)]
         # No phrase and no name goes over the end of a line.
         whole = [*filter(None, map(of_whole_text, query.patterns)), *phrases, *map(use_pattern, query.using)]
-        text = "\n".join(lines)
+        text = "\n".join(file.lines)
         if not all(p.search(text) for p in whole):
             return []
         patterns = [*phrases, *map(compiled, query.patterns)]
-        conditions = [*(any_of([p]) for p in patterns), *(_uses(name, definitions) for name in query.using)]
-        if not all(any(map(holds, lines)) for holds in conditions):
+        conditions = [*(any_of([p]) for p in patterns), *(_uses(name, file.definitions) for name in query.using)]
+        if not all(any(map(holds, file.lines)) for holds in conditions):
             return []
-        return file.of_lines(lambda line: any(holds(line) for holds in conditions))
-    if (query.single or query.defining) and (named := file.of_names()):
+        return windows.of_lines(lambda line: any(holds(line) for holds in conditions))
+    if named := windows.of_names():
         return named[:_NAMED_PER_FILE]
-    first, last = np.searchsorted(signals.chunk_file, [number, number + 1])
-    chunk = signals.chunk[first:last]
-    order = [int(c) for c in np.argsort(-chunk, kind="stable")[:_SNIPPETS_PER_FILE] if chunk[c] > 0]
-    order = [c for c in order if chunk[c] > _SECOND_CHUNK * chunk[order[0]] or c == order[0]]
-    if not order and view.waits(number):
-        return [file.of_chunk(1, len(lines))]
-    if not order:
-        return [file.head()]
-    starts = [*view.chunk_starts(number), len(lines) + 1]
-    windows = [file.of_chunk(starts[c], starts[c + 1] - 1) for c in order]
-    scale = chunk[order[0]]
-    return [replace(w, weight=float(chunk[c] / scale)) for w, c in zip(windows, order, strict=True)]
+    density = search.density(file)
+    places = choose([density], [1.0], places=_USES_PER_FILE, lines=_USES_PER_FILE * LINES)
+    return [Window(p.start, p.end, density.symbol(p.start, p.end), p.chance) for p in places]
 
 
 def _uses(name: str, definitions: Sequence[Definition]) -> Callable[[str], bool]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.query import LinePattern
-from reconvene.index.words import WORD, terms
+from reconvene.index.words import WORD, Hits
 from reconvene.search.extent import Extents
 
 LINES = 40
@@ -20,8 +19,6 @@ _NEAR = (0.5, 0.25)
 """What the neighbours of a line add to its weight, and theirs."""
 _NAME_BONUS = 1.5
 """What the line of a name that is looked for is worth, in best terms."""
-_NAME_SHARE = 0.4
-_CANDIDATES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +29,6 @@ class Window:
     end: int
     symbol: str | None
     weight: float
-
-
-class _Hits(dict[str, list[int]]):
-    """The query's terms in each word that was met."""
-
-    def __init__(self, weights: Mapping[int, float]) -> None:
-        super().__init__()
-        self._weights = weights
-
-    def __missing__(self, word: str) -> list[int]:
-        found = self[word] = [t for t in terms(word) if t in self._weights]
-        return found
 
 
 class FileWindows:
@@ -61,12 +46,13 @@ class FileWindows:
         definitions: Sequence[Definition],
         weights: Mapping[int, float],
         names: Sequence[str],
+        hits: Hits | None = None,
     ) -> None:
         self._lines = lines
         self._definitions = definitions
         self._extents = Extents(lines, definitions)
         self._weights = weights
-        self._hits = _Hits(weights)
+        self._hits = Hits(weights) if hits is None else hits
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
         self._found: dict[int, list[int]] = {}
@@ -77,14 +63,6 @@ class FileWindows:
         found = [i for i, d in enumerate(self._definitions) if last_name(d.name) in self._names and d.kind != "impl"]
         found.sort(key=lambda i: (self._definitions[i].indent, self._definitions[i].line))
         return [self._whole(i, self._definitions[i].line, self._bonus) for i in found]
-
-    def of_chunk(self, first: int, last: int) -> Window:
-        """The best of those around the best lines between two lines."""
-        found: list[Window] = []
-        for line, weight in self._best_lines(range(max(first, 1), min(last, len(self._lines)) + 1)):
-            if not any(w.start <= line <= w.end for w in found):
-                found.append(self._around(line, weight))
-        return max(found, key=lambda w: (self._value(w), -w.start))
 
     def of_lines(self, matches: Callable[[str], bool]) -> list[Window]:
         """Around lines that fulfil a condition, the best first, none twice."""
@@ -137,24 +115,6 @@ class FileWindows:
 
     def _smooth(self, n: int) -> float:
         return self._line(n) + sum(share * (self._line(n - k) + self._line(n + k)) for k, share in enumerate(_NEAR, 1))
-
-    def _best_lines(self, numbers: range) -> list[tuple[int, float]]:
-        line = {n: self._line(n) for n in range(numbers.start - 2, numbers.stop + 2)}
-        smooth = {n: line[n] + sum(s * (line[n - k] + line[n + k]) for k, s in enumerate(_NEAR, 1)) for n in numbers}
-        return sorted(smooth.items(), key=lambda item: (-item[1], item[0]))[:_CANDIDATES]
-
-    def _value(self, window: Window) -> float:
-        """How much the window says of the query: each term, less for each repetition and in a longer one; more in its symbol's name."""
-        counts: Counter[int] = Counter()
-        for n in range(window.start, window.end + 1):
-            for t in self._terms(n):
-                counts[t] += 1
-        norm = 0.5 + 0.5 * (window.end - window.start + 1) / LINES
-        value = sum(self._weights[t] * n / (n + norm) for t, n in sorted(counts.items()))
-        own = (window.symbol or "").rpartition(".")[2]
-        named = sum(self._weights.get(t, 0.0) for t in sorted({t for word in WORD.findall(own) for t in terms(word)}))
-        exact = any(window.start <= line <= window.end for line in self._defined)
-        return value + _NAME_SHARE * named + (self._bonus if exact else 0.0)
 
     def _around(self, line: int, weight: float) -> Window:
         around = self._extents.around(line)
