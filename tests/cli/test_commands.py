@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from reconvene.cli import code, places, serving
+from reconvene.cli import code, indexing, places, serving
 from reconvene.cli.api import LOCK, Server, find
 from reconvene.cli.doctor import chosen, model
 from reconvene.config import Settings
@@ -406,11 +406,11 @@ def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[st
     built = machine.run("index")
     assert re.fullmatch(r"2 files, \d+ symbols, 2 analysed, \d+\.\d s\.\n", built.stdout), built.stderr
 
-    def printed(command: Callable[..., None], *args: Any, **how: Any) -> str:
+    def printed(command: Callable[..., Any], *args: Any, **how: Any) -> str:
         command(machine.data_dir, machine.root, *args, **how)
         return capsys.readouterr().out
 
-    (again,) = lines(printed(code.refresh_index, as_json=True))
+    (again,) = lines(printed(indexing.index, "refresh", as_json=True))
     assert (again["files"], again["parsed"]) == (2, 0)
     found = lines(printed(code.print_search, "idle sessions", k=10, files=False, as_json=True))
     assert {"path", "start", "end", "score", "symbol", "text"} == set(found[0])
@@ -431,6 +431,28 @@ def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[st
     assert second.returncode == 0 and second.stdout and second.stdout != first.stdout
     wrong = machine.run("map", "--cursor", cursor)
     assert wrong.returncode == 2 and "another question" in wrong.stderr
+
+
+def test_an_index_is_paused_resumed_and_built_anew_here(machine: Machine) -> None:
+    paused = machine.run("index", "--pause")
+    assert paused.stdout == "The index is paused; 0 files are known so far.\n", paused.stderr
+    assert machine.run("index").stdout == paused.stdout, "a pause outlasts the process"
+    assert "2 files" in machine.run("index", "--resume").stdout
+    assert "2 analysed" in machine.run("index", "--rebuild").stdout
+    (state,) = lines(machine.run("index", "--status", "--json").stdout)
+    assert (state["phase"], state["files"], state["partial"], state["parsed"]) == ("verifying", 2, False, 0)
+    assert machine.run("index", "--pause", "--resume").returncode == 2
+
+
+def test_beside_a_server_the_server_does_it(served: Machine) -> None:
+    built = served.run("index", "--json")
+    (state,) = lines(built.stdout)
+    assert (state["phase"], state["verified"], state["files"] >= 2) == ("ready", True, True), built.stderr
+    assert "paused" in served.run("index", "--pause").stdout
+    assert "paused" in served.run("index").stdout
+    assert served.run("index", "--status", "--json").stdout.count('"phase":"paused"') == 1
+    assert " files, " in served.run("index", "--resume").stdout
+    assert " files, " in served.run("index", "--rebuild").stdout
 
 
 # -- the doctor, and what commands have in common

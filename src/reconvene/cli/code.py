@@ -1,11 +1,10 @@
-"""`map`, `search` and `index`: a code base looked at in this process. The index in the data folder is the one the server uses."""
+"""`map` and `search`: a code base looked at in this process. The index in the data folder is the one the server uses."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +30,7 @@ def print_map(
     from reconvene.repomap import repo_map
 
     async def run() -> None:
-        async with _index(data_dir, root) as (index, _):
+        async with opened_index(data_dir, root) as (index, _):
             made = await repo_map(index, tokens=tokens, focus=focus, cursor=cursor)
             if as_json:
                 for row in made.rows:
@@ -53,7 +52,7 @@ def print_search(
     from reconvene.search import search
 
     async def run() -> None:
-        async with _index(data_dir, root) as (index, _):
+        async with opened_index(data_dir, root) as (index, _):
             found = await search(index, query, limit=k, cursor=cursor)
             listed: set[str] = set()
             for snippet in found.snippets:
@@ -77,28 +76,6 @@ def print_search(
     asyncio.run(run())
 
 
-def refresh_index(data_dir: Path, root: Path | None, *, as_json: bool) -> None:
-    """Bring the index up to date and print what it holds."""
-
-    async def run() -> None:
-        started = time.monotonic()
-        async with _index(data_dir, root) as (index, refresh):
-            await index.take_in_history()
-            seconds = time.monotonic() - started
-            if as_json:
-                done = {"root": str(index.workspace.root), "files": index.files, "symbols": index.symbols}
-                terminal.emit(
-                    {**done, "parsed": refresh.parsed, "seconds": round(seconds, 3), "partial": refresh.partial}
-                )
-            else:
-                more = " The code base has more files than the limit; these are the first." if refresh.partial else ""
-                print(
-                    f"{index.files:,} files, {index.symbols:,} symbols, {refresh.parsed:,} analysed, {seconds:.1f} s.{more}"
-                )
-
-    asyncio.run(run())
-
-
 def _say_more(cursor: str | None, *, moved: bool) -> None:
     if moved:
         terminal.say("What the pages before showed has changed since, so this begins again.")
@@ -107,7 +84,7 @@ def _say_more(cursor: str | None, *, moved: bool) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootIndex, Refresh]]:
+async def opened_index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootIndex, Refresh]]:
     """The up-to-date index of a code base, with a progress bar while it is built."""
     terminal.quiet_logs()
     settings = Settings.load({"data_dir": data_dir})
@@ -124,7 +101,7 @@ async def _index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootI
         while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
             if index.progress is not None and sys.stderr.isatty():
                 shown = True
-                print(f"\r{_bar(*index.progress)}", end="", file=sys.stderr, flush=True)
+                print(f"\r{bar(*index.progress)}", end="", file=sys.stderr, flush=True)
         if shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         yield index, await refreshing
@@ -132,6 +109,6 @@ async def _index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootI
         await indexes.close()
 
 
-def _bar(done: int, of: int) -> str:
+def bar(done: int, of: int) -> str:
     full = _BAR * done // max(of, 1)
     return f"indexing {'█' * full}{'░' * (_BAR - full)} {done:,} of {of:,} files"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from reconvene.cli import terminal
 from reconvene.cli.api import Server, find
@@ -67,7 +68,7 @@ def examine(data_dir: Path) -> Iterator[Finding]:
     checks += [lambda: token(data_dir), lambda: database(data_dir)]
     if settings is not None:
         given = settings
-        checks += [lambda: model(given), lambda: index_folder(data_dir), lambda: port(given, server)]
+        checks += [lambda: model(given), lambda: index_folder(data_dir, server), lambda: port(given, server)]
     checks += [page, lambda: running(data_dir, server)]
     for check in checks:
         try:
@@ -243,16 +244,30 @@ def model(settings: Settings) -> Finding:
     return Finding("model", True, f"{name} (from {origin}); its key is set")
 
 
-def index_folder(data_dir: Path) -> Finding:
+def index_folder(data_dir: Path, server: Server | None = None) -> Finding:
     path = data_dir / "indexes"
     if not path.exists():
         return Finding("index", True, "is made at the first search")
     if not os.access(path, os.W_OK | os.X_OK):
         return Finding("index", False, f"{path} cannot be written", f"chmod 700 {shlex.quote(str(path))}, or --repair")
     sizes = [f.stat().st_size for f in path.rglob("*") if f.is_file()]
-    return Finding(
-        "index", True, f"{sum(sizes) / 1000**2:,.1f} MB in {path}; it can be deleted at any time and is built again"
-    )
+    detail = f"{sum(sizes) / 1000**2:,.1f} MB in {path}; it can be deleted at any time and is built again"
+    states = _index_states(server)
+    told = [f"{s['name']}: {s['sentence']} {' '.join(s['notes'])}".rstrip() for s in states]
+    failed = [s["name"] for s in states if s["phase"] == "failed"]
+    fix = f"reconvene index --rebuild (of {', '.join(failed)}), and see logs/server.log" if failed else None
+    return Finding("index", not failed, "; ".join([detail, *told]), fix)
+
+
+def _index_states(server: Server | None) -> list[dict[str, Any]]:
+    """As the server has them; nothing when there is none, or while it starts."""
+    if server is None:
+        return []
+    try:
+        states: list[dict[str, Any]] = server.call("GET", "/api/indexes")["indexes"]
+    except ReconveneError:
+        return []
+    return states
 
 
 def port(settings: Settings, server: Server | None) -> Finding:

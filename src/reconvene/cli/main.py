@@ -224,14 +224,28 @@ def search(
 
 
 @app.command()
-def index(root: Root = None, json: Json = False, data_dir: DataDir = None) -> None:
+def index(
+    root: Root = None,
+    status: Annotated[bool, typer.Option("--status", help="Only say how far it is.")] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Read nothing more until --resume, also after a restart.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was paused.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw it away and build it from nothing.")] = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
     """Build or refresh the index.
 
-    Prints files, symbols and seconds.
+    Prints files, symbols and seconds. A server that serves the code base does the work itself.
     """
-    from reconvene.cli.code import refresh_index
+    from reconvene.cli.indexing import Wish
+    from reconvene.cli.indexing import index as run
 
-    refresh_index(places.data_dir(data_dir), root, as_json=json)
+    wishes: dict[Wish, bool] = {"status": status, "pause": pause, "resume": resume, "rebuild": rebuild}
+    chosen = [name for name, given in wishes.items() if given]
+    if len(chosen) > 1:
+        raise typer.BadParameter("Give one of --status, --pause, --resume and --rebuild.")
+    wish: Wish = chosen[0] if chosen else "refresh"
+    raise typer.Exit(run(places.data_dir(data_dir), root, wish, as_json=json))
 
 
 @app.command()

@@ -17,6 +17,8 @@ from reconvene.index.workers import Workers
 from reconvene.workspace import Workspace
 from reconvene.workspace.git_files import find_repository
 
+WISH_SECONDS = 1.0
+"""What takes longer goes on behind the answer."""
 Wish = Literal["refresh", "pause", "resume", "rebuild"]
 
 
@@ -79,6 +81,11 @@ class Indexes:
         """Of those that are open and looked after, in the order in which they were opened."""
         return [upkeep.state() for upkeep in self._upkeep.values()]
 
+    def state_of(self, index: RootIndex) -> IndexState:
+        """How an open index is, whether it is looked after or not."""
+        upkeep = self._upkeep.get(str(index.workspace.root))
+        return (upkeep or Upkeep(index, alive=lambda: False, report=self._report, watcher=None)).state()
+
     async def wish(self, workspace: Workspace, wish: Wish) -> IndexState:
         """Do what a person asks of an index, and return how it is then; what takes long goes on behind.
 
@@ -95,6 +102,8 @@ class Indexes:
             await index.rebuild()
         if wish != "pause":
             upkeep.look()
+        if wish == "refresh" and not index.resting:
+            await index.refresh_within(WISH_SECONDS)
         upkeep.say()
         return upkeep.state()
 

@@ -65,6 +65,7 @@ class Upkeep:
         self._swept: float | None = None
         self._used = clock()
         self._due = 0.0
+        self._asked = False
         self._said: IndexState | None = None
         self._changed = asyncio.Event()
         self._closed = False
@@ -92,6 +93,7 @@ class Upkeep:
 
     def look(self) -> None:
         """Look at everything soon, and say how it goes."""
+        self._asked = True
         self._due = 0.0
         self._swept = None
         self._changed.set()
@@ -133,7 +135,7 @@ class Upkeep:
             return "failed"
         if index.partial:
             return "building"
-        return "ready" if index.verified and index.progress is None else "verifying"
+        return "ready" if index.verified and index.progress is None and not self._asked else "verifying"
 
     def _notes(self, unwatched: str | None) -> list[str]:
         index = self.index
@@ -221,7 +223,10 @@ class Upkeep:
         self._swept = self._clock()
         self.sweeps += 1
         self._unlisted.clear()
-        found = await self.index.refresh()
+        try:
+            found = await self.index.refresh()
+        finally:
+            self._asked = self._swept is None  # it was asked for once more meanwhile
         if not found.paused:
             await self._watch()
 
