@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+import reconvene.repomap.likeness as likeness
 import reconvene.repomap.map as maps
-from codebase import FILES, CodeBase
+from codebase import FILES, CodeBase, Repository
 from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.index.workers import Workers
@@ -249,3 +251,34 @@ async def test_tests_are_one_line_of_an_overview(code: CodeBase, workers: Worker
     text = (await repo_map(index)).text
     assert "\ntests: tests/ 21\n" in text and "area_" not in text.split("\n\n")[0]
     await index.close()
+
+
+# -- what was changed together
+
+
+async def test_files_changed_together_with_those_seen_rise_and_say_so(tmp_path: Path, workers: Workers) -> None:
+    code = Repository(tmp_path)
+    for name in ("alpha", "beta", "gamma"):
+        code.write(f"{name}.py", f"def wheel_{name}():\n    return {len(name)}\n")
+    code.write("wheel.py", "def wheel():\n    wheel = wheel_wheel = 1\n")
+    code.commit("four")
+    for step in range(3):
+        for name in ("shop/money.py", "gamma.py"):
+            code.write(name, (code.root / name).read_text() + f"# {step}\n")
+        code.commit(f"both {step}")
+    index = await code.index(workers)
+    await index.take_in_history()
+    before = await repo_map(index, query="wheel")
+    found = await repo_map(index, query="wheel", seen=["shop/money.py"])
+    score = [{row.path: row.score for row in shown.rows} for shown in (before, found)]
+    assert score[1]["gamma.py"] > score[0]["gamma.py"] + 0.1
+    why = {row.path: row.why for row in found.rows}
+    assert why["gamma.py"].startswith("changed with files of the session") and why["beta.py"] == "definitions"
+    overview = await repo_map(index, focus=["shop/money.py"])
+    assert files(overview)[:2] == ["shop/money.py", "gamma.py"]
+    await index.close()
+
+
+async def test_without_commits_nothing_was_changed_together(index: RootIndex) -> None:
+    assert not likeness.together(index.view, ["shop/money.py"]).any()
+    assert not likeness.together(index.view, ["nowhere.py"]).any()

@@ -1,4 +1,4 @@
-"""Files like those a session works on: the terms that tell these from the rest, as a query."""
+"""Files that go with those a session works on: what speaks of the same things, and what was changed in the same commits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reconvene.index.query import Query, Weighted
 from reconvene.index.root import RootIndex
@@ -40,3 +41,18 @@ def like(index: RootIndex, view: View, paths: Iterable[str]) -> Query:
         names=(),
         single=False,
     )
+
+
+def together(view: View, paths: Iterable[str]) -> NDArray[np.float64]:
+    """Per file, counted through all segments, how often it was changed together with these, at most 1; a commit of few files says more."""
+    history = view.history
+    numbers = [history.number[path] for path in paths if path in history.number]
+    votes = np.zeros(len(history.paths) + 1)
+    if numbers and len(history.touched):
+        commit = np.repeat(np.arange(len(history.sizes)), np.diff(history.bounds))
+        ours = np.bincount(commit, np.isin(history.touched, numbers), len(history.sizes))
+        votes[:-1] = np.bincount(history.touched, (ours / np.maximum(history.sizes, 1))[commit], len(history.paths))
+        votes[numbers] = 0
+    found: NDArray[np.float64] = votes[view.past]
+    top = float(found.max(initial=0.0))
+    return found / top if top > 0 else found

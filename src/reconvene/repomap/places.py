@@ -14,12 +14,13 @@ from reconvene.index.ranking import Signals, rank
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
 from reconvene.repomap.importance import definition_importance, file_importance, matching
-from reconvene.repomap.likeness import like
+from reconvene.repomap.likeness import like, together
 from reconvene.workspace.names import parse_path
 
-_SEEN = 0.3
-_ALIKE = 0.3
-"""Share of the likest file's likeness, from which on it is worth a mention."""
+_ALIKE, _TOGETHER = 0.3, 0.5
+"""Of the best score: what the likest file gets, and the one that was most often changed with those that are seen."""
+_NOTABLE = 0.3
+"""Share of the highest such value, from which on it is worth a mention."""
 _TOLD = 0.2
 """The same of what commit messages say."""
 
@@ -112,13 +113,14 @@ def _favour(index: RootIndex, view: View, wanted: Wanted, scores: NDArray[np.flo
     top = float(scores.max(initial=0.0)) or 1.0
     if around := (*wanted.seen, *wanted.files):
         alike = rank(view, like(index, view, around)).score
-        if alike.max(initial=0.0) > 0:
-            share = _SEEN
-            if wanted.query is None:  # nothing else is asked for than what is like these
-                scores *= _SEEN
-                share = 1.0
-            scores += share * top * alike / alike.max()
-            reasons |= dict.fromkeys(np.flatnonzero(alike > _ALIKE * alike.max()).tolist(), "like files of the session")
+        alike /= float(alike.max(initial=0.0)) or 1.0
+        changed = together(view, around) * (scores > 0 if wanted.query is None else view.columns.alive)
+        if wanted.query is None and alike.any():
+            scores *= _ALIKE  # nothing else is asked for than what goes with these
+            alike /= _ALIKE
+        scores += top * (_ALIKE * alike + _TOGETHER * changed)
+        reasons |= dict.fromkeys(np.flatnonzero(alike > _NOTABLE * alike.max()).tolist(), "like files of the session")
+        reasons |= dict.fromkeys(np.flatnonzero(changed > _NOTABLE).tolist(), "changed with files of the session")
     for place, path in enumerate(wanted.files):
         if at := view.find(path):
             number = view.offsets[at[0]] + at[1]
