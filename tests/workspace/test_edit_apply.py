@@ -18,7 +18,7 @@ import pytest
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.workspace.contents import Contents
-from reconvene.workspace.edits import Plan, Transition, Writer, change_of, slot, transitions, undo_of
+from reconvene.workspace.edits import Plan, Transition, Writer, change_of, disk, slot, transitions, undo_of
 from reconvene.workspace.edits.disk import Disk, has_writer
 from reconvene.workspace.names import is_temporary
 from reconvene.workspace.reading import blob_id
@@ -743,6 +743,18 @@ def test_attributes_and_owner_are_kept(root: Path, writer: Writer) -> None:
     assert [(root / "f").stat().st_uid, (root / "f").stat().st_gid] == owner
     if attributes:
         assert os.getxattr(root / "f", "user.note") == b"mine"
+
+
+def test_bad87_a_file_too_large_to_compare(root: Path, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "f").write_bytes(b"old")
+    plan = writer.plan([Transition("f", b"old", b"new")])
+    monkeypatch.setattr(disk, "READABLE", 100)
+    with (root / "f").open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte of nothing
+    outcome = writer.apply(plan)
+    assert (outcome.status, outcome.files[0].on_disk) == ("conflict", "?")
+    assert "not compared" in (outcome.files[0].note or "")
+    assert (root / "f").stat().st_size == 1 << 40
 
 
 def test_what_lies_beside_is_not_listed(root: Path, contents: Contents, git: Callable[..., str]) -> None:

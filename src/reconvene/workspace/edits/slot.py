@@ -14,7 +14,7 @@ from typing import Literal
 
 from reconvene.errors import ReconveneError
 from reconvene.workspace.contents import Contents
-from reconvene.workspace.edits.disk import Disk, OvertakenError, Seen
+from reconvene.workspace.edits.disk import READABLE, Disk, OvertakenError, Seen
 from reconvene.workspace.edits.plan import FileOutcome, Late, Step
 from reconvene.workspace.names import decode, encode, shown
 
@@ -328,6 +328,8 @@ class Slot:
             return f"{name} is not there any more."
         if seen.kind == "other":
             return f"{name} is a link, a folder or a device now; only regular files are written."
+        if seen.hash is None:
+            return f"{name} cannot be read, or has more than {READABLE:,} bytes, so it is not compared and not written."
         if self.step.base_hash is None:
             return f"{name} is there already, with another content."
         if seen.written and _is(seen, self.step.base_hash):
