@@ -51,7 +51,9 @@ def offline_model(delay_ms: float | None = None) -> FunctionModel:
     pause = (_delay() if delay_ms is None else max(0.0, delay_ms)) / 1000
 
     async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
-        move = next_move(messages, {t.name for t in info.function_tools}, info.instructions or "")
+        names = {t.name for t in info.function_tools}
+        # In a thread, as a provider thinks elsewhere: weighing what was read takes tens of milliseconds.
+        move = await asyncio.to_thread(next_move, messages, names, info.instructions or "")
         if isinstance(move, Do):
             step = sum(isinstance(m, ModelResponse) for m in messages)
             for i, (name, args) in enumerate(move.calls):

@@ -56,6 +56,8 @@ FIRST_BATCH = 25
 """Files of the first commit; each has twice as many as the one before, up to `BATCH_FILES`. So what comes first is found soon."""
 RECENT_COMMITS, RECENT_SECONDS = 200, 5.0
 """Commits whose files are read first, and for how long git may look for them."""
+SETTLE_SECONDS = 1.0
+"""A snapshot that is being written when the index is closed has so long to be done."""
 MOST_CHANGES = 1000
 """Files looked through to tell whether a change concerns a search; more than that and it is searched again."""
 
@@ -126,6 +128,7 @@ class RootIndex:
         self._history_task: asyncio.Task[bool] | None = None
         self._history_seen = -HISTORY_SECONDS
         self._settle_thread = ThreadPoolExecutor(1, thread_name_prefix="settling")
+        self._settle_no_more = threading.Event()
         self._settling: asyncio.Task[None] | None = None
         self._definitions = functools.lru_cache(maxsize=2048)(self._load_definitions)
         self._syntax = SyntaxReader(lambda: self._store, self._definitions, workers)
@@ -198,7 +201,9 @@ class RootIndex:
         if self.partial and text not in self._wants:
             self._wants.append(text)
             if (order := self._order) is not None:
-                order.first(paths_about(self.view, text))
+                # Not in the event loop, where this is called: a common word is in the paths of half a code base.
+                with contextlib.suppress(RuntimeError):  # it is being closed
+                    self._settle_thread.submit(self._put_wanted_first, order, text)
 
     def fingerprint(self, path: str) -> str | None:
         """The blob id of a file's content as indexed; None when it is not, or known by its path only."""
@@ -476,8 +481,8 @@ class RootIndex:
     async def _settle(self, store: Store, view: View) -> None:
         loop = asyncio.get_running_loop()
         try:
-            name = await loop.run_in_executor(self._settle_thread, self._settled.write, view, self._closing)
-            if self._closing.is_set():
+            name = await loop.run_in_executor(self._settle_thread, self._settled.write, view, self._settle_no_more)
+            if self._settle_no_more.is_set():
                 self._settled.drop(name)
             else:
                 await loop.run_in_executor(self._thread, self._take_settled, store, view.epoch, name)
@@ -493,6 +498,9 @@ class RootIndex:
         self._syntax.close()
         if self._own_workers:
             self._workers.close()
+        if self._settling is not None:  # what was built just now is served at once the next time
+            await asyncio.wait({self._settling}, timeout=SETTLE_SECONDS)
+        self._settle_no_more.set()
         if under_way := {task for task in (self._history_task, self._settling) if task is not None}:
             await asyncio.wait(under_way)
         self._settle_thread.shutdown(wait=False)
@@ -700,6 +708,9 @@ class RootIndex:
         self.view = self.view.announce(
             [Document(path, None, language_of(path).name, "waiting", 0, 0, EMPTY) for path in new]
         )
+
+    def _put_wanted_first(self, order: ReadingOrder, text: str) -> None:
+        order.first(paths_about(self.view, text))
 
     def _put_recent_first(self, order: ReadingOrder) -> None:
         with contextlib.suppress(StoppedError):
