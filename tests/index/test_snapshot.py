@@ -292,3 +292,25 @@ def test_a_segment_is_read_as_it_was_written(tmp_path: Path) -> None:
             assert one.dtype == other.dtype and np.array_equal(one, other)
     assert snapshot.read(tmp_path / "a", "y") is None
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+async def test_closed_right_after_it_was_built_the_snapshot_is_there(code: CodeBase, workers: Workers) -> None:
+    index = await code.index(workers, fresh=True)
+    await index.close()
+    assert len(snapshots(code)) == 1
+
+
+async def test_closing_does_not_wait_long_for_a_snapshot(
+    code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconvene.index.root.SETTLE_SECONDS", 0.05)
+
+    def endless(segments: object, alive: object, go_on: Callable[[], None]) -> Segment:
+        while True:
+            go_on()
+
+    index = await code.index(workers, fresh=False)
+    monkeypatch.setattr("reconvene.index.settled.Segment.merge", endless)
+    await index.refresh()
+    await asyncio.wait_for(index.close(), 20)
+    assert snapshots(code) == []

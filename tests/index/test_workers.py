@@ -203,3 +203,31 @@ def test_large_files_go_through(workers: Workers) -> None:
     text = b"".join(b"def function_%d(): return %d\n" % (i, i) for i in range(20_000))
     found = workers.analyse(text, "python")
     assert (found.lines, found.symbols) == (20_000, 20_000)
+
+
+def test_a_process_that_nobody_needs_ends_and_starts_again_when_somebody_does() -> None:
+    workers = Workers(1, rest=0.2)
+    try:
+        assert workers.analyse(b"a = 1\n", "python").state == "indexed"
+        (first,) = workers.pids()
+        until = time.monotonic() + 20
+        while workers.pids() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert workers.pids() == [] and not Path(f"/proc/{first}").exists()
+        assert workers.analyse(b"a = 1\n", "python").state == "indexed"
+        assert workers.pids() != [first]
+    finally:
+        workers.close()
+    assert workers.pids() == []
+
+
+def test_one_that_is_needed_all_the_time_goes_on() -> None:
+    workers = Workers(1, rest=60)
+    try:
+        workers.analyse(b"a = 1\n", "python")
+        before = workers.pids()
+        workers._end_unused()
+        assert workers.analyse(b"b = 1\n", "python").state == "indexed"
+        assert workers.pids() == before
+    finally:
+        workers.close()

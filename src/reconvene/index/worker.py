@@ -40,7 +40,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         if len(data) < size:
             return
         _allow(SECONDS)
-        found = _TASKS[task.rstrip(b"\0")](data, text(codec), text(language))
+        found = _done(task.rstrip(b"\0"), data, text(codec), text(language))
         answers.write(
             ANSWER.pack(found.state.encode(), found.lines, found.symbols, len(found.definitions), len(found.postings))
         )
@@ -65,7 +65,10 @@ def faults(data: bytes, codec: str, language: str) -> Analysis:
     return syntax.faults(data, LANGUAGES[language])
 
 
-_TASKS = {WORDS: answer, SYNTAX: structure, FAULTS: faults}
+def _done(task: bytes, data: bytes, codec: str, language: str) -> Analysis:
+    if task == SYNTAX:
+        return structure(data, codec, language)
+    return faults(data, codec, language) if task == FAULTS else answer(data, codec, language)
 
 
 def text(padded: bytes) -> str:

@@ -24,6 +24,8 @@ from reconvene.index.worker import ANSWER, FAULTS, READY, REQUEST, SYNTAX, WORDS
 COUNT = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 SECONDS = 5.0
 """Wall-clock time for one file."""
+REST_SECONDS = 600.0
+"""A process that was not needed for so long is ended; it starts again in a quarter of a second."""
 _START_SECONDS = 30.0
 POISON = "poison"
 _COMMAND = (sys.executable, "-P", "-m", "reconvene.index.worker")
@@ -41,11 +43,22 @@ class Workers:
     Args:
         count: processes at most.
         seconds: deadline for one file, wall clock.
+        rest: seconds after which a process that nobody needed is ended.
         command: the program to start; a test gives another.
     """
 
-    def __init__(self, count: int = COUNT, *, seconds: float = SECONDS, command: tuple[str, ...] = _COMMAND) -> None:
+    def __init__(
+        self,
+        count: int = COUNT,
+        *,
+        seconds: float = SECONDS,
+        rest: float = REST_SECONDS,
+        command: tuple[str, ...] = _COMMAND,
+    ) -> None:
         self.count = count
+        self._rest = rest
+        self._resting: threading.Timer | None = None
+        self._timing = threading.Lock()
         self._seconds = seconds
         self._command = command
         self._closed = threading.Event()
@@ -90,15 +103,21 @@ class Workers:
                     return Analysis(f"{POISON}: {reason}", 0, 0)
             raise AssertionError("unreachable")
         finally:
+            worker.used = time.monotonic()
             self._idle.put(worker)
             if self._closed.is_set():
                 self._end_idle()
+            else:
+                self._rest_later(self._rest)
 
     def close(self) -> None:
         """End all processes at once. Idempotent; calls under way raise WorkersClosed."""
         self._closed.set()
         for worker in self._all:
             worker.kill()
+        with self._timing:
+            if self._resting is not None:
+                self._resting.cancel()
         self._end_idle()
 
     def pids(self) -> list[int]:
@@ -114,6 +133,30 @@ class Workers:
         if self._closed.is_set():
             raise WorkersClosed
 
+    def _rest_later(self, seconds: float) -> None:
+        with self._timing:
+            if self._resting is None and not self._closed.is_set():
+                self._resting = threading.Timer(seconds, self._end_unused)
+                self._resting.daemon = True
+                self._resting.start()
+
+    def _end_unused(self) -> None:
+        idle: list[_Worker] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        for worker in idle:
+            if time.monotonic() - worker.used >= self._rest:
+                worker.end()
+        for worker in reversed(idle):  # the one used last is taken first again
+            self._idle.put(worker)
+        with self._timing:
+            self._resting = None
+        if self._closed.is_set():
+            self._end_idle()
+        elif awake := [worker.used for worker in self._all if worker.process is not None]:
+            self._rest_later(max(min(awake) + self._rest - time.monotonic(), 0.05))
+
     def _end_idle(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
@@ -125,6 +168,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self.used = 0.0
+        """When it last answered."""
 
     def start(self, command: tuple[str, ...]) -> None:
         if self.process is not None:
