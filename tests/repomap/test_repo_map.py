@@ -275,7 +275,7 @@ async def test_files_changed_together_with_those_seen_rise_and_say_so(tmp_path: 
     why = {row.path: row.why for row in found.rows}
     assert why["gamma.py"].startswith("changed with files of the session") and why["beta.py"] == "definitions"
     overview = await repo_map(index, focus=["shop/money.py"])
-    assert files(overview)[:2] == ["shop/money.py", "gamma.py"]
+    assert files(overview)[0] == "shop/money.py" and "gamma.py" in files(overview)[:4]
     await index.close()
 
 
