@@ -346,6 +346,10 @@ using Id = int;
         method shop::Cache<int, int>::all 17-18-21
         type Id 22-22-22""",
     ),
+    "b.h": (
+        "\nclass EXPORTED Widget : public Base {\n public:\n  void draw() { }\n};\n",
+        "class Widget 2-2-5\nmethod Widget.draw 0-4-0",
+    ),
     "a.h": ("class Widget {\n public:\n  void draw() { }\n};\n", "class Widget 1-1-4\nmethod Widget.draw 3-3-3"),
     "a.cs": (
         """/* class Hidden { } */

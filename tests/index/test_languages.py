@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from reconvene.index.analysis import analyse
 from reconvene.index.definitions import find, qualified
 from reconvene.index.languages.registry import LANGUAGES, language_named, language_of
 
@@ -410,6 +411,43 @@ def test_hostile_source_costs_linear_time(language: object, text: bytes) -> None
     began = time.process_time()
     find(text, language)  # type: ignore[arg-type]
     assert time.process_time() - began < 2.5
+
+
+def test_a_header_may_be_of_another_language() -> None:
+    header = language_of("a.h")
+    plain = "/* a class of its own\n class x */\nstruct node {\n\tint class_of;\n};\nstatic int one(void) { }\n"
+    assert [d.kind for d in find(plain.encode(), header)] == ["struct", "function"]
+    text = "#pragma once\nnamespace shop {\nclass Cart\n    : public Base {\n  void add(int x) { }\n};\n}\n"
+    found = find(text.encode(), header)
+    assert [qualified(found, i) for i in range(len(found))] == ["shop", "Cart", "Cart.add"]
+
+
+def test_data_has_an_outline_of_bounded_size() -> None:
+    lock = "{\n" + "".join(f'  "package-{i}": {{\n    "version": "1"\n  }},\n' for i in range(5000)) + '  "z": 1\n}\n'
+    found = find(lock.encode(), language_of("package-lock.json"))
+    assert len(found) == 200 and {d.kind for d in found} == {"key"}
+    kept = analyse(lock.encode(), language_of("package-lock.json"))
+    assert kept.symbols == 0, "keys are no names of the code base"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("a.json", '{\n  "a": 1,\n  "b": {\n    "c": {\n      "d": 1\n    }\n  }\n}\n', ["a", "b", "b.c"]),
+        ("a.json", '[\n  {"a": 1},\n  {\n    "a": 1\n  }\n]\n', []),
+        ("a.yaml", "on: x\njobs:\n    build:\n        steps:\n            - uses: a\n", ["on", "jobs", "jobs.build"]),
+        ("a.toml", "[a.b]\nc = [\n  1,\n]\n[[d]]\n['e f'.g] # h\n", ["a.b", "d", "'e f'.g"]),
+        ("a.html", '<!-- <p id="no"> -->\n<h2>One</h2>\n<p class="x" id=two>\n{% block three %}\n', ["One", "two", "three"]),
+        ("a.css", "/* .no { */\n.a,\n.b {\n  c: d;\n}\n@mixin e-f($x) {\n}\n@keyframes g {\n}\n", [".b", "e-f", "g"]),
+        ("a.sql", "CREATE OR REPLACE VIEW a.b AS\ncreate temp table if not exists `c` (\nCREATE FUNCTION d(\n", ["b", "c", "d"]),
+        ("a.tf", 'locals {\n  no {\n  }\n}\nresource "a" "b" {\n}\n', ["locals", "b"]),
+        ("Dockerfile", "FROM a AS b\nRUN from c\nfrom --platform=x d:e\n", ["b", "d:e"]),
+        ("a.md", "One\n===\n\n# Two #\n```\n# no\n```\n", ["One", "Two"]),
+    ],
+)  # fmt: skip
+def test_outlines_by_the_linear_tier(path: str, text: str, expected: list[str]) -> None:
+    found = find(text.encode(), language_of(path))
+    assert [qualified(found, i) for i in range(len(found))] == expected
 
 
 def test_words_for_languages() -> None:

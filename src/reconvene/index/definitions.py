@@ -38,6 +38,7 @@ def find(data: bytes, language: Language) -> list[Definition]:
     """The definitions in the bytes (UTF-8 or near to it) of a file, in the order of their lines."""
     if not language.rules:
         return []
+    language = language.of(data)
     kinds, refused, after = language.kinds, language.not_names, language.not_after
     found: list[Definition] = []
     around: list[int] = []

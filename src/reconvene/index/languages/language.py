@@ -99,6 +99,8 @@ class Language:
     """Only so many depths of indentation are kept of it, counted in each file; 0 for all."""
     most: int = 20_000
     """Definitions kept of one file; more is generated code or data."""
+    instead: tuple[tuple[bytes, ...], Language] | None = None
+    """What has one of these in it has the definitions of that language: a header may be C++."""
     grammars: tuple[Grammar, ...] = ()
     """Tried in this order until one has no error, else the one that has the least: TypeScript may have JSX in it, a header C++."""
     embedded: str | None = None
@@ -114,6 +116,12 @@ class Language:
         options.log_errors = False
         pattern = "(?m)" + "|".join(f"(?:{rule.pattern})" for rule in self.rules)
         return re2.compile(pattern.encode("latin-1"), options)
+
+    def of(self, data: bytes) -> Language:
+        """The language whose rules a content of this one is read by."""
+        if self.instead is not None and any(sign in data for sign in self.instead[0]):
+            return self.instead[1]
+        return self
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:

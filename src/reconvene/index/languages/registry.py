@@ -112,7 +112,13 @@ def rules_digest() -> str:
         [
             (
                 *(x.name, x.globs, [(r.kind, r.pattern) for r in x.rules], sorted(x.not_names), sorted(x.not_after)),
-                *(x.nested, x.levels, x.most, x.strings.pattern if x.strings else None),
+                *(
+                    x.nested,
+                    x.levels,
+                    x.most,
+                    x.strings.pattern if x.strings else None,
+                    x.instead[0] if x.instead else None,
+                ),
             )
             for x in LANGUAGES.values()
         ]

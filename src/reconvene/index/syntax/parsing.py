@@ -64,6 +64,7 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
     count = len(lines) - (not lines[-1])
     if len(data) > MINIFIED * max(len(lines), 1):
         return Analysis("minified", count, 0)
+    language = language.of(data)
     grammar, tree = _parsed(data, language)
     root, tools = tree.root_node, _tools(grammar)
     marks = _captures(tools.quoted, root) if tools.quoted else {}
@@ -90,6 +91,7 @@ def outline(data: bytes, language: Language, codec: str = "utf-8") -> Analysis:
 
 def errors_of(data: bytes, language: Language) -> list[int]:
     """The lines of a UTF-8 text at which its grammar finds an error, or something missing."""
+    language = language.of(data)
     grammar, tree = _parsed(data, language)
     if not tree.root_node.has_error:
         return []
