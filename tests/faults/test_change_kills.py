@@ -127,7 +127,7 @@ async def campaign(places: list[int], mutation: str = "none") -> list[str]:
 
 
 @pytest.mark.timeout(300)
-async def test_killed_at_a_handful_of_boundaries() -> None:
+async def test_bad102_killed_at_a_handful_of_boundaries() -> None:
     wrong = await campaign([3, 17, 29, 41, 49, 55])
     assert not wrong, "\n".join(wrong)
 
@@ -141,6 +141,6 @@ async def test_control_a_broken_defence_of_changes_is_caught(mutation: str) -> N
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-async def test_killed_at_every_boundary() -> None:
+async def test_bad102_killed_at_every_boundary() -> None:
     wrong = await campaign(list(range(1, MOST)))
     assert not wrong, "\n".join(wrong)

@@ -10,6 +10,7 @@ from reconvene.protocol import events as ev
 from reconvene.sessions.state import Pending
 from reconvene.workspace import Workspace
 from reconvene.workspace.names import parse_path
+from reconvene.workspace.reading import blob_id
 
 FEEDBACK = 20_000
 """Characters of one feedback."""
@@ -56,9 +57,19 @@ def changed_files(workspace: Workspace, pending: Pending, hunks: Sequence[str] |
         if hunks is not None and not set(hunks) & set(file["hunks"]):
             continue
         source = file.get("old_path") or file["path"]
-        if workspace.fingerprint(parse_path(source)) != file.get("base_hash"):
+        if _hash(workspace, parse_path(source)) != file.get("base_hash"):
             changed.append(source)
     return changed
+
+
+def _hash(workspace: Workspace, path: str) -> str | None:
+    """Git's blob id of a file as it is; None: there is none; "?": it cannot be read, so it is not what anybody was shown."""
+    try:
+        return blob_id(workspace.read_bytes(path, max_bytes=2 * workspace.limits.diff))
+    except ReconveneError as e:
+        if e.code == "workspace_gone":
+            raise
+        return None if e.code == "file_not_found" else "?"
 
 
 def stale_diff(paths: Sequence[str]) -> ReconveneError:
