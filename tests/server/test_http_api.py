@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from serving import Serving, closed, hello, prompt, receive, send, serving
 from reconvene.errors import ReconveneError
 from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
+from reconvene.workspace.contents import Contents
 
 
 async def new_session(server: Serving, text: str = "Hello?") -> str:
@@ -170,6 +172,25 @@ async def test_events_by_pages_tile_the_log(tmp_path: Path) -> None:
         assert page["snapshot"] == "epoch" and len(page["events"]) == 27
         export = await server.http("GET", f"/api/sessions/{session_id}/export")
         assert [json.loads(line)["seq"] for line in export.body.splitlines()] == [1, 2, *range(4, 29)]
+
+
+async def test_what_a_session_changed_as_one_patch(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        session_id = await new_session(server)
+        path = f"/api/sessions/{session_id}/patch"
+        assert (await server.http("GET", path)).body == b""
+        kept = Contents(server.data_dir / "contents")
+        hashes = [kept.put(text) for text in (b"one\n", b"two\n", b"three\n")]
+        for before, after in pairwise(hashes):
+            file = ev.AppliedFile(path="a.txt", base_hash=before, new_hash=after)
+            await server.play(session_id, "r1", ev.Applied(diff_id="d1", files=[file]))
+        got = await server.http("GET", path)
+        assert got.header("content-type") == "text/x-diff; charset=utf-8"
+        assert got.body.startswith(b"diff --git a/a.txt b/a.txt\n") and got.body.endswith(b"-one\n+three\n")
+        file = ev.AppliedFile(path="a.txt", base_hash=hashes[2], new_hash="0" * 40)
+        await server.play(session_id, "r1", ev.Applied(diff_id="d2", files=[file]))
+        gone = await server.http("GET", path)
+        assert gone.status == 404 and "not kept" in gone.json["detail"]
 
 
 class Stream:
