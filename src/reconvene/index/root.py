@@ -102,7 +102,7 @@ class RootIndex:
         self.resting = False
         """Its memory was given back; what is stored is read again when it is next used."""
         self.looked_ms = 0
-        """What the last look at everything took."""
+        """What the last look at everything took, without reading what had changed."""
         self.remark: str | None = None
         """What there is to say of how the files were listed."""
         self._store = store
@@ -655,6 +655,7 @@ class RootIndex:
         if listing.truncated:
             gone = [path for path in gone if self.workspace.stat(path) is None]
         parsed_before = self.parsed
+        self.looked_ms = round((time.monotonic() - began) * 1000)
         under_way = self._look_at_all = _LookAtAll(listing.stats)
         self.progress = (0, len(todo)) if todo else None
         try:
@@ -666,9 +667,9 @@ class RootIndex:
         self.verified = not paused and not under_way.missed
         if changed and not paused:
             self._store.tidy()
-        self.looked_ms = round((time.monotonic() - began) * 1000)
+        ms = round((time.monotonic() - began) * 1000)
         parsed = self.parsed - parsed_before
-        return Refresh(self.view.epoch, changed, parsed, self.looked_ms, not changed, listing.truncated, paused)
+        return Refresh(self.view.epoch, changed, parsed, ms, not changed, listing.truncated, paused)
 
     def _read(self, todo: list[str], gone: list[str], under_way: _LookAtAll) -> frozenset[str]:
         """Take in the files of a look at everything; returns what changed by it."""
