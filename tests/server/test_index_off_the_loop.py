@@ -27,7 +27,7 @@ HEAVY = {
     for room, modules in {
         "index": "analysis arrays definitions history history_reader literals order ranking reader segment settled snapshot store usage",
         "search": "density extent places symbols windows",
-        "repomap": "importance likeness overview",
+        "repomap": "importance likeness overview places",
         "workspace": "git_files git_history ignore_rules jail listing reading walk",
     }.items()
     for module in modules.split()

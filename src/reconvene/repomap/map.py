@@ -104,7 +104,8 @@ async def repo_map(
             "invalid_field", f"A map has 64 to {MOST_TOKENS:,} tokens; {tokens} is not in that range.", field="tokens"
         )
     view = index.view
-    files, folders, words = sorted_focus(view, focus)
+    # Whether something is a folder is told by looking through all paths: not in the event loop.
+    files, folders, words = await asyncio.to_thread(sorted_focus, view, focus) if focus else ([], [], [])
     text = " ".join([query or "", *words]).strip()
     parsed = parse(text, index.limits) if text else None
     known = tuple(dict.fromkeys(map(parse_path, seen)))[-_SEEN_KEPT:]
