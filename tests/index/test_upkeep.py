@@ -230,7 +230,7 @@ async def test_own_writes_are_taken_in_while_everything_is_read(tmp_path: Path) 
     workers = stand_in(seconds=0.5)
     index = await code.index(workers, fresh=False)
     building = asyncio.create_task(index.refresh())
-    while not (index.progress or (0, 0))[1]:
+    while not index.files:
         await asyncio.sleep(0.005)
     assert index.partial and index.view.find("shop/cart.py") is not None, "the listing is there at once"
     code.write("shop/own.py", "mine = 1\n")
