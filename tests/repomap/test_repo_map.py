@@ -47,6 +47,18 @@ async def test_every_row_is_where_it_says(index: RootIndex, code: CodeBase) -> N
             assert 0 < row.score <= 1 and row.why
 
 
+async def test_keys_and_text_in_strings_are_no_definitions_of_a_map(code: CodeBase, workers: Workers) -> None:
+    code.write("package.json", '{\n  "wheel": 1,\n  "turn": {\n    "wheel_rim": 2\n  }\n}\n')
+    code.write(
+        "wheel.py", '"""How to turn a wheel:\n\nclass WheelInText:\n    pass\n"""\n\n\ndef turn_wheel():\n    pass\n'
+    )
+    index = await code.index(workers)
+    rows = {(row.path, row.name, row.kind) for row in (await repo_map(index, query="turn wheel")).rows}
+    assert {("wheel.py", "turn_wheel", "function"), ("package.json", "package.json", "file")} <= rows
+    assert not {name for _, name, _ in rows} & {"WheelInText", "wheel", "turn", "turn.wheel_rim"}
+    await index.close()
+
+
 async def test_a_query_map_is_in_rank_order_with_two_definitions_a_file(index: RootIndex) -> None:
     found = await repo_map(index, query="expire old carts")
     assert files(found)[0] == "shop/cart.py"

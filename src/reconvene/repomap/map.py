@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from reconvene.errors import ReconveneError
 from reconvene.index import paging
 from reconvene.index.definitions import Definition, qualified
+from reconvene.index.languages.language import OUTLINE
 from reconvene.index.paging import BEGINNING, Position
 from reconvene.index.query import parse
 from reconvene.index.root import RootIndex
@@ -199,9 +200,8 @@ def _filled(
         path = view.path(number)
         name = display_path(path)
         definitions = index.definitions(path)
-        best = sorted(
-            (i for i, d in enumerate(definitions) if d.kind != "impl"), key=lambda i: (-order.worth(definitions[i]), i)
-        )[:PER_FILE]
+        named = (i for i, d in enumerate(definitions) if d.kind != "impl" and d.kind not in OUTLINE)
+        best = sorted(named, key=lambda i: (-order.worth(definitions[i]), i))[:PER_FILE]
         why = order.why(number)
         entry = [name if plain else f"{name} ({why})", *(_line(definitions[i]) for i in best)]
         while not taken and sum(map(len, entry)) + len(entry) > room and best:
