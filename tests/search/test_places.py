@@ -11,6 +11,7 @@ from reconvene.index.definitions import find
 from reconvene.index.languages.registry import language_of
 from reconvene.index.words import Hits, terms
 from reconvene.search.density import ATOM, Density
+from reconvene.search.extent import KnownExtents
 from reconvene.search.places import LINES, PLACES, Place, choose
 
 
@@ -107,3 +108,25 @@ def test_control_with_more_room_places_take_more_lines() -> None:
     many = density(functions(200), "value", "log")
     assert sum(len(lines_of(p)) for p in choose([many], [1.0], lines=10 * LINES)) > LINES
     assert sum(len(lines_of(p)) for p in choose([many], [1.0])) <= LINES
+
+
+def test_extents_are_worked_out_once_until_the_definitions_are_others() -> None:
+    lines = functions(3).split("\n")
+    definitions = tuple(find("\n".join(lines).encode(), language_of("x.py")))
+    known = KnownExtents(2)
+    first = known.of(b"1", "python", lines, definitions)
+    assert known.of(b"1", "python", lines, definitions) is first
+    assert known.of(b"1", "other", lines, definitions) is not first
+    assert known.of(b"1", "python", lines, definitions[:1]).definitions == definitions[:1]
+    for blob in (b"2", b"3", b"4"):
+        known.of(blob, "python", lines, definitions)
+    assert known.of(b"1", "python", lines, definitions) is not first
+
+
+def test_only_some_lines_are_looked_at_when_so_told() -> None:
+    text = functions(100, _20="zebra(garden)", _70="zebra()")
+    weights = {term: 1.0 for word in ("zebra", "garden") for term in terms(word)}
+    found = Density(
+        text.split("\n"), find(text.encode(), language_of("x.py")), weights, (), Hits(weights), [(300, 400)]
+    )
+    assert int(found.chances.argmax()) // 5 == 70

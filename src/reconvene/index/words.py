@@ -174,20 +174,29 @@ class Hits(dict[str, list[int]]):
         return found
 
 
-def words_of_lines(lines: Sequence[str], wanted: Mapping[str, object]) -> Iterator[tuple[int, list[str]]]:
-    """Of each line that has any: its number from 1, and its runs of word characters for which `wanted` holds something true.
+def words_of_lines(
+    lines: Sequence[str], spans: Iterable[tuple[int, int]], wanted: Mapping[str, object]
+) -> Iterator[tuple[int, list[str]]]:
+    """Of each line of some spans (from 1, inclusive) that has any: its number, and its runs of word characters for which `wanted` holds
+    something true.
 
     Each different run of the text is looked up in `wanted` once, so it may work out its values as they are asked for.
     """
-    text = "\n".join(lines)
-    if text.isascii():
-        split = [line.split() for line in text.translate(_BLANKED_LINES).split("\n")]
-    else:
-        split = [_RUN.findall(line) for line in lines]
-    hits = {run for run in set().union(*split) if wanted[run]}
-    for n, runs in enumerate(split, 1):
-        if not hits.isdisjoint(runs):
-            yield n, [run for run in runs if run in hits]
+    for first, last in spans:
+        text = "\n".join(lines[first - 1 : last])
+        if text.isascii():
+            blanked = text.translate(_BLANKED_LINES)
+            runs = set(blanked.split())
+            split = [line.split() for line in blanked.split("\n")]
+        else:
+            split = [_RUN.findall(line) for line in lines[first - 1 : last]]
+            runs = set().union(*split)
+        hits = {run for run in runs if wanted[run]}
+        if not hits:
+            continue
+        for n, found in enumerate(split, first):
+            if not hits.isdisjoint(found):
+                yield n, [run for run in found if run in hits]
 
 
 def terms_of(text: str) -> set[int]:

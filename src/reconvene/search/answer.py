@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reconvene.errors import ReconveneError
 from reconvene.index import paging
 from reconvene.index.definitions import SIGNATURE, Definition, last_name
+from reconvene.index.languages.registry import language_of
 from reconvene.index.literals import required
 from reconvene.index.paging import Position
 from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_pattern, required_terms, use_pattern
@@ -24,6 +25,7 @@ from reconvene.index.root import RootIndex
 from reconvene.index.view import View
 from reconvene.index.words import Hits
 from reconvene.search.density import Density
+from reconvene.search.extent import KnownExtents
 from reconvene.search.places import FILES, Place, choose
 from reconvene.search.windows import LINES, FileWindows, Window, any_of
 from reconvene.workspace.names import display_path
@@ -37,8 +39,11 @@ _NAMED_PER_FILE, _USES_PER_FILE = 3, 2
 """Places of one file that are shown when a name is asked for: where it is defined; where nothing of that name is."""
 _TOLD = 0.2
 """Share of the most that commit messages say for any file, from which on it is worth a mention."""
+_ALL_CHUNKS, _GOOD_CHUNK = 5, 0.2
+"""Of a file with more chunks than that, those are looked at line by line that score so much of the best one: the others have no chance."""
 _SECOND_SNIPPET = 0.85
 """Each further place of a file counts so much less than the one before."""
+_extents = KnownExtents(100)
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
@@ -226,6 +231,7 @@ class _File:
 
     number: int
     path: str
+    blob: bytes
     lines: list[str]
     definitions: Sequence[Definition]
 
@@ -271,7 +277,7 @@ class _Files:
                     self.stale.append(path)
                 continue
             self.fingerprints[display_path(path)] = blob.hex()
-            yield _File(number, path, lines, self._index.definitions_of(blob, path))
+            yield _File(number, path, blob, lines, self._index.definitions_of(blob, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +288,19 @@ class _Search:
     hits: Hits
 
     def density(self, file: _File) -> Density:
-        return Density(file.lines, file.definitions, self.signals.weights, self.query.symbols, self.hits)
+        extents = _extents.of(file.blob, language_of(file.path).name, file.lines, file.definitions)
+        weights, names = self.signals.weights, self.query.symbols
+        return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), extents)
+
+    def _spans(self, file: _File) -> list[tuple[int, int]] | None:
+        """Lines of the chunks that score well; None when there are too few chunks to choose from, or none does."""
+        first, last = np.searchsorted(self.signals.chunk_file, [file.number, file.number + 1])
+        chunk = self.signals.chunk[first:last]
+        if len(chunk) <= _ALL_CHUNKS or not chunk.any():
+            return None
+        least = max(_GOOD_CHUNK * float(chunk.max()), 1e-9)
+        starts = [*self.view.chunk_starts(file.number), len(file.lines) + 1]
+        return [(starts[c], starts[c + 1] - 1) for c in np.flatnonzero(chunk >= least).tolist()]
 
     def windows(self, file: _File) -> FileWindows:
         return FileWindows(file.lines, file.definitions, self.signals.weights, self.query.symbols, self.hits)

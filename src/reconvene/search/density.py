@@ -55,6 +55,8 @@ class Density:
         weights: how much each term of the query counts in this code base.
         names: exact names that are looked for.
         hits: the query's terms in a word.
+        spans: lines that are looked at, from 1, inclusive, in their order; None for all.
+        extents: of these lines and definitions, when they are known already.
     """
 
     def __init__(
@@ -64,13 +66,18 @@ class Density:
         weights: Mapping[int, float],
         names: Sequence[str],
         hits: Hits,
+        spans: Sequence[tuple[int, int]] | None = None,
+        extents: Extents | None = None,
     ) -> None:
         self._lines = lines
         self._definitions = definitions
-        self._extents = Extents(lines, definitions)
+        self._extents = Extents(lines, definitions) if extents is None else extents
         self._hits = hits
         self._names = frozenset(names)
-        self._found = {n: {t for word in words for t in hits[word]} for n, words in words_of_lines(lines, hits)}
+        self._found = {
+            n: {t for word in words for t in hits[word]}
+            for n, words in words_of_lines(lines, [(1, len(lines))] if spans is None else spans, hits)
+        }
         self._weights = self._rarer(weights)
         in_strings = lines_in_strings(lines) if self._found else frozenset()
         self._shares = {n: _PROSE if n in in_strings or _COMMENT.match(lines[n - 1]) else 1.0 for n in self._found}

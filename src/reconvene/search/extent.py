@@ -38,25 +38,25 @@ class Extents:
 
     def __init__(self, lines: Sequence[str], definitions: Sequence[Definition]) -> None:
         self._lines = lines
-        self._definitions = definitions
+        self.definitions = definitions
         self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, i: int) -> tuple[int, int]:
         """First and last line of definition `i`, from 1, with the decorators and comments right above it."""
         if i not in self._known:
-            d = self._definitions[i]
+            d = self.definitions[i]
             self._known[i] = (d.first, d.last) if d.last else (_begin(self._lines, d), self._end(i))
         return self._known[i]
 
     def around(self, line: int) -> int:
         """The innermost definition that a line belongs to; -1 for none."""
-        below = bisect_right(self._definitions, line, key=lambda d: d.line)
-        if below < len(self._definitions) and self.of(below)[0] <= line:
+        below = bisect_right(self.definitions, line, key=lambda d: d.line)
+        if below < len(self.definitions) and self.of(below)[0] <= line:
             return below  # a comment or a decorator of it
         i = below - 1
         # A sibling before cannot hold the line when this one ended before it; what is around them can.
         while i >= 0 and not self.of(i)[0] <= line <= self.of(i)[1]:
-            i = self._definitions[i].parent
+            i = self.definitions[i].parent
         return i
 
     @cached_property
@@ -64,8 +64,8 @@ class Extents:
         return lines_in_strings(self._lines)
 
     def _end(self, i: int) -> int:
-        lines, definition = self._lines, self._definitions[i]
-        following = next((d for d in self._definitions[i + 1 :] if d.indent <= definition.indent), None)
+        lines, definition = self._lines, self.definitions[i]
+        following = next((d for d in self.definitions[i + 1 :] if d.indent <= definition.indent), None)
         if definition.kind == "macro":
             return _continued(lines, definition.line)
         if _names_what_closes(definition):
@@ -98,6 +98,27 @@ class Extents:
             elif not _MAY_GO_ON.match(text):
                 break
         return last
+
+
+class KnownExtents:
+    """Those of the contents that were shown last: what was worked out of one is known when it is shown again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[tuple[bytes, str], Extents] = {}
+
+    def of(self, blob: bytes, language: str, lines: Sequence[str], definitions: Sequence[Definition]) -> Extents:
+        """
+        Args:
+            blob, language: which content this is, and what it was taken for.
+        """
+        known = self._known.get((blob, language))
+        # Definitions become exact once the grammar has read the file.
+        if known is None or known.definitions is not definitions:
+            if len(self._known) >= self._most:
+                self._known.clear()
+            known = self._known[blob, language] = Extents(lines, definitions)
+        return known
 
 
 def _continued(lines: Sequence[str], line: int) -> int:
