@@ -135,7 +135,7 @@ class ToolResult(Content):
     cache: Literal["cached", "refreshed", "fresh"] | None = None
     ms: int | None = None
     places: list[dict[str, JsonValue]] | None = None
-    """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive)."""
+    """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive); of a map also `kind` and `why`."""
 
 
 class Output(Content):

@@ -103,6 +103,8 @@ export function ago(at: number, now: number): string {
 const VERBS: Record<string, [doing: string, done: string]> = {
   search: ['Searching', 'Searched'],
   read_file: ['Reading', 'Read'],
+  repo_map: ['Mapping', 'Mapped'],
+  symbol: ['Looking up', 'Looked up'],
   ask_user: ['Asking', 'Asked'],
   run_command: ['Running', 'Ran'],
   create_plan: ['Planning', 'Planned'],
@@ -116,7 +118,7 @@ export function subject(args: unknown): string {
   if (typeof args !== 'object' || args === null || Array.isArray(args)) return ''
   const known = args as Record<string, unknown>
   if (Array.isArray(known['command'])) return known['command'].join(' ')
-  for (const name of ['query', 'path', 'title', 'question', 'text']) if (typeof known[name] === 'string') return known[name]
+  for (const name of ['query', 'path', 'name', 'title', 'question', 'text']) if (typeof known[name] === 'string') return known[name]
   return ''
 }
 
