@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pydantic_ai import Agent, FunctionToolset
+from pydantic_ai import Agent
 from pydantic_ai.models import Model
 
 from reconvene.agents import tools
@@ -16,6 +16,7 @@ from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, known, project_notes, settings
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.edit_format import FORMAT
+from reconvene.agents.toolsets import toolset
 
 CODER = f"""\
 You change one code base, for the person who works on it: you are given a task and answer with edits. You cannot write files yourself.
@@ -63,15 +64,12 @@ def approved(review: str) -> bool:
 
 
 def _agent(model: Model | str, name: str, role: str) -> Agent[AgentDeps, str]:
-    looking = FunctionToolset[AgentDeps](
-        [tools.search, tools.read_file], docstring_format="google", require_parameter_descriptions=True
-    )
     return Agent(
         model,
         name=name,
         deps_type=AgentDeps,
         instructions=[role, project_notes, known],
-        toolsets=[looking],
+        toolsets=[toolset(tools.search, tools.read_file)],
         capabilities=[Bounds()],
         model_settings=settings,
         retries=RETRIES,

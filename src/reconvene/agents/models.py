@@ -220,7 +220,8 @@ def _advice(said: str) -> str:
     names = list(dict.fromkeys(_VARIABLE.findall(said)))
     if names:
         example = " (for example http://localhost:11434/v1)" if names[0] == "OLLAMA_BASE_URL" else ""
-        return f"Give a key with `reconvene model NAME --key` or on the page, or set {names[0]}{example} in the server's environment and start it again."
+        or_set = f"or set {names[0]}{example} in the server's environment and start it again."
+        return f"Give a key with `reconvene model NAME --key` or on the page, {or_set}"
     if said.startswith("Unknown model"):
         hint = f" Did you mean {m[1]}?" if (m := re.search(r"Did you mean '([^']+)'", said)) else ""
         return f"There is no such provider or model.{hint}"

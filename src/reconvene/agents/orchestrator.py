@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic_ai import Agent, FunctionToolset
+from pydantic_ai import Agent
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.models import Model
 
-from reconvene.agents import run_command, tools
+from reconvene.agents import tools
 from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, code_base, known, project_notes, settings
 from reconvene.agents.changes import update_code
 from reconvene.agents.durable import AgentDeps
+from reconvene.agents.run_command import run_command
 from reconvene.agents.token_ratio import Fitting
+from reconvene.agents.toolsets import toolset
 
 ROLE = """\
 You work on one code base, for the person who works on it too: you answer questions about it, and you change it when they ask for that.
@@ -56,9 +58,9 @@ def build(
         deps_type=deps_type,
         instructions=[ROLE, code_base, project_notes, known],
         toolsets=[
-            tools.toolset(),
-            FunctionToolset([update_code], docstring_format="google", require_parameter_descriptions=True),
-            *([run_command.toolset()] if commands else []),
+            tools.looking_and_asking(),
+            toolset(update_code),
+            *([toolset(run_command)] if commands else []),
         ],
         capabilities=[*capabilities, Fitting(), Bounds()],
         model_settings=settings,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, JsonValue
-from pydantic_ai import FunctionToolset, RunContext
+from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.redact import redact
@@ -107,11 +107,6 @@ async def run_command(
     result = await _Watcher(deps, job, item).follow()
     await deps.index.refresh_within(2.0)
     return _outcome(command, shell, result, spec.timeout, private)
-
-
-def toolset() -> FunctionToolset[AgentDeps]:
-    """The tool, as pydantic-ai takes it."""
-    return FunctionToolset([run_command], docstring_format="google", require_parameter_descriptions=True)
 
 
 _ANSWERS: dict[str, JsonValue] = {"type": "string", "enum": ["once", "session", "no", "never"]}

@@ -20,6 +20,7 @@ from reconvene.agents.mapping import repo_map, symbol
 from reconvene.agents.reading import read_file
 from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.agents.searching import search
+from reconvene.agents.toolsets import toolset
 from reconvene.protocol.events import Plan, PlanStep
 
 __all__ = ["ask_user", "create_plan", "read_file", "repo_map", "search", "symbol", "toolset"]
@@ -75,13 +76,9 @@ async def create_plan(
     return ToolOutcome(told, summary if done else f"{plan.title}: {counted(len(steps), 'step')}", events=(plan,))
 
 
-def toolset() -> FunctionToolset[AgentDeps]:
-    """The tools that look, ask and plan, as pydantic-ai takes them."""
-    return FunctionToolset(
-        [search, read_file, repo_map, symbol, ask_user, create_plan],
-        docstring_format="google",
-        require_parameter_descriptions=True,
-    )
+def looking_and_asking() -> FunctionToolset[AgentDeps]:
+    """The tools that look, ask and plan."""
+    return toolset(search, read_file, repo_map, symbol, ask_user, create_plan)
 
 
 def _key(ctx: RunContext[AgentDeps]) -> str:
