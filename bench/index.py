@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import index_share, machine
 from bench.index_commits import read
-from bench.index_cost import measure, rows, say
+from bench.index_cost import PEER_SECONDS, measure, rows, say
 from bench.index_trees import copied, made
 from bench.table import Row, render
 
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.index", description=__doc__)
     parser.add_argument("trees", nargs="*", type=Path, metavar="FOLDER")
     parser.add_argument("--aider", help="the Python of aider's environment")
+    parser.add_argument("--aider-seconds", type=float, default=PEER_SECONDS, help="after which it is given up, a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--seed", type=int, default=1, help="of the questions and edits, and of the code base that is made"
@@ -63,7 +64,16 @@ def main() -> None:
             tenth = copied(name, source.resolve(), folder / f"tenth{number}", every=10)
             if not tree.paths:
                 sys.exit(f"{source} has no code.")
-            costs = measure(tree, tenth, folder, rounds=args.rounds, seed=args.seed, python=args.aider, program=program)
+            costs = measure(
+                tree,
+                tenth,
+                folder,
+                rounds=args.rounds,
+                seed=args.seed,
+                python=args.aider,
+                program=program,
+                peer_seconds=args.aider_seconds,
+            )
             found.append((tree, tenth, costs))
             for done in (tree, tenth):
                 shutil.rmtree(done.root)

@@ -17,7 +17,8 @@ SKIPPED = {".git", ".hg", "node_modules", ".aider.tags.cache.v4"}
 CODE = (".py", ".c", ".h", ".rs", ".go", ".js", ".ts", ".tsx", ".java", ".rb", ".php", ".cs", ".cpp", ".kt", ".swift")
 _WORD = re.compile(r"[A-Za-z][a-z]{3,14}")
 _NAME = re.compile(
-    r"^[ \t]*(?:async def|def|class|func|fn|pub fn|static (?:inline )?(?:int|void)|struct)\s+([A-Za-z_]\w{4,50})\b",
+    r"^[ \t]*(?:(?:async def|def|class|func|fn|pub fn)\s+([A-Za-z_]\w{4,50})\b"
+    r"|(?:static )?(?:inline )?(?:int|void)\s+([A-Za-z_]\w{4,50})\([^;]*$|struct\s+([A-Za-z_]\w{4,50})\s*\{)",
     re.M,
 )
 
@@ -107,7 +108,7 @@ def questions(tree: Tree, seed: int, count: int) -> Questions:
         lines = text.split("\n")
         at = rng.randrange(len(lines))
         words = list(dict.fromkeys(_WORD.findall(" ".join(lines[at : at + 12]))))[:5]
-        names = _NAME.findall(text)
+        names = [name for found in _NAME.findall(text) for name in found if name]
         if len(words) < 4 or not names:
             continue
         name = rng.choice(names)
@@ -143,7 +144,7 @@ def edited(tree: Tree, rng: random.Random) -> tuple[str, str]:
     """Put a new definition at the end of one of the files of usual size; its path, and the name."""
     known = [path for path in tree.paths if os.path.splitext(path)[1] in _DEFINED]
     path = rng.choice([p for p in known if 2000 < (tree.root / p).stat().st_size < 40_000] or known)
-    name = f"brandnew{rng.randrange(1 << 40):011x}"
+    name = "".join(rng.choices("bcdfghjklmnpqrstvwz", k=14))
     with (tree.root / path).open("a") as file:
         file.write("\n\n" + _DEFINED[os.path.splitext(path)[1]].format(name))
     return path, name

@@ -5,11 +5,13 @@
     {"op": "search", "root": "/a/code/base", "query": "…", "k": 20}
         → {"files": ["best/first.py", …], "snippets": [{"file", "start", "end"}, …]}
 
-What is answered is what the product's search answers, in its order. Indexes are kept in a folder that goes with this process.
+What is answered is what the product's search answers, in its order. Indexes are kept in a folder that goes with this process. With
+`--lines FILE` the number of lines of each answer's first five snippets is written there, one a line.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -29,10 +31,12 @@ class Answers:
     """
     Args:
         folder: where the indexes are kept.
+        lines: where the number of lines of each answer's first snippets goes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lines: Path | None = None) -> None:
         self._folder = folder
+        self._lines = lines
         self._limits = Limits()
         self._indexes = Indexes(folder, self._limits)
         self._workspaces: dict[str, Workspace] = {}
@@ -64,12 +68,16 @@ class Answers:
     async def _found(self, index: RootIndex, query: str, k: int) -> dict[str, Any]:
         result = await search(index, query, limit=min(k, self._limits.search_hits))
         places = [{"file": parse_path(s.path), "start": s.start, "end": s.end} for s in result.snippets]
+        if self._lines is not None:
+            count = sum(s.end - s.start + 1 for s in result.snippets[:5])
+            with self._lines.open("a") as file:
+                file.write(f"{count}\n")
         return {"files": list(dict.fromkeys(place["file"] for place in places)), "snippets": places}
 
 
-async def main() -> None:
+async def main(lines: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="reconvene-bench-") as folder:
-        answers = Answers(Path(folder))
+        answers = Answers(Path(folder), lines)
         try:
             while line := await asyncio.to_thread(sys.stdin.readline):
                 print(json.dumps(await answers.to(json.loads(line))), flush=True)
@@ -78,4 +86,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(description="The product's search in JSON lines.")
+    parser.add_argument("--lines", type=Path)
+    asyncio.run(main(parser.parse_args().lines))
