@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from codebase import CodeBase
-from reconvene.index import RootIndex, snapshot
+from reconvene.index import RootIndex, memory, snapshot
 from reconvene.index.segment import Postings, Segment
 from reconvene.index.store import Store
 from reconvene.index.workers import Workers
@@ -314,3 +315,26 @@ async def test_closing_does_not_wait_long_for_a_snapshot(
     await index.refresh()
     await asyncio.wait_for(index.close(), 20)
     assert snapshots(code) == []
+
+
+async def test_what_a_build_needed_is_given_back(
+    code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+    index = await code.index(workers, fresh=False)
+    built = weakref.ref(index.view)
+    monkeypatch.setattr("reconvene.index.root.give_back", lambda: given.append(built() is None))
+    await index.refresh()
+    built = weakref.ref(index.view)
+    assert index._settling is not None
+    await index._settling
+    assert given == [True], "and nothing holds the view that it was made of"
+    await index.close()
+
+
+def test_giving_memory_back_is_safe_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.give_back()
+    memory._trim.cache_clear()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    memory.give_back()
+    memory._trim.cache_clear()

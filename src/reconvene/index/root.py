@@ -31,6 +31,7 @@ from reconvene.index.history import NO_HISTORY, History
 from reconvene.index.history import RECIPE as HISTORY_RECIPE
 from reconvene.index.history_reader import HistoryReader
 from reconvene.index.languages.registry import language_of, rules_digest
+from reconvene.index.memory import give_back
 from reconvene.index.order import ReadingOrder, paths_about
 from reconvene.index.reader import DENIED, FileReader, Gathered
 from reconvene.index.segment import UNREAD, Document, Segment, path_terms
@@ -485,7 +486,10 @@ class RootIndex:
             if self._settle_no_more.is_set():
                 self._settled.drop(name)
             else:
-                await loop.run_in_executor(self._thread, self._take_settled, store, view.epoch, name)
+                epoch = view.epoch
+                del view  # what only it holds can go
+                await loop.run_in_executor(self._thread, self._take_settled, store, epoch, name)
+                await loop.run_in_executor(self._settle_thread, give_back)
         except (OSError, StoppedError, apsw.Error):
             return  # without one, a restart takes a little longer
 
@@ -549,6 +553,7 @@ class RootIndex:
         self._forget()
         self.__dict__.pop("_records", None)
         self.view, self.resting = View(), True
+        give_back()
 
     def _start_anew(self) -> None:
         self._store.start_anew(self._path, version())
