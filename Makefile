@@ -60,9 +60,12 @@ bench-index: setup  ## what the index costs on TREES="folder …", beside AIDER=
 
 # The scorer makes an exact checkout of each query's tree and speaks JSON lines with what it scores; it lies beside the queries.
 SCORER ?= $(dir $(QUERIES))bench.py
-bench-search: setup  ## search scored on QUERIES=file.jsonl with MIRRORS=folder of repositories
+bench-search: setup  ## search scored on QUERIES=file.jsonl with MIRRORS=folder of repositories, beside BASELINE=results of another
 	@test -n "$(QUERIES)" -a -n "$(MIRRORS)" || { echo "bench-search needs QUERIES=… and MIRRORS=…" >&2; exit 2; }
-	@$(PYTHON) "$(SCORER)" --queries "$(QUERIES)" --mirrors "$(MIRRORS)" $(BENCH) -- $(BIN)/python -m bench.search_jsonl
+	@mkdir -p build && rm -f build/search-results.jsonl build/search-lines
+	@$(PYTHON) "$(SCORER)" --queries "$(QUERIES)" --mirrors "$(MIRRORS)" --out build/search-results.jsonl $(BENCH) -- \
+	  $(BIN)/python -m bench.search_jsonl --lines build/search-lines
+	@$(BIN)/python -m bench.search_table build/search-results.jsonl --lines build/search-lines $(if $(BASELINE),--baseline "$(BASELINE)")
 
 screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots
 	@$(BIN)/pytest -q -m browser tests/e2e/test_screenshots.py $(PYTEST)
