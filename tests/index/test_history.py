@@ -13,9 +13,12 @@ from codebase import FILES, Repository
 from reconvene.config import Limits
 from reconvene.index import RootIndex
 from reconvene.index import root as index_root
+from reconvene.index.arrays import EMPTY
 from reconvene.index.history import MOST_FILES, NO_HISTORY, History, Note, build, mark_of
 from reconvene.index.query import parse
 from reconvene.index.ranking import rank
+from reconvene.index.segment import Document
+from reconvene.index.view import View
 from reconvene.index.words import terms_of
 from reconvene.index.workers import Workers
 from reconvene.workspace import git_files
@@ -70,6 +73,31 @@ def test_what_says_nothing_of_a_file() -> None:
     )  # fmt: skip
     assert votes(history, "cart") == {}
     assert set(votes(history, "money")) == {"m.py"}
+
+
+def test_what_changed_together() -> None:
+    history = made(
+        commit(1, "a", "cart.py", "stock.py"),
+        commit(2, "b", "cart.py", "stock.py", "mail.py"),
+        commit(3, "c", "cart.py"),
+        commit(4, "d", "cart.py", "a.py", "mail.py"),
+        commit(5, "e", "other.py", "mail.py"),
+    )
+    assert history.cochange("cart.py") == [
+        ("stock.py", pytest.approx((1 + 1 / 2) / 4)),
+        ("mail.py", pytest.approx((1 / 2 + 1 / 2) / 4)),
+        ("a.py", pytest.approx(1 / 2 / 4)),
+    ]
+    assert history.cochange("none.py") == [] == NO_HISTORY.cochange("cart.py")
+    kept = History.unpack("x", history.pack())
+    assert kept.cochange("mail.py") == history.cochange("mail.py"), "also when it was stored"
+
+
+def test_what_changed_together_is_told_of_the_files_there_are() -> None:
+    history = made(commit(1, "a", "cart.py", "gone.py", "stock.py"))
+    documents = [Document(path, b"x" * 20, "python", "indexed", 1, 0, EMPTY) for path in ("cart.py", "stock.py")]
+    view = View(history=history).replace((), documents, epoch=1, partial=False)
+    assert [path for path, _ in view.cochange("cart.py")] == ["stock.py"]
 
 
 def test_what_was_worked_on_lately() -> None:

@@ -130,6 +130,23 @@ class History:
             votes[files] += score[c] ** 2 / self.sizes[c]
         return votes
 
+    def cochange(self, path: str) -> list[tuple[str, float]]:
+        """Files that changed in the same commits as one, most often first (of equals by their names), each with the share of its commits.
+
+        A commit of many files says less of any two: it counts as one over the others that it touched.
+        """
+        number = self.number.get(path)
+        if number is None:
+            return []
+        commits = np.searchsorted(self.bounds, np.flatnonzero(self.touched == number), side="right") - 1
+        together = np.zeros(len(self.paths))
+        for c in commits.tolist():
+            files = self.touched[self.bounds[c] : self.bounds[c + 1]]
+            together[files] += 1 / max(float(self.sizes[c]) - 1, 1.0)
+        together[number] = 0.0
+        found = [(self.paths[i], float(together[i]) / len(commits)) for i in np.flatnonzero(together).tolist()]
+        return sorted(found, key=lambda f: (-f[1], f[0]))
+
     def pack(self) -> bytes:
         packed = io.BytesIO()
         m = self.messages

@@ -189,6 +189,10 @@ class View:
             ],
         )
 
+    def cochange(self, path: str) -> list[tuple[str, float]]:
+        """As `History.cochange`, of the files there are."""
+        return [(other, share) for other, share in self.history.cochange(path) if self.find(other) is not None]
+
     @property
     def mark(self) -> str:
         """Names what an answer depends on besides the files that have its words: the statistics and the commits."""
