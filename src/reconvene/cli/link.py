@@ -177,6 +177,8 @@ class Link:
                     return self._settle(kind, frame["reply_to"], content)
                 case "error":  # a server that took our first frame for that of a plain client
                     return self._settle("nack", None, content)
+                case "notice" if content["code"] == "index":
+                    return []  # how far the reading of the code is, several times a second: for a page that draws it in one place
                 case "notice":
                     return [Notice(content["code"], content["message"])]
                 case "goodbye":

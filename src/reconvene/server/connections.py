@@ -99,7 +99,8 @@ class Connections:
     def notify(self, root: str, message: dict[str, Any]) -> None:
         """Say something that is not part of any session to the pages on this code base. Whoever reads slowly misses it."""
         for connection in tuple(self._all):
-            if connection.root == root and connection.shape == "resumable" and not connection.wire.blocked:
+            greeted = connection.client is not None and connection.shape == "resumable"  # `session` is the first frame
+            if greeted and connection.root == root and not connection.wire.blocked:
                 connection.send_json(message)
 
     def _unbind(self, connection: Connection) -> None:

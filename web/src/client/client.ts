@@ -29,6 +29,11 @@ export interface Notice {
   message: string
 }
 
+export interface IndexNotice {
+  message: string
+  phase: string
+}
+
 export interface ClientState {
   readonly link: LinkState
   /** What the server said of the session when it was attached; null before. */
@@ -44,6 +49,8 @@ export interface ClientState {
   readonly landing: readonly Entry[]
   /** What the server tells beside the session. */
   readonly notice: Notice | null
+  /** How far the reading of the code base is, while the server tells. */
+  readonly index: IndexNotice | null
 }
 
 export interface Options {
@@ -125,6 +132,7 @@ export class Client {
       outbox: this.mine(),
       landing: [],
       notice: null,
+      index: null,
     }
   }
 
@@ -287,6 +295,10 @@ export class Client {
       case 'nack':
         return this.refused(frame.reply_to, frame.content)
       case 'notice':
+        if (frame.content.code === 'index') {
+          const phase = String(frame.content.details?.['phase'] ?? '')
+          return this.publish({ index: { message: frame.content.message, phase } })
+        }
         return this.publish({ notice: { code: frame.content.code, message: frame.content.message } })
     }
   }

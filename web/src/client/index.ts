@@ -1,7 +1,7 @@
 /** The resumable client: no framework, no dependencies. See README.md beside this file. */
 
 export { applyBatch, applySnapshot, NOTHING, type Held, type Outcome } from './apply.ts'
-export { Client, type ClientState, type Notice, type Options, type Resumed } from './client.ts'
+export { Client, type ClientState, type IndexNotice, type Notice, type Options, type Resumed } from './client.ts'
 export * from './frames.ts'
 export { newId } from './ids.ts'
 export { delayOf, Link, verdictOf, type LinkOwner, type LinkState, type StopReason, type Verdict } from './link.ts'

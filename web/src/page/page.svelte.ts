@@ -50,6 +50,7 @@ export class Page {
   readonly synced = $derived(this.state.synced)
   readonly resumed = $derived(this.state.resumed)
   readonly notice = $derived(this.state.notice)
+  readonly index = $derived(this.state.index)
   readonly greeting = $derived(this.state.session)
   readonly waiting = $derived(pending(this.view))
   readonly queue = $derived(queued(this.view))

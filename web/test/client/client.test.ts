@@ -200,6 +200,15 @@ describe('commands', () => {
   })
 })
 
+test('how far the reading of the code is has a place of its own', () => {
+  const client = make()
+  open()
+  const content = { code: 'index', message: 'Reading the code: 1 of 2 files.', details: { phase: 'building' } }
+  world.last.receive({ type: 'notice', content })
+  expect(client.state.index).toEqual({ message: content.message, phase: 'building' })
+  expect(client.state.notice).toBeNull()
+})
+
 test('every subscriber gets every state, until it leaves', () => {
   const client = make()
   const seen: string[] = []
