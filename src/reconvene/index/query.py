@@ -1,7 +1,8 @@
 """What a search asks for, read from its text. The text is data: no option, pattern or query language can hide in it.
 
 Understood are words and identifiers, `"quoted phrases"`, `re:pattern` and `re:"a pattern"` (RE2's syntax, one line at a time, case as
-written), `def:Name` and `uses:Name`, and the filters `path:src/`, `-path:test`, `lang:py`, `-lang:md`. Everything else is words.
+written), `def:Name` and `uses:Name`, and the filters `path:src/`, `-path:test`, `lang:py`, `-lang:md`. Everything else is words, and so is
+what stands in quotes within a sentence.
 """
 
 from __future__ import annotations
