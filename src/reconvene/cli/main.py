@@ -227,7 +227,9 @@ def search(
 def index(
     root: Root = None,
     status: Annotated[bool, typer.Option("--status", help="Only say how far it is.")] = False,
-    pause: Annotated[bool, typer.Option("--pause", help="Read nothing more until --resume, also after a restart.")] = False,
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Read nothing more until --resume, also after a restart.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was paused.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw it away and build it from nothing.")] = False,
     json: Json = False,
