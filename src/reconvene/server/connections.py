@@ -21,7 +21,7 @@ from reconvene.server.delivery import close_text
 from reconvene.server.metrics import Metrics
 from reconvene.sessions.service import Sessions
 
-TURN = 64
+TURN = 128
 """Connections that are pumped before the loop does something else."""
 _log = structlog.get_logger("reconvene.ws")
 

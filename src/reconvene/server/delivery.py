@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from reconvene.log.feed import Chunk, Feed, Watch
 from reconvene.protocol.cursor import Cursor
-from reconvene.server.wire import text_frame
+from reconvene.server.wire import Wire, text_frame
 
 CHUNKS_AT_ONCE = 8
 """Chunks that one connection gets before the others have their turn."""
@@ -37,18 +37,18 @@ class Delivery:
     Args:
         wake: asks for a later `pump`, at most once per turn of the loop.
         deliver: sends a chunk; True when the cursor may move past it.
-        blocked: whether the client has not yet read what it was sent.
+        wire: what says whether the client has not yet read what it was sent.
         failed: gets what the store raises.
     """
 
     __slots__ = (
-        "_blocked",
         "_deliver",
         "_failed",
         "_feed",
         "_task",
         "_wake",
         "_watch",
+        "_wire",
         "closed",
         "seq",
         "session_id",
@@ -63,7 +63,7 @@ class Delivery:
         *,
         wake: Callable[[], None],
         deliver: Callable[[Chunk], bool],
-        blocked: Callable[[], bool],
+        wire: Wire,
         failed: Callable[[Exception], None],
     ) -> None:
         self.session_id = session_id
@@ -73,7 +73,7 @@ class Delivery:
         self._feed = feed
         self._wake = wake
         self._deliver = deliver
-        self._blocked = blocked
+        self._wire = wire
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
         self._watch: Watch = feed.watch(session_id, wake)
@@ -89,7 +89,7 @@ class Delivery:
             return
         try:
             for _ in range(CHUNKS_AT_ONCE):
-                if self._blocked():
+                if self._wire.blocked:
                     return  # the wire wakes us when the client has read
                 chunk = self._feed.at_hand(self.session_id, self.seq)
                 if chunk is None:

@@ -99,7 +99,7 @@ class PlainClient:
             Cursor(session.epoch, attachment.replay_from),
             wake=connection.wake,
             deliver=self._deliver,
-            blocked=lambda: connection.wire.blocked,
+            wire=connection.wire,
             failed=connection.undeliverable,
         )
         connection.wake()

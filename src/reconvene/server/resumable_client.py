@@ -123,7 +123,7 @@ class ResumableClient:
             start,
             wake=connection.wake,
             deliver=self._deliver,
-            blocked=lambda: connection.wire.blocked,
+            wire=connection.wire,
             failed=connection.undeliverable,
         )
         connection.wake()

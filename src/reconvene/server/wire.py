@@ -15,10 +15,8 @@ class Wire(Protocol):
 
     on_writable: Callable[[], None] | None
     """Called when `blocked` ends."""
-
-    @property
-    def blocked(self) -> bool:
-        """The client does not read as fast as we write: nothing more should be written."""
+    blocked: bool
+    """The client does not read as fast as we write: nothing more should be written."""
 
     @property
     def buffered(self) -> int:

@@ -42,16 +42,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.close_timeout = 5.0
         self.on_writable: Callable[[], None] | None = None
+        self.blocked = False
         self._written = 0
         self._took = 0
         self._bucket = TokenBucket(FRAMES_PER_SECOND, FRAME_BURST)
         self._dropped: int | None = None
 
     # -- Wire
-
-    @property
-    def blocked(self) -> bool:
-        return not self.writable.is_set()
 
     @property
     def buffered(self) -> int:
@@ -82,8 +79,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def abort(self) -> None:
         self.transport.abort()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.blocked = True
+
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.blocked = False
         if self.on_writable is not None:
             self.on_writable()
 
