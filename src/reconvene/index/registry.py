@@ -9,7 +9,7 @@ from typing import Literal
 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
-from reconvene.index.root import RootIndex
+from reconvene.index.root import RootIndex, end
 from reconvene.index.state import IndexState
 from reconvene.index.upkeep import Upkeep
 from reconvene.index.watch import Hint, Watcher
@@ -110,7 +110,7 @@ class Indexes:
     async def close(self) -> None:
         """Close all of them and end the workers. Idempotent."""
         self._closed = True
-        self._workers.close()
+        await end(self._workers)
         opening, self._open = list(self._open.values()), {}
         upkeeps, self._upkeep = list(self._upkeep.values()), {}
         closing = [upkeep.close() for upkeep in upkeeps]

@@ -501,7 +501,7 @@ class RootIndex:
         self._reader.close()
         self._syntax.close()
         if self._own_workers:
-            self._workers.close()
+            await end(self._workers)
         if self._settling is not None:  # what was built just now is served at once the next time
             await asyncio.wait({self._settling}, timeout=SETTLE_SECONDS)
         self._settle_no_more.set()
@@ -809,6 +809,12 @@ class _LookAtAll:
     stats: Mapping[str, FileStat]
     overtaken: set[str] = field(default_factory=set)
     missed: bool = False
+
+
+async def end(workers: Workers) -> None:
+    """Close them, which waits until their processes are gone: in a thread of its own, as all others may be waiting for just these."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ending") as thread:
+        await asyncio.get_running_loop().run_in_executor(thread, workers.close)
 
 
 @functools.cache
