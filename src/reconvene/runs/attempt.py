@@ -223,7 +223,8 @@ class Attempt:
         turn = state.prompts[run.prompts[0]].turn if run.prompts and run.prompts[0] in state.prompts else {}
         name = str(turn.get("model") or state.model or self.around.providers.model)
         resolve = self.around.resolve
-        model = resolve(name) if resolve else models.resolve(name, self.around.providers)
+        # In a thread: the first use of a provider imports its package.
+        model = resolve(name) if resolve else await asyncio.to_thread(models.resolve, name, self.around.providers)
         extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
         asked = " ".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
         deps = await self._deps(journal, asked, model)

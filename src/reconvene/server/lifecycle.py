@@ -209,13 +209,13 @@ class Server:
             try:
                 if self._indexes is None:
                     supervisor.around, self._indexes = await asyncio.to_thread(_surroundings, services, self.settings)
-                    # What the imports made stays for ever: a full collection that looks at all of it would be seen as a pause.
-                    gc.freeze()
+                    _keep_for_ever()
                 if not continued:
                     await supervisor.start()
                     continued = True
                     await asyncio.to_thread(sweep, self.settings.data_dir, COMMANDS_KEPT)
                 await app.warm()
+                _keep_for_ever()
                 if services.indexing is None and self._indexes is not None:
                     from reconvene.server.indexing import Indexing
 
@@ -318,13 +318,21 @@ class _Unforeseen:
             _log.error("connections cannot be accepted now", error=str(context.get("exception")))
 
 
+def _keep_for_ever() -> None:
+    """What the imports made stays: a full collection that looks at all of it would be seen as a pause."""
+    gc.freeze()
+
+
 def _surroundings(services: Services, settings: Settings) -> tuple[Any, Indexes]:
-    """Everything heavy is imported here, in a thread, while the loop serves."""
+    """Everything heavy is imported and made here, in a thread, while the loop serves."""
+    from reconvene.agents.rehearsal import rehearse
     from reconvene.index import Indexes
     from reconvene.runs.attempt import Surroundings
+    from reconvene.server import plain_client, resumable_client  # noqa: F401  # the first connection would import them
 
     def alive(root: str) -> bool:
         return services.connections.on_root(root) or services.runs.active > 0
 
+    rehearse(services.providers)
     indexes = Indexes(settings.data_dir, settings.limits, kept=True, alive=alive)
     return Surroundings(services.sessions, indexes), indexes
