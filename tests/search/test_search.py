@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,46 @@ async def test_sources_come_before_tests_and_documentation(index: RootIndex) -> 
     found = [s.path for s in (await search(index, "add_item cart")).snippets]
     assert found[0] == "shop/cart.py"
     assert {"tests/test_cart.py", "docs/guide.md"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("brandnew0b99c5f319e", 0), ("sort_by_brand", 0), ("BrandSorter", 0), ("Sorting.sort_by_brand", 0), ("brand", 1)],
+)
+@pytest.mark.parametrize("others", [3, 30])
+async def test_a_name_that_only_a_test_defines_is_found_before_what_has_parts_of_it(
+    tmp_path: Path, workers: Workers, name: str, place: int, others: int
+) -> None:
+    defined = name.rpartition(".")[2]
+    files = {
+        f"shop/brand_{i}.py": f"""
+class Brand{i}:
+    def new_brand_sorter(self, brand):
+        return brand.new(sort_by=brand.brand, number=brand.c, sorting=[0, 99, 5, "b", "f319e", "brandnew"])
+"""
+        for i in range(others)
+    }
+    files["tests/shop/deep/test_all.py"] = f"""
+import shop
+
+{chr(10).join(["def other(): pass"] * 40)}
+
+
+def {defined}(x):
+    return 1
+"""
+    index = await CodeBase(tmp_path, files).index(workers)
+    found = places(await search(index, name))
+    await index.close()
+    assert f"tests/shop/deep/test_all.py {defined}" in found[: place + 1], found
+
+
+async def test_a_heading_of_the_documentation_is_no_definition(tmp_path: Path, workers: Workers) -> None:
+    files = {"docs/guide.md": "# Carts\n\nCarts hold things.\n", "shop/cart.py": "class Cart:\n    carts = 1\n"}
+    index = await CodeBase(tmp_path, files).index(workers)
+    found = [s.path for s in (await search(index, "Carts")).snippets]
+    await index.close()
+    assert found == ["shop/cart.py", "docs/guide.md"]
 
 
 async def test_a_snippet_is_what_stands_in_the_file(index: RootIndex, code: CodeBase) -> None:

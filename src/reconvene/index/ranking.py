@@ -30,6 +30,8 @@ _FILE_K, _K, _B, _NAMES_B = 3.0, 1.2, 0.75, 0.5
 _BEST_CHUNKS = 5
 _ASKED_FOR = 0.7
 """Weight of tests and documentation when the query asks for such."""
+_NO_CODE = [ROLES.index("docs"), ROLES.index("data")]
+"""What headings and keys say is no definition of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,13 @@ def rank(view: View, query: Query) -> Signals:
     votes, recent = _past(view, query)
     votes *= matched
     total += HISTORY * _share(votes) + RECENT * recent * matched
-    total *= _role_weights(query)[columns.roles]
+    parts = _role_weights(query)[columns.roles]
+    total *= parts
     total *= alive
+    if query.single:
+        code = ~np.isin(columns.roles, _NO_CODE)
+        plain = query.names[0].isalpha() and not only
+        total = _where_it_is_defined_first(total, (symbol > 0) & code, parts, plain=plain)
     return Signals(total, stem, folder, names, symbol, _share(votes), chunk, chunk_file, weights)
 
 
@@ -143,6 +150,29 @@ def defining(view: View, names: tuple[str, ...]) -> NDArray[np.bool_]:
             has[at.where] = True
         found &= has
     return found
+
+
+def _where_it_is_defined_first(score: Floats, defines: NDArray[np.bool_], parts: Floats, *, plain: bool) -> Floats:
+    """Who asks for one name and nothing else asks where it is defined: no file goes before those that define it.
+
+    Of these count those that play the weightiest part: the tests, when only tests define it; no test, when a source does. A plain word in
+    small letters may as well be just a word: then the best of them comes second at the latest.
+    """
+    defines = defines & (score > 0)
+    if not defines.any():
+        return score
+    defines &= parts == parts[defines].max()
+    others = score[~defines & (score > 0)]
+    if not len(others):
+        return score
+    score = score.copy()
+    if plain:
+        best = int(np.argmax(np.where(defines, score, 0.0)))
+        second = float(np.partition(others, -2)[-2]) if len(others) > 1 else 0.0
+        score[best] = max(score[best], np.nextafter(second, np.inf))
+    else:
+        score[defines] += max(0.0, np.nextafter(float(others.max()), np.inf) - float(score[defines].min()))
+    return score
 
 
 def _past(view: View, query: Query) -> tuple[Floats, Floats]:
