@@ -302,6 +302,7 @@ async def test_closing_ends_a_build_at_once(code: CodeBase) -> None:
     index = await code.index(workers, fresh=False)
     building = asyncio.create_task(index.refresh())
     while not workers.pids():
+        assert not building.done()
         await asyncio.sleep(0.01)
     began = time.monotonic()
     workers.close()

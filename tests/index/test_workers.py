@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,7 @@ def answer(data, codec, language):
     if data == b"spin":
         while True: pass
     if data == b"die": os._exit(1)
+    if data == b"starve": time.sleep(1.2)
     if data == b"eat": bytearray(2 * worker.MEMORY)
     if data.startswith(b"once"):
         mark = data.split()[1].decode()
@@ -119,8 +122,7 @@ def loaded(workers: Workers) -> str:
 
 def test_without_the_deadline_the_file_would_hang_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control of the above: with the wait made endless, the call does not come back by itself."""
-    real = rooms._wait
-    monkeypatch.setattr(rooms, "_wait", lambda pipe, event, deadline: real(pipe, event, deadline + 3600))
+    monkeypatch.setattr(rooms._Deadline, "left", lambda deadline: 3600.0)
     workers = stand_in(seconds=0.05)
     ended = threading.Event()
 
@@ -135,6 +137,36 @@ def test_without_the_deadline_the_file_would_hang_its_reader(monkeypatch: pytest
     workers.close()
     assert ended.wait(10)
     thread.join()
+
+
+@pytest.mark.parametrize(("patience", "state"), [(rooms.PATIENCE, "indexed"), (1.0, "poison: time")])
+def test_a_file_is_not_marked_for_a_machine_that_is_busy(
+    odd: Workers, monkeypatch: pytest.MonkeyPatch, patience: float, state: str
+) -> None:
+    """What it did not get of the processor does not count; with the control, where the wall clock decides, it does."""
+    monkeypatch.setattr(rooms, "PATIENCE", patience)
+    try:
+        assert odd.analyse(b"starve", "python").state == state
+    finally:
+        odd.close()
+
+
+def test_a_process_that_starts_while_they_are_closed_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = stand_in(seconds=60)
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def closing(*args: Any, **more: Any) -> Any:
+        started.append(real(*args, **more))
+        workers.close()  # it does not know of this one yet
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", closing)
+    began = time.monotonic()
+    with pytest.raises(WorkersClosed):
+        workers.analyse(b"hang", "python")
+    assert started[0].returncode is not None and workers.pids() == []
+    assert time.monotonic() - began < 30
 
 
 def test_a_worker_that_something_else_killed_costs_no_file(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from reconvene.index.worker import ANSWER, FAULTS, READY, REQUEST, SYNTAX, WORDS
 
 COUNT = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 SECONDS = 5.0
-"""Wall-clock time for one file."""
+"""Processor time for one file. Not wall-clock time: on a busy machine, where workers come last, a good file would be marked for good."""
+PATIENCE = 4.0
+"""A file's wall-clock time, in its processor time: whatever sleeps or is starved is ended then."""
 REST_SECONDS = 600.0
 """A process that was not needed for so long is ended; it starts again in a quarter of a second."""
 _START_SECONDS = 30.0
@@ -42,7 +44,7 @@ class Workers:
 
     Args:
         count: processes at most.
-        seconds: deadline for one file, wall clock.
+        seconds: processor time for one file; `PATIENCE` times that is its wall-clock time.
         rest: seconds after which a process that nobody needed is ended.
         command: the program to start; a test gives another.
     """
@@ -91,7 +93,7 @@ class Workers:
         try:
             for last in (False, True):
                 try:
-                    worker.start(self._command)
+                    worker.start(self._command, self._closed)
                     return worker.ask(task, data, language, codec, self._seconds)
                 except TimeoutError:
                     reason = "time"
@@ -116,11 +118,14 @@ class Workers:
         for worker in self._all:
             worker.kill()
         with self._timing:
-            if self._resting is not None:
-                self._resting.cancel()
+            resting = self._resting
+        if resting is not None:
+            resting.cancel()
+            resting.join()  # it may have idle ones in its hands
         self._end_idle()
 
     def pids(self) -> list[int]:
+        """Of the processes that there are, until they are gone and waited for."""
         return [process.pid for worker in self._all if (process := worker.process) is not None]
 
     def _take(self) -> _Worker:
@@ -171,7 +176,12 @@ class _Worker:
         self.used = 0.0
         """When it last answered."""
 
-    def start(self, command: tuple[str, ...]) -> None:
+    def start(self, command: tuple[str, ...], closed: threading.Event) -> None:
+        """
+        Raises:
+            WorkersClosed: `closed` is set: nobody else may know of this process to kill it.
+            ReconveneError: `search_failed`.
+        """
         if self.process is not None:
             return
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
@@ -187,12 +197,16 @@ class _Worker:
                 env=environment,
                 bufsize=0,
             )
+            if closed.is_set():
+                raise EOFError
             for pipe in self._pipes():
                 os.set_blocking(pipe, False)
-            if _read(self._pipes()[1], len(READY), time.monotonic() + _START_SECONDS) != READY:
+            if _read(self._pipes()[1], len(READY), _Deadline(_START_SECONDS)) != READY:
                 raise EOFError
         except (OSError, EOFError) as e:
             self.end()
+            if closed.is_set():
+                raise WorkersClosed from None
             sentence = (
                 f"The process that reads code for the index does not start ({shlex.join(command)}). "
                 "Reinstall Reconvene, or run that command to see why."
@@ -201,7 +215,8 @@ class _Worker:
 
     def ask(self, task: bytes, data: bytes, language: str, codec: str, seconds: float) -> Analysis:
         writing, reading = self._pipes()
-        deadline = time.monotonic() + seconds
+        assert self.process is not None
+        deadline = _Deadline(PATIENCE * seconds, seconds, self.process.pid)
         _write(writing, REQUEST.pack(len(data), task, codec.encode(), language.encode()) + data, deadline)
         state, lines, symbols, definitions, postings = ANSWER.unpack(_read(reading, ANSWER.size, deadline))
         rest = _read(reading, definitions + postings, deadline)
@@ -212,11 +227,12 @@ class _Worker:
             process.kill()
 
     def end(self) -> None:
-        process, self.process = self.process, None
+        process = self.process
         if process is None:
             return
         process.kill()
         process.wait()
+        self.process = None
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -227,7 +243,30 @@ class _Worker:
         return self.process.stdin.fileno(), self.process.stdout.fileno()
 
 
-def _write(pipe: int, data: bytes, deadline: float) -> None:
+class _Deadline:
+    """`seconds` from now on, and `processor` seconds of a process, whichever is over first.
+
+    Where the system does not tell what another process used, it is taken to have had the processor all the time.
+    """
+
+    def __init__(self, seconds: float, processor: float | None = None, pid: int = 0) -> None:
+        self._ends = time.monotonic() + seconds
+        self._pid = pid
+        self._processor = None if processor is None else self._used() + processor
+
+    def left(self) -> float:
+        """Seconds until it may be over; it need not be then."""
+        left = self._ends - time.monotonic()
+        return left if self._processor is None else min(left, self._processor - self._used())
+
+    def _used(self) -> float:
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # it is dead, and about to be found so
+                return time.clock_gettime(~self._pid << 3 | 2)  # clock_getcpuclockid(3), which Python does not have
+        return time.monotonic()
+
+
+def _write(pipe: int, data: bytes, deadline: _Deadline) -> None:
     view = memoryview(data)
     while view:
         _wait(pipe, select.POLLOUT, deadline)
@@ -235,7 +274,7 @@ def _write(pipe: int, data: bytes, deadline: float) -> None:
             view = view[os.write(pipe, view) :]
 
 
-def _read(pipe: int, size: int, deadline: float) -> bytes:
+def _read(pipe: int, size: int, deadline: _Deadline) -> bytes:
     found = bytearray()
     while len(found) < size:
         _wait(pipe, select.POLLIN, deadline)
@@ -246,9 +285,9 @@ def _read(pipe: int, size: int, deadline: float) -> bytes:
     return bytes(found)
 
 
-def _wait(pipe: int, event: int, deadline: float) -> None:
+def _wait(pipe: int, event: int, deadline: _Deadline) -> None:
     poll = select.poll()
     poll.register(pipe, event)
-    left = deadline - time.monotonic()
-    if left <= 0 or not poll.poll(left * 1000):
-        raise TimeoutError
+    while not poll.poll(max(0.02, deadline.left()) * 1000):
+        if deadline.left() <= 0:
+            raise TimeoutError
