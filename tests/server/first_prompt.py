@@ -1,25 +1,29 @@
 """A program: a real server, and the first prompt that it ever gets. Prints, as JSON, what its event loop's thread imported and which
-modules' schemas it made from when runs could begin until the prompt was answered. `python first_prompt.py FOLDER [unrehearsed]`.
+modules' schemas it made from when runs could begin until the prompt was answered; and how many objects a full collection looks at when
+runs can begin. `python first_prompt.py FOLDER [unrehearsed|unfrozen]`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from serving import hello, prompt, receive, send, serving
 
 from example import FILES
 from reconvene.agents import rehearsal
+from reconvene.server import lifecycle
 from reconvene.server.lifecycle import Server
 
 IMPORT, SCHEMA = "<frozen importlib._bootstrap_external>", "pydantic/_internal/_generate_schema.py"
 
 
-async def main(folder: Path) -> dict[str, list[str]]:
+async def main(folder: Path) -> dict[str, Any]:
     project = folder / "project"
     for name, text in FILES.items():
         path = project / name
@@ -39,6 +43,7 @@ async def main(folder: Path) -> dict[str, list[str]]:
 
     async with serving(folder, kind=Server) as server:
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "start runs"))
+        looked_at = len(gc.get_objects())
         sys.setprofile(look)
         async with server.connect() as socket:
             await send(socket, hello(client="c"))
@@ -48,10 +53,12 @@ async def main(folder: Path) -> dict[str, list[str]]:
                 socket, "batch", until=lambda f: any(e["type"] == "completed" for e in f["content"]["events"])
             )
         sys.setprofile(None)
-    return {"imports": sorted(imports), "schemas": sorted(schemas)}
+    return {"imports": sorted(imports), "schemas": sorted(schemas), "looked at": looked_at}
 
 
 if __name__ == "__main__":
     if sys.argv[2:] == ["unrehearsed"]:
         rehearsal.rehearse = lambda providers: None
+    if sys.argv[2:] == ["unfrozen"]:
+        lifecycle._keep_for_ever = lambda: None
     print(json.dumps(asyncio.run(main(Path(sys.argv[1])))))
