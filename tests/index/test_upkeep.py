@@ -392,6 +392,20 @@ def test_a_new_folder_is_watched_with_what_was_made_in_it_and_everything_looked_
     assert hints.next() == Hint(frozenset({"new/deep/early.py"}))
 
 
+def test_events_are_not_lost_when_the_folders_are_told_again(tmp_path: Path, watching: Any, events: Events) -> None:
+    """A source that is called back drops what it has gathered."""
+    (tmp_path / "a").mkdir()
+    watcher, hints = watching()
+    watcher.watch(["f.py"])
+    hints.next()
+    watcher.watch(["g.py", "f.py"])
+    assert not watcher.is_set(), "the same folders: it is left alone"
+    # Other folders, and the same again before anybody looked: it was called back.
+    watcher._wanted = frozenset({*watcher._wanted, "a"})
+    watcher._want(frozenset({""}))
+    assert hints.next().everything
+
+
 def test_a_new_folder_of_ignored_files_is_let_go_an_empty_one_is_kept(
     tmp_path: Path, events: Events, watching: Any
 ) -> None:
@@ -447,12 +461,19 @@ def test_too_many_folders_and_other_machines_are_not_watched(tmp_path: Path) -> 
 # -- all of it, with the system's own events
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps need not wait for their share of the time, which has a test of its own: ten times what one takes on this machine now."""
+    monkeypatch.setattr(rules, "SHARE", 0.0)
+
+
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not holds():
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_files_in_new_folders_come_by_themselves(tmp_path: Path) -> None:
     code = Repository(tmp_path)
     states: list[IndexState] = []
@@ -474,6 +495,7 @@ async def test_files_in_new_folders_come_by_themselves(tmp_path: Path) -> None:
     assert not [t for t in threading.enumerate() if t.name == "watch"]
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_control_without_looking_again_new_folders_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,8 +127,13 @@ class Watcher:
             # A new folder whose files are not listed is ignored; an empty one may yet get some that are.
             keep = [f for f in self._new if f not in listed and not _has_files(os.path.join(self._root, f))]
             self._listed, self._new = listed, dict.fromkeys(keep)
-            self._wanted = listed | self._new.keys()
+            self._want(listed | self._new.keys())
         self._told.set()
+
+    def _want(self, folders: frozenset[str]) -> None:
+        # A source that is called back drops the events it has gathered, so it is not for the same folders.
+        if folders != self._wanted:
+            self._wanted = folders
 
     def close(self, seconds: float = 2.0) -> None:
         """End the thread. Idempotent."""
@@ -163,7 +168,9 @@ class Watcher:
         if self._clock() < self._rests_until:
             return
         if before == wanted and self._source is not None:
-            return  # the same folders: what is registered goes on
+            # The same folders again: what is registered goes on, but it was called back.
+            self._hint(Hint(frozenset(), everything=True))
+            return
         self._end_source()
         why = unwatchable(self._root, len(wanted))
         if why is not None:
@@ -232,7 +239,7 @@ class Watcher:
                 for inside in _tree(self._root, folder):
                     if len(self._new) < MOST_NEW:
                         self._new[inside] = None
-            self._wanted = self._listed | self._new.keys()
+            self._want(self._listed | self._new.keys())
 
     def _broke(self, e: Exception) -> None:
         now = self._clock()
