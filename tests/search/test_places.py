@@ -10,9 +10,10 @@ import pytest
 from reconvene.index.definitions import find
 from reconvene.index.languages.registry import language_of
 from reconvene.index.words import Hits, terms
-from reconvene.search.density import ATOM, Density
-from reconvene.search.extent import KnownExtents
+from reconvene.search.atoms import ATOM
+from reconvene.search.density import Density
 from reconvene.search.places import LINES, PLACES, Place, choose
+from reconvene.search.texts import KnownTexts
 
 
 def density(text: str, *words: str, names: tuple[str, ...] = ()) -> Density:
@@ -110,17 +111,29 @@ def test_control_with_more_room_places_take_more_lines() -> None:
     assert sum(len(lines_of(p)) for p in choose([many], [1.0])) <= LINES
 
 
-def test_extents_are_worked_out_once_until_the_definitions_are_others() -> None:
+def test_what_was_worked_out_of_a_text_is_kept_until_its_definitions_are_others() -> None:
     lines = functions(3).split("\n")
     definitions = tuple(find("\n".join(lines).encode(), language_of("x.py")))
-    known = KnownExtents(2)
-    first = known.of(b"1", "python", lines, definitions)
-    assert known.of(b"1", "python", lines, definitions) is first
-    assert known.of(b"1", "other", lines, definitions) is not first
-    assert known.of(b"1", "python", lines, definitions[:1]).definitions == definitions[:1]
-    for blob in (b"2", b"3", b"4"):
-        known.of(blob, "python", lines, definitions)
-    assert known.of(b"1", "python", lines, definitions) is not first
+    known = KnownTexts()
+    text = known.of("1", lines)
+    assert known.of("1", lines) is text and known.get("1") is text
+    extents, atoms = text.extents(definitions), text.atoms(definitions)
+    assert text.extents(definitions) is extents and text.atoms(definitions) is atoms
+    assert text.extents(definitions[:1]).definitions == definitions[:1]
+    assert text.atoms(definitions[:1]) is not atoms
+
+
+def test_texts_over_the_bytes_there_are_for_them_are_forgotten_the_longest_unused_first() -> None:
+    lines = functions(3).split("\n")
+    one = KnownTexts().of("1", lines).size
+    known = KnownTexts(3 * one)
+    for name in "123":
+        known.of(name, [*lines])
+    known.get("1")
+    known.of("4", [*lines])
+    assert [name for name in "1234" if known.get(name) is not None] == ["1", "3", "4"]
+    known.of("5", lines * 9)
+    assert [name for name in "12345" if known.get(name) is not None] == ["5"]
 
 
 def test_only_some_lines_are_looked_at_when_so_told() -> None:

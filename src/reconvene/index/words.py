@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from threading import local
 from typing import Protocol
@@ -165,38 +166,61 @@ _met = _Known(1 << 15)
 class Hits(dict[str, list[int]]):
     """For each run of word characters that is looked up, those of its terms that are wanted."""
 
-    def __init__(self, wanted: Container[int]) -> None:
+    def __init__(self, wanted: Iterable[int]) -> None:
         super().__init__()
-        self._wanted = wanted
+        self.terms = frozenset(wanted)
 
     def __missing__(self, run: str) -> list[int]:
-        found = self[run] = [t for t in _met[run] if t in self._wanted]
+        found = self[run] = [t for t in _met[run] if t in self.terms]
         return found
 
 
-def words_of_lines(
-    lines: Sequence[str], spans: Iterable[tuple[int, int]], wanted: Mapping[str, object]
-) -> Iterator[tuple[int, list[str]]]:
-    """Of each line of some spans (from 1, inclusive) that has any: its number, and its runs of word characters for which `wanted` holds
-    something true.
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Of some lines. `text`: where each run of word characters has blanks or line ends around it, and the different runs in it."""
 
-    Each different run of the text is looked up in `wanted` once, so it may work out its values as they are asked for.
-    """
-    for first, last in spans:
-        text = "\n".join(lines[first - 1 : last])
-        if text.isascii():
-            blanked = text.translate(_BLANKED_LINES)
-            runs = set(blanked.split())
-            split = [line.split() for line in blanked.split("\n")]
-        else:
-            split = [_RUN.findall(line) for line in lines[first - 1 : last]]
-            runs = set().union(*split)
-        hits = {run for run in runs if wanted[run]}
-        if not hits:
-            continue
-        for n, found in enumerate(split, first):
-            if not hits.isdisjoint(found):
-                yield n, [run for run in found if run in hits]
+    text: str
+    different: tuple[str, ...]
+    terms: tuple[tuple[int, ...], ...]
+    """Of each of the different runs."""
+
+    def lines_with(self, wanted: Hits, first: int) -> dict[int, set[int]]:
+        """For each line that has any, in their order: those of its terms that are wanted.
+
+        Args:
+            first: number of the first line.
+        """
+        places: list[tuple[int, str]] = []
+        text, find = self.text, self.text.find
+        none = wanted.terms.isdisjoint
+        for run in [run for run, terms in zip(self.different, self.terms, strict=True) if not none(terms)]:
+            at = find(run)
+            while at >= 0:
+                end = at + len(run)
+                if text[at - 1] in " \n" and text[end] in " \n":
+                    places.append((at, run))
+                    # The rest of a line tells nothing more of it.
+                    end = text.find("\n", end)
+                at = find(run, end)
+        places.sort()
+        found: dict[int, set[int]] = {}
+        number, counted = first, 1
+        for at, run in places:
+            number += text.count("\n", counted, at)
+            counted = at
+            if number in found:
+                found[number].update(wanted[run])
+            else:
+                found[number] = set(wanted[run])
+        return found
+
+
+def runs_of(lines: Sequence[str]) -> Runs:
+    text = "\n".join(lines)
+    ascii_only = text.isascii()
+    words = text.translate(_BLANKED_LINES) if ascii_only else "\n".join(" ".join(_RUN.findall(n)) for n in lines)
+    different = tuple(set(words.split()))
+    return Runs(f" {words}\n", different, tuple(map(_met.__getitem__, different)))
 
 
 def terms_of(text: str) -> set[int]:

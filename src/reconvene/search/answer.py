@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from reconvene.errors import ReconveneError
 from reconvene.index import paging
 from reconvene.index.definitions import SIGNATURE, Definition, last_name
-from reconvene.index.languages.registry import language_of
 from reconvene.index.literals import required
 from reconvene.index.paging import Position
 from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_pattern, required_terms, use_pattern
@@ -25,8 +24,8 @@ from reconvene.index.root import RootIndex
 from reconvene.index.view import View
 from reconvene.index.words import Hits
 from reconvene.search.density import Density
-from reconvene.search.extent import KnownExtents
 from reconvene.search.places import FILES, Place, choose
+from reconvene.search.texts import KnownTexts
 from reconvene.search.windows import LINES, FileWindows, Window, any_of
 from reconvene.workspace.names import display_path
 from reconvene.workspace.reading import blob_id, decode_text
@@ -43,7 +42,7 @@ _ALL_CHUNKS, _GOOD_CHUNK = 5, 0.2
 """Of a file with more chunks than that, those are looked at line by line that score so much of the best one: the others have no chance."""
 _SECOND_SNIPPET = 0.85
 """Each further place of a file counts so much less than the one before."""
-_extents = KnownExtents(100)
+_texts = KnownTexts()
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
@@ -160,8 +159,8 @@ def pointed_out(result: SearchResult, seen: Iterable[str]) -> SearchResult:
     return replace(result, snippets=snippets)
 
 
-def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> list[str] | None:
-    """A file's lines; None when it is not what it was.
+def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> Sequence[str] | None:
+    """A file's lines, which nobody may change; None when it is not what it was.
 
     Raises:
         ReconveneError: why it cannot be read.
@@ -172,9 +171,13 @@ def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> lis
         if e.code in _GONE:
             return None
         raise
-    if blob_id(data) != fingerprint or (text := decode_text(data)) is None:
+    if fingerprint is None or blob_id(data) != fingerprint:
         return None
-    return text.removesuffix("\n").split("\n")
+    if (known := _texts.get(fingerprint)) is not None:
+        return known.lines
+    if (text := decode_text(data)) is None:
+        return None
+    return _texts.of(fingerprint, text.removesuffix("\n").split("\n")).lines
 
 
 def _read_now(index: RootIndex, path: str) -> tuple[bytes, list[str] | None]:
@@ -232,7 +235,7 @@ class _File:
     number: int
     path: str
     blob: bytes
-    lines: list[str]
+    lines: Sequence[str]
     definitions: Sequence[Definition]
 
 
@@ -262,6 +265,7 @@ class _Files:
             waits = blob is None and self._view.waits(number)
             if blob is None and not waits:
                 continue  # known by its path only: nothing to show
+            lines: Sequence[str] | None
             try:
                 if blob is None:
                     blob, lines = _read_now(self._index, path)
@@ -288,9 +292,9 @@ class _Search:
     hits: Hits
 
     def density(self, file: _File) -> Density:
-        extents = _extents.of(file.blob, language_of(file.path).name, file.lines, file.definitions)
+        text = _texts.of(file.blob.hex(), file.lines)
         weights, names = self.signals.weights, self.query.symbols
-        return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), extents)
+        return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), text)
 
     def _spans(self, file: _File) -> list[tuple[int, int]] | None:
         """Lines of the chunks that score well; None when there are too few chunks to choose from, or none does."""

@@ -19,14 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconvene.index.definitions import Definition, last_name, qualified
-from reconvene.index.languages.strings import lines_in_strings
-from reconvene.index.words import WORD, Hits, words_of_lines
-from reconvene.search.extent import Extents
+from reconvene.index.words import WORD, Hits
+from reconvene.search.texts import Text
 
 Floats = NDArray[np.float64]
 
-ATOM = 12
-"""Lines that are shown together or not at all, at most: a paragraph, or a piece of one."""
 _AROUND = 5
 """Lines before and after a line that are read with it."""
 _BLOCK = 20
@@ -41,7 +38,6 @@ _K, _B, _LENGTH = 1.2, 0.75, 25
 _SHARP = 4
 """Power that makes chances of scores: twice as good a line is sixteen times as likely."""
 _HEAD = 20
-_LEADING = ("@", "//", "/*", "*", "# ", "#[", "--")
 _COMMENT = re.compile(
     r"\s*(#(?!\s*(?:define|if|ifdef|ifndef|else|elif|endif|include|undef|pragma)\b)|//|/\*|\*(?![\w(])|--|;;)"
 )
@@ -56,7 +52,7 @@ class Density:
         names: exact names that are looked for.
         hits: the query's terms in a word.
         spans: lines that are looked at, from 1, inclusive, in their order; None for all.
-        extents: of these lines and definitions, when they are known already.
+        text: of these lines, when it is known already.
     """
 
     def __init__(
@@ -67,19 +63,18 @@ class Density:
         names: Sequence[str],
         hits: Hits,
         spans: Sequence[tuple[int, int]] | None = None,
-        extents: Extents | None = None,
+        text: Text | None = None,
     ) -> None:
+        text = Text(lines) if text is None else text
+        self._text = text
         self._lines = lines
         self._definitions = definitions
-        self._extents = Extents(lines, definitions) if extents is None else extents
+        self._extents = text.extents(definitions)
         self._hits = hits
         self._names = frozenset(names)
-        self._found = {
-            n: {t for word in words for t in hits[word]}
-            for n, words in words_of_lines(lines, [(1, len(lines))] if spans is None else spans, hits)
-        }
+        self._found = text.terms_of_lines(spans, hits)
         self._weights = self._rarer(weights)
-        in_strings = lines_in_strings(lines) if self._found else frozenset()
+        in_strings = text.in_strings if self._found else frozenset()
         self._shares = {n: _PROSE if n in in_strings or _COMMENT.match(lines[n - 1]) else 1.0 for n in self._found}
 
     @cached_property
@@ -92,22 +87,10 @@ class Density:
         sharp: Floats = score**_SHARP
         return sharp / float(sharp.sum())
 
-    @cached_property
+    @property
     def atoms(self) -> list[tuple[int, int]]:
-        """The file in pieces, each from a line to a line (from 1, inclusive), none of them blank at its ends."""
-        begins = {self._with_what_is_above(d.line) for d in self._definitions}
-        pieces: list[tuple[int, int]] = []
-        start = 0
-        for n, line in enumerate(self._lines, 1):
-            blank = not line.strip()
-            if start and (blank or n in begins or n - start >= ATOM):
-                pieces.append((start, n - 1))
-                start = 0
-            if not start and not blank:
-                start = n
-        if start:
-            pieces.append((start, len(self._lines)))
-        return pieces
+        """The file in pieces, see `atoms_of`."""
+        return self._text.atoms(self._definitions)
 
     def symbol(self, start: int, end: int) -> str | None:
         """The qualified name of the definition around the best line of some, or of the largest around that is wholly among them."""
@@ -120,13 +103,6 @@ class Density:
                 break
             around = parent
         return qualified(self._definitions, around)
-
-    def _with_what_is_above(self, line: int) -> int:
-        """Where the comments and decorators begin that stand right above a line."""
-        for n in range(line, max(1, line - ATOM), -1):
-            if not self._lines[n - 2].lstrip().startswith(_LEADING):
-                return n
-        return line
 
     def _rarer(self, weights: Mapping[int, float]) -> dict[int, float]:
         blocks: dict[int, set[int]] = {}

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Protocol
 
 from reconvene.index.definitions import Definition, last_name
 from reconvene.index.languages.strings import lines_in_strings
@@ -28,17 +29,25 @@ _DECORATOR = 40
 """Lines of one decorator, at most."""
 
 
+class TextOfFile(Protocol):
+    @property
+    def in_strings(self) -> frozenset[int]: ...
+
+
 class Extents:
     """Where the definitions of one file are.
 
     Args:
         lines: the whole file.
         definitions: in the order of their lines.
+        text: of these lines, when more is known of them.
     """
 
-    def __init__(self, lines: Sequence[str], definitions: Sequence[Definition]) -> None:
+    def __init__(self, lines: Sequence[str], definitions: Sequence[Definition], text: TextOfFile | None = None) -> None:
         self._lines = lines
+        self._text = text
         self.definitions = definitions
+        self._at = [d.line for d in definitions]
         self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, i: int) -> tuple[int, int]:
@@ -50,7 +59,7 @@ class Extents:
 
     def around(self, line: int) -> int:
         """The innermost definition that a line belongs to; -1 for none."""
-        below = bisect_right(self.definitions, line, key=lambda d: d.line)
+        below = bisect_right(self._at, line)
         if below < len(self.definitions) and self.of(below)[0] <= line:
             return below  # a comment or a decorator of it
         i = below - 1
@@ -61,7 +70,7 @@ class Extents:
 
     @cached_property
     def _in_strings(self) -> frozenset[int]:
-        return lines_in_strings(self._lines)
+        return lines_in_strings(self._lines) if self._text is None else self._text.in_strings
 
     def _end(self, i: int) -> int:
         lines, definition = self._lines, self.definitions[i]
@@ -98,27 +107,6 @@ class Extents:
             elif not _MAY_GO_ON.match(text):
                 break
         return last
-
-
-class KnownExtents:
-    """Those of the contents that were shown last: what was worked out of one is known when it is shown again."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: dict[tuple[bytes, str], Extents] = {}
-
-    def of(self, blob: bytes, language: str, lines: Sequence[str], definitions: Sequence[Definition]) -> Extents:
-        """
-        Args:
-            blob, language: which content this is, and what it was taken for.
-        """
-        known = self._known.get((blob, language))
-        # Definitions become exact once the grammar has read the file.
-        if known is None or known.definitions is not definitions:
-            if len(self._known) >= self._most:
-                self._known.clear()
-            known = self._known[blob, language] = Extents(lines, definitions)
-        return known
 
 
 def _continued(lines: Sequence[str], line: int) -> int:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconvene.search.density import ATOM, Density
+from reconvene.search.atoms import ATOM
+from reconvene.search.density import Density
 
 PLACES, LINES = 5, 200
 """Places that are chosen together, and lines they have in all."""
@@ -52,6 +53,8 @@ class _File:
         self._upto = [float(until[b]) for _, b in self.atoms]
         self._chance = chance
         self.taken = [False] * len(self.atoms)
+        self._seed: tuple[float, int, int] | None = None
+        self._seeded = False
 
     def chance(self, first: int, last: int) -> float:
         return self._chance * (self._upto[last] - self._before[first])
@@ -59,8 +62,17 @@ class _File:
     def lines(self, first: int, last: int) -> int:
         return self.atoms[last][1] - self.atoms[first][0] + 1
 
+    def take(self, first: int, last: int) -> None:
+        self.taken[first : last + 1] = [True] * (last - first + 1)
+        self._seeded = False
+
     def seed(self) -> tuple[float, int, int] | None:
         """The best run of free pieces that is short enough: its chance, its first and its last."""
+        if not self._seeded:
+            self._seed, self._seeded = self._best(), True
+        return self._seed
+
+    def _best(self) -> tuple[float, int, int] | None:
         best: tuple[float, int, int] | None = None
         first = 0
         for last, taken in enumerate(self.taken):
@@ -132,7 +144,7 @@ def _seeds(files: Sequence[_File], places: int) -> list[_Run]:
             opened += 1
             continue
         runs.append(_Run(at.number, best[1], best[2]))
-        at.taken[best[1] : best[2] + 1] = [True] * (best[2] - best[1] + 1)
+        at.take(best[1], best[2])
         if at.number == opened:
             opened += 1
     return runs

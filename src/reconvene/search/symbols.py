@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,7 +141,7 @@ def _within(full: str, name: str) -> bool:
     return _SEPARATORS.split(full)[-len(wanted) :] == wanted
 
 
-def _snippet(path: str, lines: list[str], definitions: tuple[Definition, ...], extents: Extents, i: int) -> Snippet:
+def _snippet(path: str, lines: Sequence[str], definitions: tuple[Definition, ...], extents: Extents, i: int) -> Snippet:
     first, end = extents.of(i)
     text = cut_lines(lines[first - 1 : end])
     return Snippet(path, first, end, 1.0, qualified(definitions, i), text, ("defines it",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.query import LinePattern
@@ -50,13 +50,19 @@ class FileWindows:
     ) -> None:
         self._lines = lines
         self._definitions = definitions
-        self._extents = Extents(lines, definitions)
         self._weights = weights
         self._hits = Hits(weights) if hits is None else hits
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
         self._found: dict[int, list[int]] = {}
-        self._defined = {d.line for d in definitions if last_name(d.name) in self._names}
+
+    @cached_property
+    def _extents(self) -> Extents:
+        return Extents(self._lines, self._definitions)
+
+    @cached_property
+    def _defined(self) -> set[int]:
+        return {d.line for d in self._definitions if last_name(d.name) in self._names} if self._names else set()
 
     def of_names(self) -> list[Window]:
         """The definitions of the names that are looked for, those that hold others first."""

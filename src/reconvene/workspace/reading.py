@@ -30,6 +30,7 @@ _PICTURES = (
     | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_PLAIN_ASCII = bytes({9, 10, *range(0x20, 0x7F)})
 _KINDS = (
     (b"\x89PNG", "PNG image"), (b"\xff\xd8\xff", "JPEG image"), (b"GIF8", "GIF image"), (b"%PDF-", "PDF document"),
     (b"PK\x03\x04", "ZIP archive"), (b"\x1f\x8b\x08", "gzip archive"), (b"\xfd7zXZ\0", "xz archive"),
@@ -261,4 +262,6 @@ def _plain(line: bytes) -> str:
     text = line.decode("utf-8", "replace")
     if "\r" in text:
         text = text.replace("\r\n", "\n")
+    if text.isascii():  # most is, and deleting what it may have is ten times as fast as looking for a pattern
+        return text.translate(_PICTURES) if text.encode().translate(None, _PLAIN_ASCII) else text
     return text.translate(_PICTURES) if _CONTROL.search(text) else text
