@@ -24,6 +24,7 @@ from reconvene.agents import changes
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Row
+from reconvene.workspace import display_path
 
 AT_ONCE = 4
 A_HOUSE = 100
@@ -78,7 +79,9 @@ class Siege:
                 path = Path(place) / name
                 if path.is_file() and not path.is_symlink():
                     data = path.read_bytes()
-                    found[str(path.relative_to(root))] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+                    found[display_path(str(path.relative_to(root)))] = hashlib.sha1(
+                        b"blob %d\0" % len(data) + data
+                    ).hexdigest()
         return found
 
     async def run(self, number: int) -> None:
@@ -213,9 +216,9 @@ async def test_control_a_change_that_asks_nobody_is_noticed(tmp_path: Path, monk
 
     async def writes_at_once(self: changes.Change, n: int, files: Any) -> Any:
         for file in files:
-            if file.new is not None and "/" not in file.path:
+            if file.new is not None and "/" not in file.change.path:
                 with contextlib.suppress(OSError, ValueError):
-                    (self.deps.workspace.root / file.path).write_bytes(file.new)
+                    (self.deps.workspace.root / file.change.path).write_bytes(file.new + b"not asked")
         return await decided(self, n, files)
 
     monkeypatch.setattr(changes.Change, "_decided", writes_at_once)

@@ -151,7 +151,8 @@ class _Watcher:
     async def follow(self) -> Result:
         shown = await self._again()
         while True:
-            running = await asyncio.to_thread(self._job.state) == "running"
+            state = await asyncio.to_thread(self._job.state)
+            running = state == "running"
             while piece := await asyncio.to_thread(self._job.read, shown):
                 end = len(piece) if not running else piece.rfind(b"\n") + 1
                 if end == 0:
@@ -161,6 +162,8 @@ class _Watcher:
                 shown += end
             if not running and (result := await asyncio.to_thread(self._job.result)) is not None:
                 return result
+            if state == "new":
+                raise self._job.gone()
             await asyncio.sleep(SHOWN_EVERY)
 
     async def _again(self) -> int:

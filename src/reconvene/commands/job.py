@@ -172,6 +172,9 @@ class Job:
         """Wait until it ended. `show(offset, bytes)` is given its output as it comes; a new follower sees it from the beginning.
 
         The wait may be cancelled: the command goes on.
+
+        Raises:
+            ReconveneError: `tool_failed` when its folder is removed meanwhile, or it was never started.
         """
         offset = 0
         while True:
@@ -181,7 +184,13 @@ class Job:
                 offset += len(piece)
             if state != "running" and (result := await asyncio.to_thread(self.result)) is not None:
                 return result
+            if state == "new":
+                raise self.gone()
             await asyncio.sleep(look)
+
+    def gone(self) -> ReconveneError:
+        """Its folder was removed while somebody waited for it."""
+        return ReconveneError("tool_failed", "What was known of the command is gone from the data folder.")
 
     def forget(self) -> None:
         """Remove what is left of it. Only when its result is in the log."""
