@@ -16,8 +16,8 @@ from reconvene.index.words import Hits, Runs, runs_of
 from reconvene.search.atoms import atoms_of
 from reconvene.search.extent import Extents
 
-KNOWN_BYTES = 12 * 1024 * 1024
-_PER_CHARACTER, _PER_LINE = 4, 64
+KNOWN_BYTES = 6 * 1024 * 1024
+_PER_CHARACTER, _PER_LINE = 6, 64
 """Bytes that a text takes, about: with its runs of word characters; of each line the string's own."""
 
 
