@@ -380,6 +380,7 @@ async def test_a_stale_owner_writes_nothing(tmp_path: Path) -> None:
 
 async def test_what_was_searched_is_known_after_a_restart(tmp_path: Path) -> None:
     house = await House.open(tmp_path, scripted([[("search", {"query": "idle"})], "ok"]))
+    await (await house.indexes.get(house.workspace)).refresh()  # a map of half an index is rightly made anew
     session = await house.ask("one")
     await house.completed(session)
     built = house.indexes
