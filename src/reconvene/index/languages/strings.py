@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 _ESCAPE = rb"\\(?:.|\Z)"
 _QUOTED = rb'"(?!"")(?:[^"\\\n]+|' + _ESCAPE + rb""")*"?""" + rb"|'(?!'')(?:[^'\\\n]+|" + _ESCAPE + rb")*'?"
-_TRIPLE = rb'"""(?:[^"\\]+|' + _ESCAPE + rb'|"(?!""))*(?:"""|\Z)' + rb"|'''(?:[^'\\]+|" + _ESCAPE + rb"|'(?!''))*(?:'''|\Z)"
+_TRIPLE = (
+    rb'"""(?:[^"\\]+|' + _ESCAPE + rb'|"(?!""))*(?:"""|\Z)' + rb"|'''(?:[^'\\]+|" + _ESCAPE + rb"|'(?!''))*(?:'''|\Z)"
+)
 
 
 def _pattern(comment: bytes, first: bytes) -> re.Pattern[bytes]:
