@@ -13,8 +13,8 @@ from reconvene.agents.question import Question
 from reconvene.index.languages.registry import language_of
 
 HOW_TO_SET = (
-    "*No language model is configured: this is an extract of the code, not reasoning. Set `RECONVENE_MODEL` (for example "
-    "`RECONVENE_MODEL=anthropic:claude-sonnet-5-5`, with its key) and start the server again.*"
+    "*No language model is set: this is an extract of the code, not reasoning. Add one on the page (bottom left) or with "
+    "`reconvene model` for answers in words.*"
 )
 CHANGING = re.compile(
     r"""\W*(?:please\W+|now\W+|(?:can|could|would)\s+you\W+(?:please\W+)?|I\s+want\s+you\s+to\W+|let's\W+)?
