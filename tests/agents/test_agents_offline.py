@@ -95,7 +95,7 @@ async def test_where_gives_the_right_function_first_and_says_what_it_is(deps: Ag
     assert "> Delete every session that is pending for too long." in answer
     assert "```python\ndef sweep(self, now: float) -> int:\n" in answer
     assert answer.count("No language model is set") == 1
-    assert "RECONVENE_MODEL=" in answer.splitlines()[-1]
+    assert "reconvene model" in answer.splitlines()[-1]
     searches = [o for name, o in unwrap.outcomes if name == "search"]
     assert 1 <= len(searches) <= 4
     assert all(o.cache == "fresh" and o.private for o in searches)
