@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconvene.errors import ReconveneError
+from reconvene.log import folder as data_folder
 from reconvene.log.folder import LINGER, LOCK, DataFolder
 
 
@@ -42,3 +43,20 @@ def test_the_lock_of_a_living_server_is_refused_at_once(tmp_path: Path) -> None:
         DataFolder.claim(tmp_path / "data")
     os.close(fd)
     assert e.value.code == "already_running" and time.monotonic() - began < LINGER
+
+
+def test_the_lock_of_a_server_that_is_dying_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert not data_folder._dying(process.pid)
+        process.kill()  # and not waited for: it still has its pid, as a server has whose last thread is in the middle of a write
+        os.kill(process.pid, 0)
+        fd = held(tmp_path / "data", process.pid)
+        threading.Timer(0.2, os.close, [fd]).start()
+        DataFolder.claim(tmp_path / "data").release()
+        fd = os.open(tmp_path / "data" / LOCK, os.O_RDWR)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.pwrite(fd, f"{process.pid}\n".encode(), 0)
+        monkeypatch.setattr(data_folder, "_dying", lambda pid: False)
+        with pytest.raises(ReconveneError):  # the control
+            DataFolder.claim(tmp_path / "data")
+        os.close(fd)

@@ -6,14 +6,16 @@ import errno
 import fcntl
 import os
 import shlex
+import signal
 import stat
+import sys
 import time
 from pathlib import Path
 
 from reconvene.errors import ReconveneError
 from reconvene.log.database import OUT_OF_SPACE
 
-LINGER = 2.0
+LINGER = 5.0
 """Seconds for which the lock of a server that is dead is waited for."""
 LOCK = "server.lock"
 
@@ -122,7 +124,25 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    return not _dying(pid)
+
+
+def _dying(pid: int) -> bool:
+    """Whether a process has been killed and only waits for its end: until its last thread is gone it has a pid, and its locks.
+
+    Linux tells: its state is Z or X, it is exiting (PF_EXITING, linux/sched.h), or SIGKILL is pending for it.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
+            state, *numbers = f.read().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/status", encoding="latin-1") as f:
+            pending = [int(line.split()[1], 16) for line in f if line.startswith(("SigPnd:", "ShdPnd:"))]
+    except FileNotFoundError:
+        return sys.platform == "linux"
+    except (OSError, ValueError, IndexError):
+        return False
+    exiting = len(numbers) > 5 and int(numbers[5]) & 0x4
+    return state in "ZX" or bool(exiting) or any(mask & (1 << (signal.SIGKILL - 1)) for mask in pending)
 
 
 def _lock(path: Path) -> int:
@@ -144,7 +164,7 @@ def _lock(path: Path) -> int:
             pid = _pid(fd)
             os.close(fd)
             if not (pid and _alive(pid)) and time.monotonic() < patience:
-                # A killed server's lock lives on for a moment in a program that it was just starting.
+                # A killed server's lock lives on until its last thread is gone (one may be writing), or in a program it was just starting.
                 time.sleep(0.02)
                 continue
             who = f"A server with pid {pid}" if pid else "Another server"
