@@ -72,6 +72,7 @@ screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots
 
 lock:            ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements/dev.txt
+	@for g in model proof; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group $$g -c requirements/dev.txt pyproject.toml -o requirements/$$g.txt; done
 	@echo 'uv==$(shell $(BIN)/uv --version | cut -d" " -f2)' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/boot.txt
 
 clean:           ## remove what the set-up made
