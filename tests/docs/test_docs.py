@@ -118,7 +118,12 @@ def test_every_address_is_there() -> None:
 
 def test_every_dependency_has_a_reason() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
-    python = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    extras = project["project"]["optional-dependencies"].values()
+    python = [
+        d
+        for group in (project["project"]["dependencies"], *extras, *project["dependency-groups"].values())
+        for d in group
+    ]
     web = json.loads((REPOSITORY / "web/package.json").read_text("utf-8"))
     names = {re.split(r"[\[=<>~ ;]", d)[0] for d in python} | {
         *web.get("dependencies", {}),
