@@ -43,7 +43,7 @@ class ToolOutcome:
     cache: Literal["cached", "refreshed", "fresh"] | None = None
     """Of a search: answered from the session's own context, asked again because files changed, or new."""
     places: list[dict[str, JsonValue]] | None = None
-    """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive)."""
+    """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive); `hash`: where the file is kept."""
     events: tuple[Content, ...] = ()
     """Public events written in the same commit."""
     private: tuple[tuple[str, str], ...] = ()

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from reconvene.agents.edit_blocks import Changed, carry_out
 from reconvene.agents.edit_format import Edit, Rename, Step, Unusable, parse
 from reconvene.agents.redact import redact
-from reconvene.agents.scrub import scrub
+from reconvene.agents.scrub import reveal, scrub
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import Diff, FileDiff, Hunk
@@ -135,7 +135,7 @@ def diff_of(id: str, files: Sequence[Proposed]) -> Diff:
             mode=f.change.mode,
             base_hash=f.change.base_hash,
             new_hash=f.change.new_hash,
-            hunks=[Hunk(id=h.id, unified=redact(scrub(h.unified))) for h in f.change.hunks],
+            hunks=[Hunk(id=h.id, unified=redact(reveal(h.unified))) for h in f.change.hunks],
             risk=f.change.risky,
         )
         for f in files

@@ -11,6 +11,7 @@ from pydantic_ai import RunContext
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.excerpt import RESULT_CHARS, header, numbered, place, remember
 from reconvene.agents.paths import locate
+from reconvene.agents.quoting import keeping
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
 from reconvene.errors import ReconveneError
@@ -59,9 +60,10 @@ async def read_file(
     remember(deps, got.path)
     whole = got.start == 1 and following is None
     where = f"{got.path}, {total}" if whole else f"{got.path}:{got.start}-{upto} of {total}"
-    return ToolOutcome(
+    outcome = ToolOutcome(
         "\n".join([*told, head, *lines, *(tail if lines and not whole else [])]),
         f"{scrub(wanted.written)} → {where}" if wanted.written else where,
         truncated=more or got.truncated,
         places=[place(got.path, got.start, max(upto, got.start), None)],
     )
+    return await keeping(deps, outcome, {got.path: got.fingerprint})

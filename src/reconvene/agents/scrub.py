@@ -27,6 +27,24 @@ def scrub(text: str) -> str:
     return text
 
 
+def reveal(diff: str) -> str:
+    r"""A hunk as text in which nothing is hidden: control characters are shown by their pictures, not left out as `scrub` does.
+
+    Line ends with a carriage return are an ending like another where the whole hunk has them; else they are a difference.
+
+    >>> reveal("-a\r\n+a\x1b[8mrm -rf\x9b\n"), reveal("-a\r\n+b\r\n")
+    ('-a␍\n+a␛[8mrm -rf\\x9b\n', '-a\n+b\n')
+    """
+    lines = diff.split("\n")
+    if all(line.endswith("\r") for line in lines if line[:1] in ("+", "-", " ")):
+        lines = [line.removesuffix("\r") for line in lines]
+    return scrub(_CONTROL.sub(lambda m: _picture(ord(m[0])), "\n".join(lines)))
+
+
+def _picture(code: int) -> str:
+    return chr(0x2400 + code) if code < 0x20 else "␡" if code == 0x7F else f"\\x{code:02x}"
+
+
 def scrub_json(value: Any) -> Any:
     """`value` (JSON) with every string in it, keys too, scrubbed."""
     if isinstance(value, str):

@@ -9,6 +9,7 @@ from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.excerpt import counted, fitting, place, quoted, remember, rendered
+from reconvene.agents.quoting import keeping
 from reconvene.search import Found, lookup_or_search
 
 MOST_HITS = 20
@@ -52,7 +53,7 @@ async def search(
     notes = _notes(found)
     head = f"{counted(len(shown), 'place')} for {asked}{among}, best first.{notes}"
     more = [] if result.next is None or cut else [f'More: the same search with cursor="{result.next}".']
-    return ToolOutcome(
+    outcome = ToolOutcome(
         "\n\n".join([head, *(rendered(s) for s in shown), *more]),
         f"{asked}: {count}",
         truncated=result.truncated or cut,
@@ -60,6 +61,7 @@ async def search(
         places=[place(s.path, s.start, s.end, s.symbol) for s in shown],
         private=_searched(found),
     )
+    return await keeping(deps, outcome, result.fingerprints)
 
 
 def _notes(found: Found) -> str:

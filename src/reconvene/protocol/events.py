@@ -135,7 +135,8 @@ class ToolResult(Content):
     cache: Literal["cached", "refreshed", "fresh"] | None = None
     ms: int | None = None
     places: list[dict[str, JsonValue]] | None = None
-    """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive); of a map also `kind` and `why`."""
+    """What was found or read: `{"path", "start", "end", "symbol"}` (lines from 1, inclusive); `hash`: git's blob id of the file
+    as it was, when it is kept (`…/blobs/{hash}`); of a map also `kind` and `why`."""
 
 
 class Output(Content):
@@ -255,6 +256,15 @@ class Action(Content):
     by: str | None = None
 
 
+class StepUsage(BaseModel):
+    """Of one model response."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+
+
 class Usage(Content):
     """What the run has used so far, over all its attempts."""
 
@@ -268,9 +278,15 @@ class Usage(Content):
     cost: float | None = None
     """US dollars, from the provider's price list; None when unknown."""
     context_used: int | None = None
+    """Tokens of the last request and its answer, of the run's own agent."""
     context_limit: int | None = None
+    """Tokens that its model takes."""
     estimated: bool = False
     """The model does not count; the figures are guesses."""
+    model: str | None = None
+    """Which model the last step was asked of."""
+    step: StepUsage | None = None
+    """What the last step added."""
 
 
 class Error(Content):

@@ -25,6 +25,8 @@ from reconvene.server.gate import Principal
 from reconvene.server.indexing import Indexing, shown
 from reconvene.server.model_choice import change_model, model_state
 from reconvene.server.problems import answer_with_problems, read_body, read_text
+from reconvene.server.quoted import blob
+from reconvene.server.quoted import current as current_file
 from reconvene.server.services import Services
 from reconvene.sessions.kept import patch
 from reconvene.sessions.rows import Who
@@ -273,6 +275,18 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return StreamingResponse(
             _lines(services, session), media_type="application/x-ndjson", headers={"content-disposition": name}
         )
+
+    @api.get("/api/sessions/{session_id}/blobs/{hash}")
+    async def blob_of_session(session_id: str, hash: str, who: Asking) -> models.Blob:
+        """A file's content that the session quoted, proposed or wrote, as it was then; `hash` is git's blob id."""
+        return await blob(services, who, session_id, hash)
+
+    @api.get("/api/sessions/{session_id}/file")
+    async def file_of_session(
+        session_id: str, who: Asking, path: Annotated[str, Query(min_length=1, max_length=4096)]
+    ) -> models.CurrentFile:
+        """A file of the session's code base as it is now."""
+        return await current_file(services, who, session_id, path)
 
     @api.get("/api/sessions/{session_id}/patch")
     async def patch_of_session(session_id: str, who: Asking) -> Response:

@@ -36,6 +36,25 @@ class Fork(_Taken):
     upto: Annotated[int, Field(strict=True, ge=1)] | None = None
 
 
+class Blob(BaseModel):
+    """A file's content as a session has it. `text`: null when it is none; secrets in it are hidden. `size`: bytes."""
+
+    hash: str
+    size: int
+    text: str | None
+    truncated: bool
+
+
+class CurrentFile(BaseModel):
+    """A file as it is now; `hash` is null when there is none at this path."""
+
+    path: str
+    hash: str | None
+    size: int
+    text: str | None
+    truncated: bool
+
+
 class NewRoot(_Taken):
     path: RootName
 

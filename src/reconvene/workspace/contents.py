@@ -1,6 +1,6 @@
-"""File contents that undo, recovery and conflicts need, in the data folder: each once, compressed, under its hash.
+"""File contents that undo, recovery, conflicts and quotations need, in the data folder: each once, compressed, under its hash.
 
-A content is on disk for good when `put` returns. It is private to the owner like everything in the data folder. Nothing
+A content is on disk for good when `put` returns, unless it is told that this one need not be. It is private to the owner like everything in the data folder. Nothing
 here is ever changed in place; `sweep` removes what nobody names any more.
 """
 
@@ -37,8 +37,8 @@ class Contents:
         self._folder = folder
         self._clock = clock
 
-    def put(self, content: bytes) -> str:
-        """Keep a content; its blob id. Durable when this returns.
+    def put(self, content: bytes, *, durable: bool = True) -> str:
+        """Keep a content; its blob id. Durable when this returns; not `durable`: a loss of power may take it, never half of it.
 
         Raises:
             ReconveneError: `disk_full`, `store_error`.
@@ -48,12 +48,15 @@ class Contents:
         try:
             have = self._read(path)
             if have == content:
+                if durable:  # it may be here without being safe from a loss of power yet
+                    for part in (path, path.parent, self._folder):
+                        _sync(part)
                 os.utime(path, (self._clock(), self._clock()))  # a sweep that runs now takes it for new
                 return name
             if have is not None and blob_id(have) == name:
                 sentence = f"Two contents have the same SHA-1, {name}: one of them was made to deceive. It was refused."
                 raise ReconveneError("store_error", sentence)
-            self._write(path, zlib.compress(content, 6))
+            self._write(path, zlib.compress(content, 6), durable)
         except OSError as e:
             if e.errno in _FULL:
                 raise ReconveneError(
@@ -105,13 +108,14 @@ class Contents:
         except (FileNotFoundError, NotADirectoryError, zlib.error):
             return None
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, durable: bool) -> None:
         for folder in (self._folder, path.parent):
             try:
                 folder.mkdir(mode=0o700)
             except FileExistsError:
                 continue
-            _sync(folder.parent)
+            if durable:
+                _sync(folder.parent)
         part = path.parent / f"{path.name}.{secrets.token_hex(4)}.part"
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -121,7 +125,8 @@ class Contents:
                     view = view[os.write(fd, view) :]
                 now = self._clock()
                 os.utime(fd, (now, now))
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
             os.rename(part, path)
@@ -129,11 +134,13 @@ class Contents:
             with suppress(OSError):
                 part.unlink()
             raise
-        _sync(path.parent)
+        if durable:
+            _sync(path.parent)
 
 
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(path: Path) -> None:
+    """Make a file or a folder's names durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
