@@ -1,7 +1,8 @@
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
-from snowballstemmer.english_stemmer import EnglishStemmer
 
 from reconvene.index import words
 
@@ -12,29 +13,23 @@ WORDS = [
 ]
 
 
-def stemmed_together() -> list[list[str]]:
-    def all_of_them(_: int) -> list[str]:
-        return [words.stem.__wrapped__(w) for _ in range(40) for w in WORDS]
+def test_searches_in_several_threads_stem_as_one_does_each_with_a_stemmer_of_its_own() -> None:
+    all_there = Barrier(8)
+
+    def all_of_them(_: int) -> tuple[object, list[str]]:
+        all_there.wait(30)
+        return words._stemmer(), [words.stem(w) for _ in range(40) for w in WORDS]
 
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(all_of_them, range(8)))
-
-
-def test_searches_in_several_threads_stem_as_one_does() -> None:
-    alone = [words.stem.__wrapped__(w) for _ in range(40) for w in WORDS]
-    assert all(found == alone for found in stemmed_together())
+        found = list(pool.map(all_of_them, range(8)))
+    alone = [words.stem(w) for _ in range(40) for w in WORDS]
+    assert all(stems == alone for _, stems in found)
+    assert len({id(stemmer) for stemmer, _ in found}) == 8
 
 
 def test_a_stemmer_that_threads_share_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mutation control."""
-    import sys
-
-    shared = EnglishStemmer()
-    monkeypatch.setattr(words, "_stemmer", lambda: shared)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with pytest.raises((IndexError, AssertionError)):
-            test_searches_in_several_threads_stem_as_one_does()
-    finally:
-        sys.setswitchinterval(interval)
+    monkeypatch.setattr(words, "_own", SimpleNamespace())
+    words._stemmer()
+    with pytest.raises(AssertionError):
+        test_searches_in_several_threads_stem_as_one_does_each_with_a_stemmer_of_its_own()

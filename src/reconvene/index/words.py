@@ -17,6 +17,8 @@ from threading import local
 from typing import Protocol
 from zlib import crc32
 
+from Stemmer import Stemmer  # type: ignore[import-not-found]
+
 WORD = re.compile(r"[^\W\d]\w*|\d{2,5}")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 # Scripts written without spaces: their words are found by pairs of neighbours.
@@ -29,31 +31,11 @@ _RUN = re.compile(r"\w+")
 # ASCII characters that no word has, as blanks: splitting there costs a quarter of what finding words by pattern does.
 _BLANKED = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
 _BLANKED_LINES = "".join("\n" if c == "\n" else b for c, b in zip(map(chr, range(128)), _BLANKED, strict=True))
-_INFLECTED = (
-    "s",
-    "i",
-    "e",
-    "y",
-    "ed",
-    "ing",
-    "al",
-    "ism",
-    "ion",
-    "er",
-    "ator",
-    "ogist",
-    "ful",
-    "ll",
-    "ic",
-    "ant",
-    "ent",
-)
-"""What a word must end with for the stemmer to change it; more than half of the parts of identifiers do not."""
 _KNOWN = 1 << 17
 
 
 class _Stemmer(Protocol):
-    def stemWord(self, word: str) -> str: ...
+    def stemWord(self, word: str, /) -> str: ...
 
 
 def term(text: str) -> int:
@@ -84,18 +66,15 @@ _own = local()
 
 
 def _stemmer() -> _Stemmer:
-    """This thread's: a stemmer works on the word in its own fields, so two threads must not share one."""
+    """This thread's: a stemmer works on the word in its own memory, so two threads must not share one."""
     found: _Stemmer | None = getattr(_own, "stemmer", None)
     if found is None:
-        from snowballstemmer.english_stemmer import EnglishStemmer
-
-        found = _own.stemmer = EnglishStemmer()
+        found = _own.stemmer = Stemmer("english", 0)  # it stems a word faster than it would look one up
     return found
 
 
-@lru_cache(maxsize=1 << 15)
 def stem(part: str) -> str:
-    return _stemmer().stemWord(part) if len(part) > 2 and part.endswith(_INFLECTED) and part.isascii() else part
+    return _stemmer().stemWord(part) if len(part) > 2 and part.isascii() else part
 
 
 def counts_as_term(part: str) -> bool:
