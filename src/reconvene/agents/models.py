@@ -16,7 +16,7 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.usage import UsageLimits
 
-from reconvene.agents.providers import Access, Providers
+from reconvene.agents.providers import CONSTRAINED, Access, Providers, provider_of
 from reconvene.agents.redact import redact_own
 from reconvene.agents.scrub import scrub
 from reconvene.config import Limits
@@ -41,6 +41,7 @@ def resolve(name: str, providers: Providers | None = None) -> Model:
     Args:
         providers: keys and addresses that were set; None: the environment's alone.
 
+    `constrained:` before the name: a model of a local server that enforces JSON schemas, see constrained.py.
     With `OPENAI_BASE_URL` set to another server than OpenAI's, `openai:` speaks Chat Completions, which is what such servers have.
 
     Raises:
@@ -51,7 +52,9 @@ def resolve(name: str, providers: Providers | None = None) -> Model:
         from reconvene.agents.offline import offline_model
 
         return offline_model()
-    access = providers.access(name.partition(":")[0]) if providers else None
+    if name.startswith(CONSTRAINED):
+        return _constrained(name.removeprefix(CONSTRAINED), providers)
+    access = providers.access(provider_of(name)) if providers else None
     if name.startswith("openai:") and _other_server((access and access.base_url) or os.environ.get("OPENAI_BASE_URL")):
         name = name.replace("openai:", "openai-chat:", 1)
     if not name.partition(":")[2] and name != "test":
@@ -72,6 +75,14 @@ def resolve(name: str, providers: Providers | None = None) -> Model:
         raise _unknown(name, _advice(str(e))) from None
 
 
+def _constrained(name: str, providers: Providers | None) -> Model:
+    from reconvene.agents.constrained import Constrained
+
+    if is_offline(name) or name.startswith(CONSTRAINED):
+        raise _unknown(f"{CONSTRAINED}{name}", f"After {CONSTRAINED} comes the model, for example openai:qwen3.")
+    return Constrained(_strict(resolve(name, providers), supports_json_schema_output=True))
+
+
 def _with(access: Access) -> Callable[[str], Provider[Any]]:
     """How pydantic-ai makes a provider with what was set for it."""
 
@@ -85,7 +96,7 @@ def _with(access: Access) -> Callable[[str], Provider[Any]]:
     return made
 
 
-def _strict(model: Model) -> Model:
+def _strict(model: Model, **profile: bool) -> Model:
     """The model, and of the Chat Completions kind one that takes a stream without a finish reason for what it is: cut short.
 
     Without the flag a truncated answer counts as whole, and a truncated tool call is executed with what arguments had come.
@@ -93,9 +104,8 @@ def _strict(model: Model) -> Model:
     loaded = sys.modules.get("pydantic_ai.models.openai")
     if loaded is None or not isinstance(model, loaded.OpenAIChatModel):
         return model
-    return type(model)(  # type: ignore[no-any-return]
-        model.model_name, provider=model.provider, profile={"openai_chat_streaming_requires_finish_reason": True}
-    )
+    profile["openai_chat_streaming_requires_finish_reason"] = True
+    return type(model)(model.model_name, provider=model.provider, profile=profile)  # type: ignore[no-any-return]
 
 
 def usage_limits(limits: Limits, *, times: int = 1) -> UsageLimits:

@@ -21,6 +21,16 @@ _PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _SAME = {"openai-chat": "openai", "openai-responses": "openai"}
 """Names of pydantic-ai for other ways to speak to the same provider."""
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+CONSTRAINED = "constrained:"
+"""Before a model's name: it is asked for constrained steps (`agents.constrained`)."""
+
+
+def provider_of(model: str) -> str:
+    """
+    >>> provider_of("constrained:openai:qwen3"), provider_of("offline")
+    ('openai', 'offline')
+    """
+    return model.strip().removeprefix(CONSTRAINED).partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)

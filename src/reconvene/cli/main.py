@@ -262,6 +262,12 @@ def model(
             "--base-url", metavar="URL", help="An OpenAI-compatible server, such as http://localhost:11434/v1."
         ),
     ] = None,
+    constrained: Annotated[
+        bool,
+        typer.Option(
+            "--constrained", help="Write every step by a JSON schema: for small models on a server of your own."
+        ),
+    ] = False,
     forget: Annotated[
         str | None, typer.Option("--forget", metavar="PROVIDER", help="Remove its key and address.")
     ] = None,
@@ -274,7 +280,15 @@ def model(
     """
     from reconvene.cli.model import model as run
 
-    run(places.data_dir(data_dir), name, key=key, base_url=base_url, forget=forget, as_json=json)
+    run(
+        places.data_dir(data_dir),
+        name,
+        key=key,
+        base_url=base_url,
+        forget=forget,
+        constrained=constrained,
+        as_json=json,
+    )
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from reconvene.agents.providers import Providers
+from reconvene.agents.providers import CONSTRAINED, Providers, provider_of
 from reconvene.cli import terminal
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
@@ -16,9 +16,19 @@ from reconvene.server.model_choice import change_model, model_state
 
 
 def model(
-    data_dir: Path, name: str | None, *, key: bool, base_url: str | None, forget: str | None, as_json: bool
+    data_dir: Path,
+    name: str | None,
+    *,
+    key: bool,
+    base_url: str | None,
+    forget: str | None,
+    constrained: bool = False,
+    as_json: bool,
 ) -> None:
     """Show it, or change it. Holds from the next prompt on, also in a server that runs.
+
+    Args:
+        constrained: the model is asked for constrained steps, as if `constrained:` stood before its name.
 
     Raises:
         ReconveneError: `model_unknown`, `invalid_field`, `data_dir_unusable`.
@@ -28,14 +38,16 @@ def model(
     providers = Providers(data_dir, settings.model)
     if forget is not None:
         change_model(providers, ModelChange(provider=forget, forget=True), False)
-    if (key or base_url) and name is None:
+    if (key or base_url or constrained) and name is None:
         raise ReconveneError(
             "invalid_field",
             "Say which model the key or the address is for: reconvene model openai:gpt-5 --key",
             path="model",
         )
     if name is not None:
-        given = _key(name.partition(":")[0]) if key else None
+        if constrained and not name.startswith(CONSTRAINED):
+            name = CONSTRAINED + name
+        given = _key(provider_of(name)) if key else None
         change_model(providers, ModelChange(model=name, key=given, base_url=base_url), False)
     now = model_state(providers)
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconvene.agents.providers import Access, Providers
+from reconvene.agents.providers import Access, Providers, provider_of
 from reconvene.errors import ReconveneError
 from reconvene.server.api_models import ModelChange, ModelState, ProviderState
 
@@ -24,7 +24,7 @@ def change_model(providers: Providers, change: ModelChange, of_page: bool) -> No
     Raises:
         ReconveneError: `model_unknown`, `invalid_field`, `forbidden`.
     """
-    provider = change.provider or (change.model or "").partition(":")[0]
+    provider = change.provider or provider_of(change.model or "")
     if (change.key or change.base_url or change.forget) and provider in ("", "offline"):
         raise ReconveneError("invalid_field", "Say for which provider: openai, anthropic, \u2026", path="provider")
     if change.forget:
