@@ -332,6 +332,6 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
     say = partial(model_command, tmp_path, key=False, forget=None, as_json=False)
     for name in ("openai:small", NAME):
         say(name, base_url=url, constrained=True)
-        assert capsys.readouterr().out == f"Model: {NAME}\n  openai: no key, {url}\n"
+        assert "".join(capsys.readouterr()) == f"Model: {NAME}\n  openai: no key, {url}\n"
     with pytest.raises(ReconveneError):
         say(None, base_url=None, constrained=True)
