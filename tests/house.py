@@ -58,6 +58,11 @@ class House:
         return house
 
     async def reopen(self) -> None:
+        await self.load()
+        await self.supervisor.start()
+
+    async def load(self) -> None:
+        """Open everything; what was interrupted does not go on yet."""
         self.log = await SqliteLog.open(self.settings.database)
         self.roots = Roots(data_dir=self.settings.data_dir, limits=self.settings.limits)
         self.workspace = self.roots.add(self.folder / "project")
@@ -67,7 +72,6 @@ class House:
         self.supervisor = Supervisor(
             self.sessions, Surroundings(self.sessions, self.indexes, self.resolve, self._sleep)
         )
-        await self.supervisor.start()
 
     async def _sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)

@@ -93,8 +93,34 @@ def writes_without_a_journal() -> None:
     Applying._last = lambda self, diff_id: None  # type: ignore[method-assign,assignment]
 
 
+def no_recovery() -> None:
+    """What a death interrupted is not looked for at the start."""
+    from reconvene.runs.supervisor import Supervisor
+
+    async def start(self: Supervisor) -> None:
+        self._started = True
+
+    Supervisor.start = start  # type: ignore[method-assign]
+
+
+def forgetful_tools() -> None:
+    """What a tool had given the model is not looked up after a death."""
+    from reconvene.runs.journal import Journal
+
+    load = Journal.load.__func__  # type: ignore[attr-defined]
+
+    async def forget(cls: type[Journal], *args: Any) -> Journal:
+        journal: Journal = await load(cls, *args)
+        journal.results.clear()
+        return journal
+
+    Journal.load = classmethod(forget)  # type: ignore[assignment]
+
+
 OF_CHANGES: dict[str, Callable[[], None]] = {f.__name__: f for f in (forgetful_sub_agents, writes_without_a_journal)}
 """Only a change of files can notice these."""
+OF_DEATHS: dict[str, Callable[[], None]] = {f.__name__: f for f in (no_recovery, forgetful_tools)}
+"""Only deaths that are many enough notice these."""
 MUTATIONS: dict[str, Callable[[], None]] = {
     f.__name__: f for f in (none, send_before_commit, subscribe_after_replay, no_idempotency_key)
 }

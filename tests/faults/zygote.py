@@ -19,8 +19,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import mutations
+from effects import note_effects
 
-import reconvene.agents.guard
 import reconvene.agents.models
 import reconvene.agents.offline
 import reconvene.index.registry
@@ -57,22 +57,7 @@ def model_with_effects(effects: int, script: str) -> Any:
     async def between(step: int, word: int) -> None:
         await asyncio.sleep(0.003)
 
-    call_tool = reconvene.agents.guard.Guarded.call_tool
-
-    async def noted(self: Any, name: str, tool_args: Any, ctx: Any, tool: Any) -> Any:
-        step = ctx.deps.durable.journal.steps - 1
-        session, run = ctx.deps.durable.session_id, ctx.deps.durable.run_id
-        note(session=session, key=f"return:{run}.{step}:{ctx.tool_call_id}")
-        return await call_tool(self, name, tool_args, ctx, tool)
-
-    reconvene.agents.guard.Guarded.call_tool = noted  # type: ignore[method-assign]
-    record = reconvene.runs.durability.Durability.before_model_request
-
-    async def asked(self: Any, ctx: Any, request_context: Any) -> Any:
-        note(session=self.journal.session_id, key=f"model:{self.journal.scope}.{self.journal.steps}")
-        return await record(self, ctx, request_context)
-
-    reconvene.runs.durability.Durability.before_model_request = asked  # type: ignore[method-assign]
+    note_effects(note)
     if script == "three files":
         return agents(threefiles.ORCHESTRATOR, threefiles.CODER, threefiles.REVIEWER)
     return scripted(STEPS, before=before, between=between)

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from pydantic import JsonValue
 from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.capabilities import AbstractCapability
@@ -48,6 +49,8 @@ from reconvene.runs.journal import RETURN, Journal
 from reconvene.sessions.rows import event, private
 from reconvene.sessions.state import ACCEPTS_EDITS, PromptState
 from reconvene.workspace.edits import Transition
+
+_log = structlog.get_logger(__name__)
 
 SUMMARY = 300
 """Characters of a tool's result that people see when the tool has no summary of its own."""
@@ -223,7 +226,10 @@ class Durability(AbstractCapability[AgentDeps]):
         except (ReconveneError, AgentRunError):
             raise
         except Exception as e:  # a provider's transport: not the tool's fault, and to be asked again as the run does
-            raise models.classify(e) from e
+            error = models.classify(e)
+            if error.code == "internal":
+                _log.exception("a sub-agent broke", session=self.session_id, run=self.run_id, scope=scope)
+            raise error from e
         finally:
             branch.broken_off()
         return SubAnswer(str(result.output), tuple(branch.messages))

@@ -1,0 +1,96 @@
+"""A server without sockets dies thousands of times, in every kind of call that changes a disk and at random moments: see `deaths`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deaths import Tally
+
+from proof import report
+
+SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
+WORKERS = 2
+MUTATIONS = [
+    "send_before_commit",
+    "no_idempotency_key",
+    "forgetful_tools",
+    "forgetful_sub_agents",
+    "writes_without_a_journal",
+    "no_recovery",
+]
+
+
+async def campaign(deaths: int, seed: int, **more: Any) -> Tally:
+    """So many deaths, shared by the workers."""
+    print(f"\nseed {seed} {more or ''}")
+    tally = Tally()
+
+    async def one(n: int) -> None:
+        job = {"deaths": -(-deaths // WORKERS), "seed": seed + n, **more}
+        program = [sys.executable, str(Path(__file__).with_name("deaths.py")), json.dumps(job)]
+        process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        told = await process.stdout.read()
+        assert await process.wait() == 0, "the campaign itself broke; its output is above"
+        tally.add(Tally(**json.loads(told)))
+
+    await asyncio.gather(*(one(n) for n in range(WORKERS)))
+    return tally
+
+
+def shown(tally: Tally) -> str:
+    return (
+        f"{tally.deaths:,} deaths ({tally.in_calls:,} in a call), {tally.recovering:,} while recovering, {tally.trials:,} runs, "
+        f"{tally.acknowledged:,} inputs acknowledged: {len(tally.violations)} lost, doubled, stuck or written twice; "
+        f"{tally.again:,} model requests in flight asked again"
+    )
+
+
+@pytest.mark.timeout(180)
+async def test_two_hundred_deaths_lose_nothing() -> None:
+    tally = await campaign(200, SEED)
+    print(shown(tally))
+    assert not tally.violations, "\n".join(tally.violations)
+    assert tally.deaths >= 200 and tally.recovering > 20
+
+
+@pytest.mark.timeout(180)
+async def test_control_a_forgetful_server_is_noticed() -> None:
+    tally = await campaign(200, SEED, mutation="forgetful_tools", until_violation=True)
+    assert tally.violations
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_twenty_thousand_deaths_lose_nothing() -> None:
+    began = time.monotonic()
+    deaths = int(os.environ.get("DEATHS", "20000"))
+    tally = await campaign(deaths, SEED)
+    print(shown(tally), dict(tally.calls.most_common()))
+    assert not tally.violations, "\n".join(tally.violations)
+    assert tally.recovering >= deaths // 4
+    report("Crash: deaths of a server", shown(tally), seed=SEED, seconds=time.monotonic() - began, cpu=tally.cpu)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutation", MUTATIONS)
+async def test_control_a_broken_defence_is_caught_by_deaths(mutation: str) -> None:
+    began = time.monotonic()
+    tally = await campaign(2000, SEED, mutation=mutation, until_violation=True, patience=6)
+    print(tally.deaths, tally.violations[:1])
+    assert tally.violations, f"{mutation} was not noticed"
+    report(
+        "Crash: deaths of a server",
+        control=f"{mutation}: noticed after {tally.deaths} deaths",
+        seed=SEED,
+        seconds=time.monotonic() - began,
+    )
