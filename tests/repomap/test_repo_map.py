@@ -191,6 +191,16 @@ async def test_an_empty_code_base(tmp_path: object, workers: Workers) -> None:
     await index.close()
 
 
+async def test_what_a_session_has_seen_is_not_in_an_index_that_is_only_being_built(
+    tmp_path: Path, workers: Workers
+) -> None:
+    """After a restart: the session goes on, and nothing was read yet."""
+    index = await CodeBase(tmp_path / "empty", {}).index(workers)
+    assert (await repo_map(index, query="idle", seen=["a.py"])).rows == ()
+    assert (await repo_map(index, seen=["a.py"], focus=["a.py"])).rows == ()
+    await index.close()
+
+
 # -- pages
 
 

@@ -119,7 +119,9 @@ def _favour(index: RootIndex, view: View, wanted: Wanted, scores: NDArray[np.flo
             scores *= _ALIKE  # nothing else is asked for than what goes with these
             alike /= _ALIKE
         scores += top * (_ALIKE * alike + _TOGETHER * changed)
-        reasons |= dict.fromkeys(np.flatnonzero(alike > _NOTABLE * alike.max()).tolist(), "like files of the session")
+        reasons |= dict.fromkeys(
+            np.flatnonzero(alike > _NOTABLE * alike.max(initial=0.0)).tolist(), "like files of the session"
+        )
         reasons |= dict.fromkeys(np.flatnonzero(changed > _NOTABLE).tolist(), "changed with files of the session")
     for place, path in enumerate(wanted.files):
         if at := view.find(path):
