@@ -109,9 +109,9 @@ def http() -> str:
     from reconvene.server.api import build_api
     from reconvene.server.metrics import Metrics
 
-    shell = SimpleNamespace(
-        version="0", metrics=Metrics(), sessions=SimpleNamespace(roots=None), settings=SimpleNamespace(limits=Limits())
-    )
+    sessions = SimpleNamespace(roots=None, on_gone=[])
+    settings = SimpleNamespace(limits=Limits(), data_dir=Path())
+    shell = SimpleNamespace(version="0", metrics=Metrics(), sessions=sessions, settings=settings)
     described = build_api(typing.cast(Any, shell)).openapi()
     rows = [("Method", "Address", "What it does")]
     for path, methods in described["paths"].items():

@@ -48,6 +48,7 @@ async def test_a_session_from_beginning_to_end(tmp_path: Path) -> None:
         shown = (await server.http("GET", f"/api/sessions/{session_id}")).json
         assert set(shown) == {
             "session_id", "title", "root", "status", "run_id", "pinned", "archived", "head", "created_at", "active_at", "cursor", "pending",
+            "stay",
         }  # fmt: skip
         assert (shown["title"], shown["status"], shown["run_id"], shown["pending"]) == ("Hello?", "running", "r1", 0)
         await server.play(session_id, "r1", ev.Question(id="q1", text="Which?"))

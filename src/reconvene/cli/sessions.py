@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from reconvene.cli import terminal
 from reconvene.cli.api import Server, need, session_path
-from reconvene.cli.document import DOCUMENTS
 from reconvene.cli.transcript import Transcript
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import reduce
@@ -91,11 +90,7 @@ def export(data_dir: Path, name: str, format: str, output: Path | None) -> None:
     server = need(data_dir)
     session = resolve(server, name)
     id = session["session_id"]
-    if format == "jsonl":
-        text = server.text("GET", session_path(id, "/export"))
-    else:
-        title = session["title"] or id
-        text = DOCUMENTS[format](title, reduce(events(server, id)))
+    text = server.text("GET", session_path(id, f"/export?{urlencode({'format': format})}"))
     if output is None:
         terminal.out(text)
         return

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconvene.cli.terminal import safe
+from reconvene.protocol.lines import tool_line, unified
 from reconvene.protocol.sentences import decided
 from reconvene.protocol.view import Item, View
-
-_CUT = 120
-"""Characters of an argument that a step's line shows."""
-
 
 OF_A_PERSON = ("text", "diff", "question", "confirmation")
 """What is shown of a sub-agent: what it says and asks, not each of its steps."""
@@ -217,19 +214,6 @@ class Transcript:
         yield Piece("step", safe(text))
 
 
-def tool_line(item: Item) -> str:
-    """`search "session cleanup": 7 places in 5 files (cached)`"""
-    args = item["args"] if isinstance(item["args"], dict) else {}
-    said = next((v for v in args.values() if isinstance(v, str)), "")
-    result = item["result"]
-    summary = result["summary"]
-    if said and said not in summary:  # most summaries say what was looked for
-        summary = f'"{said if len(said) <= _CUT else said[: _CUT - 1] + "…"}" → {summary}'
-    notes = [n for n in (result.get("cache"), "cut" if result.get("truncated") else None) if n and n != "fresh"]
-    ending = f" ({', '.join(notes)})" if notes else ""
-    return f"{item['name']} {'' if result.get('ok', True) else '✗ '}{summary}{ending}"
-
-
 def usage_line(usage: dict[str, Any]) -> str:
     tokens = f"{usage.get('input_tokens', 0):,} tokens in, {usage.get('output_tokens', 0):,} out"
     cost = f", ${usage['cost']:.4f}" if usage.get("cost") else ""
@@ -237,19 +221,3 @@ def usage_line(usage: dict[str, Any]) -> str:
     return (
         f"{'about ' if usage.get('estimated') else ''}{tokens}, {requests} model request{'s' * (requests != 1)}{cost}"
     )
-
-
-def unified(diff: Item, *, numbered: bool = False) -> str:
-    """A diff item as unified text. `numbered`: each part with its number before it, when there are several."""
-    parts: list[str] = []
-    several = numbered and sum(len(file["hunks"]) for file in diff["files"]) > 1
-    number = 0
-    for file in diff["files"]:
-        old = file.get("old_path") or file["path"]
-        parts.append(f"--- {'/dev/null' if file['op'] == 'create' else f'a/{old}'}\n")
-        parts.append(f"+++ {'/dev/null' if file['op'] == 'delete' else 'b/' + file['path']}\n")
-        for hunk in file["hunks"]:
-            number += 1
-            parts.append(f"# part {number}\n" if several else "")
-            parts.append(hunk["unified"] if hunk["unified"].endswith("\n") else hunk["unified"] + "\n")
-    return "".join(parts)

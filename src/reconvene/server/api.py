@@ -19,17 +19,20 @@ from reconvene.protocol.parsing import parse_resumable
 from reconvene.protocol.schema import protocol_schema
 from reconvene.server import api_models as models
 from reconvene.server.asgi import Receive, Scope, Send, headers
+from reconvene.server.code_api import add_code_routes
 from reconvene.server.commands import carry_out
 from reconvene.server.events_http import PAGE, find_place, page, stream
-from reconvene.server.gate import Principal
+from reconvene.server.finding_api import add_finding_routes
 from reconvene.server.indexing import Indexing, shown
 from reconvene.server.model_choice import change_model, model_state
 from reconvene.server.problems import answer_with_problems, read_body, read_text
 from reconvene.server.quoted import blob
 from reconvene.server.quoted import current as current_file
 from reconvene.server.services import Services
+from reconvene.server.who import Asking, principal_of, with_token
 from reconvene.sessions.kept import patch
 from reconvene.sessions.rows import Who
+from reconvene.sessions.stay import stay
 from reconvene.workspace.contents import Contents
 
 _SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
@@ -57,28 +60,10 @@ def build_api(services: Services) -> FastAPI:
     )
     answer_with_problems(api, services.metrics)
     _server_routes(api, services)
+    add_finding_routes(api, services)
     _session_routes(api, services)
+    add_code_routes(api, services)
     return api
-
-
-def principal_of(request: Request) -> Principal:
-    principal: Principal = request.scope["state"]["principal"]
-    return principal
-
-
-def who_asks(request: Request) -> Who:
-    return Who(principal_of(request).owner, "http")
-
-
-def with_token(request: Request) -> None:
-    """For what changes the server itself: a page in a browser, ours included, may not."""
-    if principal_of(request).kind != "bearer":
-        raise ReconveneError(
-            "forbidden", "This takes the token of the data folder, not a cookie. Use the command line."
-        )
-
-
-Asking = Annotated[Who, Depends(who_asks)]
 
 
 def _server_routes(api: FastAPI, services: Services) -> None:
@@ -190,7 +175,13 @@ def _session_routes(api: FastAPI, services: Services) -> None:
 
     async def shown(row: SessionRow) -> models.Session:
         pending = 0 if row.status == "idle" else len((await sessions.state(row.id)).pending)
-        return models.Session.of(row, pending)
+        kept = stay(
+            row,
+            now=sessions.uptime.now(),
+            retention=services.settings.retention,
+            is_open=sessions.memory.is_connected(row.id),
+        )
+        return models.Session.of(row, pending, models.Stay(reason=kept.reason, left=kept.left, sentence=kept.sentence))
 
     async def current(who: Who, session_id: str) -> models.Session:
         return await shown(await sessions.get(who.owner, session_id))
@@ -267,15 +258,6 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         place = await find_place(services, session, request.headers.get("last-event-id") or after)
         return _LiveEvents(services, who.owner, stream(services, session, place))
 
-    @api.get("/api/sessions/{session_id}/export")
-    async def export(session_id: str, who: Asking) -> Response:
-        """Every public event, one JSON object a line, as it was stored."""
-        session = await sessions.get(who.owner, session_id)
-        name = f'attachment; filename="{session_id}.jsonl"'
-        return StreamingResponse(
-            _lines(services, session), media_type="application/x-ndjson", headers={"content-disposition": name}
-        )
-
     @api.get("/api/sessions/{session_id}/blobs/{hash}")
     async def blob_of_session(session_id: str, hash: str, who: Asking) -> models.Blob:
         """A file's content that the session quoted, proposed or wrote, as it was then; `hash` is git's blob id."""
@@ -309,15 +291,6 @@ _FRAME = {
     "content": {"application/json": {"schema": {"$ref": "/api/protocol.json#/$defs/ClientFrame"}}},
 }
 _STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-
-
-async def _lines(services: Services, session: SessionRow) -> AsyncIterator[str]:
-    seq = 0
-    while rows := await services.sessions.log.read(
-        session.id, seq, upto=session.head, public=True, max_events=PAGE, max_bytes=1024**2
-    ):
-        seq = rows[-1].seq
-        yield "".join(f"{row.wire()}\n" for row in rows)
 
 
 class _LiveEvents(StreamingResponse):

@@ -152,6 +152,16 @@ class Me(BaseModel):
     """Whether /sample is served."""
 
 
+class Stay(BaseModel):
+    """How long a session is kept. `reason`: `pinned`, `running`, `waiting` and `open` ones stay; others (`idle`, `archived`) go when they
+    were not used for as long as the setting `retention` says. `left`: seconds of the server's uptime until then; null: it stays.
+    `sentence` says it for people."""
+
+    reason: Literal["pinned", "running", "waiting", "open", "idle", "archived"]
+    left: float | None
+    sentence: str
+
+
 class Session(BaseModel):
     """`created_at`, `active_at`: seconds since the epoch. `pending`: questions and diffs that wait for a person."""
 
@@ -167,9 +177,10 @@ class Session(BaseModel):
     active_at: float
     cursor: str
     pending: int
+    stay: Stay
 
     @classmethod
-    def of(cls, row: SessionRow, pending: int) -> Session:
+    def of(cls, row: SessionRow, pending: int, stay: Stay) -> Session:
         return cls(
             session_id=row.id,
             title=row.title,
@@ -183,11 +194,40 @@ class Session(BaseModel):
             active_at=row.active_at,
             cursor=str(row.cursor),
             pending=pending,
+            stay=stay,
         )
 
 
 class SessionList(BaseModel):
     sessions: list[Session]
+
+
+class Hit(BaseModel):
+    """Where something was said: `seq` and `kind` of the event (0, `title`: the session's title), seconds since the epoch.
+
+    `pieces`: what is around it; those at odd places are what was looked for.
+    """
+
+    seq: int
+    kind: str
+    at: float
+    pieces: list[str]
+
+
+class SessionHits(BaseModel):
+    """`hits`: the best of a session; `more`: there are others."""
+
+    session_id: str
+    hits: list[Hit]
+    more: bool
+
+
+class FoundSessions(BaseModel):
+    """Best first. `searched`, `of`: sessions; the rest is taken in behind the answer, so that asking again finds it too."""
+
+    sessions: list[SessionHits]
+    searched: int
+    of: int
 
 
 class Link(BaseModel):

@@ -13,6 +13,7 @@ from reconvene.index.registry import Wish
 from reconvene.index.state import IndexState
 from reconvene.server.connections import Connections
 from reconvene.server.services import Services
+from reconvene.workspace import Workspace
 
 
 class Indexing:
@@ -40,11 +41,11 @@ class Indexing:
             with contextlib.suppress(ReconveneError):  # the next prompt tries again, and says what is wrong
                 await self.indexes.get(workspace)
 
-    async def wish(self, root: str | None, wish: Wish) -> IndexState:
-        """Do what a person asks of a served code base's index.
+    def served(self, root: str | None) -> Workspace:
+        """The served code base of this name or path; the only one for None.
 
         Raises:
-            ReconveneError: `root_required`, `root_not_served`, and those of `Indexes.wish`.
+            ReconveneError: `root_required`, `root_not_served`.
         """
         roots = self._services.sessions.roots
         served = roots.all()
@@ -54,6 +55,15 @@ class Indexing:
         workspace = served[0] if root is None else roots.find(root)
         if workspace is None:
             raise ReconveneError("root_not_served", "This code base is not being served. Serve it, then ask again.")
+        return workspace
+
+    async def wish(self, root: str | None, wish: Wish) -> IndexState:
+        """Do what a person asks of a served code base's index.
+
+        Raises:
+            ReconveneError: those of `served` and of `Indexes.wish`.
+        """
+        workspace = self.served(root)
         return await self.indexes.wish(workspace, wish)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from reconvene.cli.transcript import tool_line, unified
+from reconvene.protocol.lines import tool_line, unified
 from reconvene.protocol.view import Item, View
 
 _STYLE = (
