@@ -112,6 +112,12 @@ class Limits(BaseModel):
     """Model requests of one run."""
     tool_calls: int = 200
     """Tool calls of one run."""
+    run_tokens: int = 10_000_000
+    """Tokens, in and out, of one run; 0 for no limit."""
+    run_cost: float = 20.0
+    """US dollars of one run, where its model's prices are known; 0 for no limit."""
+    run_time: Seconds = 6 * 3600.0
+    """Time that one run may take, without what it waits for a person; 0 for no limit."""
     context: int = 128_000
     """Tokens that a model takes, for models whose size is not known; longer conversations are shortened for it."""
     command_time: Seconds = 600.0

@@ -62,6 +62,16 @@ class Bounds(AbstractCapability[AgentDeps]):
         if loops.spent(ctx.messages, limits.parallel_tool_calls) > limits.tool_calls * times:
             sentence = f"The run has used its limit of {limits.tool_calls * times} tool calls."
             raise ReconveneError("budget_exceeded", sentence, limit="tool_calls")
+        tokens, cost = ctx.usage.input_tokens + ctx.usage.output_tokens, float(ctx.usage.cost or 0)
+        if 0 < limits.run_tokens * times <= tokens:
+            sentence = f"The run has used {tokens:,} tokens; its limit is {limits.run_tokens * times:,}."
+            raise ReconveneError("budget_exceeded", sentence, limit="run_tokens")
+        if 0 < limits.run_cost * times <= cost:
+            sentence = f"The run has cost ${cost:.2f}; its limit is ${limits.run_cost * times:.2f}."
+            raise ReconveneError("budget_exceeded", sentence, limit="run_cost")
+        if 0 < limits.run_time * times <= ctx.deps.worked():
+            sentence = f"The run has worked for {limits.run_time * times / 60:,.0f} minutes, which is its limit."
+            raise ReconveneError("budget_exceeded", sentence, limit="run_time")
         return request_context
 
     async def after_model_request(

@@ -50,6 +50,8 @@ class Compaction(AbstractCapability[AgentDeps]):
     """
 
     limit: int | None = None
+    share: float = 1.0
+    """Of the limit, that may be used: less once a provider found a request too long that should have fitted."""
     _left_out: set[str] = field(default_factory=set, init=False)
     """Call ids of the results that are left out."""
     _forgotten: int = field(default=0, init=False)
@@ -59,7 +61,7 @@ class Compaction(AbstractCapability[AgentDeps]):
     async def before_model_request(
         self, ctx: RunContext[AgentDeps], request_context: ModelRequestContext
     ) -> ModelRequestContext:
-        limit = self.limit or context_limit(request_context.model, ctx.deps.limits.context)
+        limit = int((self.limit or context_limit(request_context.model, ctx.deps.limits.context)) * self.share)
         per_token = ratio(ctx.messages)
         messages = self._shortened(request_context.messages)
         if size(messages) / per_token > limit * FULL:

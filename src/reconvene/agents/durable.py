@@ -173,5 +173,7 @@ class AgentDeps:
     """How often that agent may send a change back."""
     leave: Leave | None = None
     """What commands may be run; None: none."""
+    worked: Callable[[], float] = lambda: 0.0
+    """Seconds that the run took so far."""
     extended: int = 0
     """How often a person let this run go on after it had reached a limit: each time the limits count once more."""

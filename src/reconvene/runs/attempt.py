@@ -18,7 +18,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model
 
 from reconvene.agents import models
-from reconvene.agents.compaction import Compaction
+from reconvene.agents.compaction import Compaction, context_limit
 from reconvene.agents.durable import AgentDeps, CannotWrite
 from reconvene.agents.notes import project_notes
 from reconvene.agents.orchestrator import build
@@ -34,7 +34,7 @@ from reconvene.runs.durability import Durability
 from reconvene.runs.journal import Journal
 from reconvene.runs.overview import overview_of
 from reconvene.runs.taking_back import take_back
-from reconvene.runs.told import plan_edits
+from reconvene.runs.told import plan_edits, written_before
 from reconvene.search.context import SearchContext
 from reconvene.sessions.rows import event
 from reconvene.sessions.service import RunEnded, Sessions
@@ -53,6 +53,8 @@ OF_THE_STORE = frozenset({"fenced", "disk_full", "store_busy", "store_error", "s
 """Errors that say nothing of the run: what could not be written is done again when the store can write."""
 MAX_WAIT = 120.0
 """Seconds; a provider that asks for longer is asked again after this."""
+LEAST_ROOM = 0.2
+"""Of a model's context: when a request that fills no more is still too long, the person is asked."""
 PAUSES = frozenset(
     {
         "provider_auth",
@@ -60,6 +62,7 @@ PAUSES = frozenset(
         "provider_rate_limited",
         "model_misbehaved",
         "budget_exceeded",
+        "context_full",
         "workspace_gone",
     }
 )
@@ -95,6 +98,8 @@ class Attempt:
         self.applying: Applying | None = None
         self._work: asyncio.Future[Any] | None = None
         self._stop: str | None = None
+        self._room = 1.0
+        """Of the model's context, that a request may fill."""
         self._base: list[ModelMessage] = []
 
     # -- what others tell it
@@ -163,6 +168,10 @@ class Attempt:
                 if e.code in OF_THE_STORE:
                     raise
                 journal.strike()
+                if e.code == "context_full" and self._room > LEAST_ROOM:
+                    self._room /= 2
+                    reason = "The conversation is longer than the model takes; its older parts are left out."
+                    continue
                 failures = 1 if journal.steps > steps else failures + 1
                 if e.code in RETRYABLE and failures <= self.sessions.settings.limits.provider_retries:
                     reason = await self._back_off(journal, e, failures)
@@ -216,7 +225,9 @@ class Attempt:
         if run.undo is not None:
             workspace = await self._served()
             assert self.applying is not None
-            return await take_back(journal, state, run.undo, self.applying, await self.around.indexes.get(workspace))
+            said = await take_back(journal, state, run.undo, self.applying, await self.around.indexes.get(workspace))
+            if not run.prompts:
+                return said
         last = journal.messages[-1] if journal.messages else None
         if isinstance(last, ModelResponse) and not last.tool_calls and last.text:
             return last.text  # the crash came between the answer and the end of the run
@@ -240,9 +251,12 @@ class Attempt:
             applying=self.applying,
             told=lambda: plan_edits(state, journal),
         )
-        deps.durable, deps.extended = self.durability, extra
+        deps.durable, deps.extended, deps.worked = self.durability, extra, journal.worked
+        journal.model, journal.context_limit = name, context_limit(model, deps.limits.context)
         agent = build(model, commands=deps.leave is not None)
-        prompt = "\n\n".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
+        prompt = "\n\n".join(
+            [*written_before(state, run), *(state.prompts[p].text for p in run.prompts if p in state.prompts)]
+        )
         result = await agent.run(
             None if journal.messages else prompt,
             message_history=[*self._base, *journal.messages],
@@ -250,7 +264,7 @@ class Attempt:
             deps=deps,
             usage=journal.usage_copy(),
             usage_limits=models.usage_limits(self.sessions.settings.limits, times=1 + extra),
-            capabilities=[self.durability, Compaction()],
+            capabilities=[self.durability, Compaction(share=self._room)],
         )
         return str(result.output)
 

@@ -59,6 +59,12 @@ class Journal:
         self.told: set[str] = set()
         """What earlier runs of the session told the model, beside prompts."""
         self.context_used: int | None = None
+        self.context_limit: int | None = None
+        """Tokens that the run's model takes."""
+        self.model: str | None = None
+        """The name of the model that is asked."""
+        self.worked_before = 0.0
+        self._loaded = time.monotonic()
         self.writes: dict[str, list[dict[str, Any]]] = {}
         """Of every diff: its plans, oldest first, each with its `outcome` and `settled` once they are known."""
         self.messages: list[ModelMessage] = []
@@ -96,6 +102,7 @@ class Journal:
                     recovering += content["status"] == "recovering"
                 case "model":
                     last_model = row.seq
+                    journal.worked_before = max(journal.worked_before, content.get("worked", 0.0))
                     messages = ModelMessagesTypeAdapter.validate_python(content["messages"])
                     journal.messages += messages
                     journal.steered.update(content["steered"])
@@ -134,13 +141,14 @@ class Journal:
     async def earlier(self) -> list[ModelMessage]:
         """The conversation before this run, as a model can take it."""
         rows = await self.sessions.log.read(self.session_id, 0, types=(MODEL,))
-        rewinds = (await self.sessions.state(self.session_id)).rewinds
+        state = await self.sessions.state(self.session_id)
+        rewinds, replaced = state.rewinds, state.replaced
         runs: dict[str, list[str]] = {}
         for row in rows:
             self.told.update(json.loads(row.content)["steered"])
             if any(upto < row.seq < seq for upto, seq in rewinds):
                 continue
-            if row.run_id is not None and row.run_id != self.run_id:
+            if row.run_id is not None and row.run_id != self.run_id and row.run_id not in replaced:
                 runs.setdefault(row.run_id, []).append(row.content)
         kept: list[list[str]] = []
         room = HISTORY_BYTES
@@ -223,6 +231,10 @@ class Journal:
     def item_id(self, index: int, step: int | None = None) -> str:
         return f"{self.scope}.{self.steps if step is None else step}.{index}"
 
+    def worked(self) -> float:
+        """Seconds that the run took so far, those that it waited for a person left out; what no response was recorded after is lost."""
+        return self.worked_before + time.monotonic() - self._loaded
+
     def count(self, response: ModelResponse) -> None:
         """A response counts to what the run has used, whichever of its agents got it."""
         self.usage.incr(response.usage)
@@ -282,7 +294,8 @@ class Journal:
     def kept(self, messages: Sequence[ModelMessage], steered: Sequence[str] = ()) -> NewEvent:
         """The private row of a response with the request before it."""
         text = ModelMessagesTypeAdapter.dump_json([without_instructions(m) for m in messages]).decode()
-        body = f'{{"step":{self.steps},"steered":{json.dumps(list(steered))},"messages":{text}}}'
+        steered_ids, worked = json.dumps(list(steered)), round(self.worked(), 3)
+        body = f'{{"step":{self.steps},"steered":{steered_ids},"worked":{worked},"messages":{text}}}'
         return NewEvent(MODEL, body, self.run_id, key=f"model:{self.run_id}.{self.steps}", public=False)
 
     async def record_tail(self, new: list[ModelMessage]) -> None:
@@ -314,7 +327,14 @@ class Journal:
             tool_calls=self.usage.tool_calls,
             cost=float(self.usage.cost) if self.usage.cost is not None else None,
             context_used=self.context_used,
+            context_limit=self.context_limit,
             estimated=estimated,
+            model=self.model,
+            step=ev.StepUsage(
+                input_tokens=response.usage.input_tokens,
+                output_tokens=response.usage.output_tokens,
+                cost=float(response.usage.cost) if response.usage.cost is not None else None,
+            ),
         )
 
     async def finish(

@@ -12,15 +12,24 @@ from reconvene.sessions.state import PromptState, SessionState
 
 
 @dataclass(frozen=True, slots=True)
+class Begins:
+    """A new run. `prompts`: those it answers, by id; `text` (with `turn`, its config): a new one. `undo`: diffs it takes back first."""
+
+    prompts: tuple[str, ...] = ()
+    text: str | None = None
+    turn: dict[str, Any] | None = None
+    undo: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """The action's event, the fields of the session's row it sets, the run it ends, what else becomes of it, and the diffs that a new
-    run takes back."""
+    """The action's event, the fields of the session's row it sets, the run it ends, what else becomes of it, and the run it begins."""
 
     action: ev.Action
     update: dict[str, Any] = field(default_factory=dict)
     ends_run: str | None = None
     plan: ev.Plan | None = None
-    undo: tuple[str, ...] | None = None
+    begins: Begins | None = None
 
 
 def prepare(state: SessionState, name: str, args: dict[str, Any], by: str) -> Prepared:
@@ -57,6 +66,8 @@ def _argument(args: dict[str, Any], name: str, kind: type, *, choices: tuple[Any
         "diff_id",
         "upto",
         "steps",
+        "run_id",
+        "files",
     }
     if unknown:
         raise ReconveneError(
@@ -125,7 +136,11 @@ def _remove_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepar
 
 def _move_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
     prompt, position = _queued(state, args), _argument(args, "position", int)
-    return Prepared(ev.Action(name="move_prompt", args={"id": prompt.id, "position": max(0, position)}, by=by))
+    others = [run for run in state.queue if run.id != prompt.run_id]
+    position = max(0, min(position, len(others)))
+    # Who reads a snapshot does not know who was in the queue then, so it is said before whom it comes.
+    before = next(iter(others[position].prompts), None) if position < len(others) else None
+    return Prepared(ev.Action(name="move_prompt", args={"id": prompt.id, "position": position, "before": before}, by=by))
 
 
 def _edit_mode(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
@@ -137,7 +152,7 @@ def _undo(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
     diff_id = _argument(args, "diff_id", str)
     if diff_id not in state.changes or diff_id in state.undoing:
         raise ReconveneError("no_such_diff", "No change with this id was applied and not taken back in this session.")
-    return Prepared(ev.Action(name="undo", args={"diff_id": diff_id}, by=by), undo=(diff_id,))
+    return Prepared(ev.Action(name="undo", args={"diff_id": diff_id}, by=by), begins=Begins(undo=(diff_id,)))
 
 
 def _rewind(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
@@ -150,8 +165,61 @@ def _rewind(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
         raise ReconveneError(
             "invalid_field", "A session that runs or waits cannot be rewound. Stop it first.", path="content.args.upto"
         )
-    diffs = tuple(c.diff_id for c in reversed(state.changes.values()) if c.seq > upto)
-    return Prepared(ev.Action(name="rewind", args={"upto": upto}, by=by), undo=diffs)
+    files = _files(args, True)
+    action = ev.Action(name="rewind", args={"upto": upto} if files else {"upto": upto, "files": False}, by=by)
+    return Prepared(action, begins=Begins(undo=_changes_after(state, upto)) if files else None)
+
+
+def _files(args: dict[str, Any], otherwise: bool) -> bool:
+    """Whether the files are taken back too."""
+    return bool(_argument(args, "files", bool)) if "files" in args else otherwise
+
+
+def _changes_after(state: SessionState, seq: int) -> tuple[str, ...]:
+    return tuple(c.diff_id for c in reversed(state.changes.values()) if c.seq > seq)
+
+
+def _resend(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    """A prompt sent anew, edited or not: the conversation goes back to before it, and if wanted the files do."""
+    prompt = state.prompts.get(_argument(args, "id", str))
+    if prompt is None:
+        raise ReconveneError("invalid_field", "The session has no prompt with this id.", path="content.args.id")
+    text = _argument(args, "text", str) if "text" in args else prompt.text
+    if not text.strip() or "\0" in text:
+        raise ReconveneError("empty_prompt", "The prompt is empty. Write what you want to know or have done.")
+    if state.status != "idle":
+        raise ReconveneError(
+            "invalid_field",
+            "A prompt cannot be sent anew while the session runs or waits. Stop it first.",
+            path="content.args.id",
+        )
+    upto = prompt.seq - 1
+    diffs = _changes_after(state, upto) if _files(args, False) else ()
+    action = ev.Action(name="resend", args={"id": prompt.id, "upto": upto, "files": bool(diffs)}, by=by)
+    return Prepared(action, begins=Begins(text=text, turn=prompt.turn, undo=diffs or None))
+
+
+def _retry(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    """A run that failed or was stopped, once more: the same prompts. What it did to files stays."""
+    run_id = _argument(args, "run_id", str)
+    run = state.runs.get(run_id)
+    if run is None:
+        raise ReconveneError("no_such_run", f"The session has no run {run_id[:40]}.")
+    if run.status != "completed" or run.outcome == "success":
+        sentence = "Only a run that failed or was stopped is run again. To ask a prompt anew, send it anew."
+        raise ReconveneError("invalid_field", sentence, path="content.args.run_id")
+    if run_id in state.replaced:
+        raise ReconveneError("invalid_field", "This run was run again already.", path="content.args.run_id")
+    prompts = tuple(p.id for p in state.prompts.values() if p.run_id == run_id)
+    undo = run.undo if run.undo and set(run.undo) <= state.changes.keys() - state.undoing else None
+    if not prompts and undo is None:
+        raise ReconveneError("invalid_field", "Nothing is left of this run to do again.", path="content.args.run_id")
+    return Prepared(ev.Action(name="retry", args={"run_id": run_id}, by=by), begins=Begins(prompts, undo=undo))
+
+
+def _fallback(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
+    model = None if args.get("model", "") is None else _argument(args, "model", str).strip()
+    return Prepared(ev.Action(name="fallback", args={"model": model or None}, by=by))
 
 
 def _edit_plan(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
@@ -189,6 +257,9 @@ ACTIONS: dict[str, Callable[[SessionState, dict[str, Any], str], Prepared]] = {
     "move_prompt": _move_prompt,
     "edit_mode": _edit_mode,
     "edit_plan": _edit_plan,
+    "fallback": _fallback,
+    "resend": _resend,
+    "retry": _retry,
     "undo": _undo,
     "rewind": _rewind,
 }

@@ -27,14 +27,14 @@ from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.folding import fold
 from reconvene.sessions.answers import checked
 from reconvene.sessions.attach import new_epoch, new_session_id
+from reconvene.sessions.beginning import beginning
+from reconvene.sessions.beginning import title_of as title_of
 from reconvene.sessions.decisions import changed_files, decision, stale_diff
 from reconvene.sessions.entrance import Entrance
 from reconvene.sessions.memory import apply
 from reconvene.sessions.rows import Receipt, Who, event, private
-from reconvene.sessions.state import CANCEL, ENDED, ORIGIN, UNDO, Pending, RunStatus, SessionState
+from reconvene.sessions.state import CANCEL, ENDED, Pending, RunStatus, SessionState
 from reconvene.workspace.roots import Roots
-
-TITLE_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,7 @@ class Sessions(Entrance):
             if change.known:
                 return change.known
             session, state = change.session, change.state
-            if self.roots.by_root(session.root) is None:
-                raise ReconveneError(
-                    "root_not_served",
-                    f"The code base of this session ({session.root}) is not being served. Serve it, then send the prompt again.",
-                )
+            self._check_served(session)
             active = state.active
             steer = delivery == "steer" and active is not None and not active.cancelled
             run_id = active.id if steer and active else state.next_run_id()
@@ -135,9 +131,7 @@ class Sessions(Entrance):
             new = [event(prompt, run_id=run_id, item_id=f"{run_id}.p{state.seq + 1}")]
             changes: dict[str, RunStatus] = {}
             if not steer:
-                position = len(state.queue) + (active is not None)
-                new.append(event(ev.Run(status="queued", prompts=[id], position=position), run_id=run_id))
-                new.append(private(ORIGIN, {"run_id": run_id, "plain": plain_key}, run_id=run_id))
+                new += beginning(state, run_id, [id], plain=plain_key)
                 changes[run_id] = "queued"
             update: dict[str, Any] = {}
             if not session.title:
@@ -229,6 +223,13 @@ class Sessions(Entrance):
             new = [event(decided, run_id=pending.run_id, key=f"settled:{reply_to}")]
             return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
 
+    def _check_served(self, session: SessionRow) -> None:
+        if self.roots.by_root(session.root) is None:
+            raise ReconveneError(
+                "root_not_served",
+                f"The code base of this session ({session.root}) is not being served. Serve it, then send the prompt again.",
+            )
+
     async def _changed_under(self, session: SessionRow, pending: Pending, decided: ev.Decided) -> Sequence[str]:
         """The files that an accept would write and that are not what the diff was made from."""
         workspace = self.roots.by_root(session.root)
@@ -273,6 +274,9 @@ class Sessions(Entrance):
         from reconvene.sessions.actions import prepare
 
         command = Command(who.owner, id or uuid.uuid4().hex, body or _digest("action", name, dict(args)))
+        limit = self.settings.limits.prompt
+        if isinstance(text := args.get("text"), str) and len(text.encode("utf-8", "replace")) > limit:
+            raise ReconveneError("too_large", f"A prompt has at most {limit:,} bytes. Shorten it.", limit=limit)
         if name == "fork":
             forked = await self.fork(who, session_id, upto=_upto(args), id=command.id, body=command.body)
             return Receipt("accepted", forked.head, None, forked.id)
@@ -282,6 +286,7 @@ class Sessions(Entrance):
             state = change.state
             prepared = prepare(state, name, dict(args), who.name)
             new = [event(prepared.action)]
+            update = dict(prepared.update)
             changes: dict[str, RunStatus] = {}
             if prepared.ends_run:
                 new += self.ending(prepared.ends_run, "cancelled", reason="removed")
@@ -290,14 +295,21 @@ class Sessions(Entrance):
                 going = state.active or next(iter(state.queue), None)
                 new.append(event(prepared.plan, run_id=going.id if going else None))
             run_id = prepared.ends_run
-            if prepared.undo is not None:
-                # Taking back is a run: it waits its turn, and a crash in the middle of it is recovered like any other's.
-                run_id = state.next_run_id()
-                position = len(state.queue) + (state.active is not None)
-                new.append(event(ev.Run(status="queued", prompts=[], position=position, reason=name), run_id=run_id))
-                new.append(private(UNDO, {"run_id": run_id, "diffs": list(prepared.undo)}, run_id=run_id))
+            if (begins := prepared.begins) is not None:
+                # Taking back is a run too: it waits its turn, and a crash in the middle of it is recovered like any other's.
+                run_id, prompts = state.next_run_id(), begins.prompts
+                if begins.prompts or begins.text:
+                    self._check_served(change.session)
+                if begins.text is not None:
+                    prompts = (command.id,)
+                    prompt = ev.Prompt(id=command.id, text=begins.text, by=who.name, config=begins.turn or None)
+                    new.append(event(prompt, run_id=run_id, item_id=f"{run_id}.p{state.seq + 1}"))
+                new += beginning(state, run_id, prompts, undo=begins.undo, reason=name)
                 changes[run_id] = "queued"
-            return await self._append(session_id, state, new, command, changes, prepared.update, run_id)
+                if change.session.archived:
+                    new.append(event(ev.Action(name="archive", args={"archived": False}, by=who.name)))
+                    update["archived"] = False
+            return await self._append(session_id, state, new, command, changes, update, run_id)
 
     async def fork(
         self, who: Who, session_id: str, *, upto: int | None = None, id: str | None = None, body: str | None = None
@@ -369,6 +381,16 @@ class Sessions(Entrance):
         for tell in self.on_gone:
             tell(session_id, reason)
 
+    async def settle(self, session_id: str, question_id: str, answer: Any, *, by: str) -> bool:
+        """Answer a question for nobody in particular, because what it waited for came to be; whether it was still open."""
+        async with self.memory.alone(session_id) as state:
+            pending = state.pending.get(question_id)
+            if pending is None:
+                return False
+            answered = ev.Answered(id=question_id, answer=answer, by=by)
+            await self.log.append(session_id, [event(answered, run_id=pending.run_id, key=f"settled:{question_id}")])
+            return True
+
     # -- for runs
 
     def ending(
@@ -432,8 +454,7 @@ class Sessions(Entrance):
             late = [p.id for p in state.steering(run_id) if p.id not in consumed]
             if late:
                 next_id = state.next_run_id()
-                new.append(event(ev.Run(status="queued", prompts=late, position=len(state.queue)), run_id=next_id))
-                new.append(private(ORIGIN, {"run_id": next_id, "plain": None}, run_id=next_id))
+                new += beginning(state, next_id, late, position=len(state.queue))
                 changes[next_id] = "queued"
             status, current = state.status_with(changes)
             await self._append_run(session_id, new, fence, {"status": status, "run_id": current})
@@ -497,9 +518,3 @@ def _upto(args: Mapping[str, Any]) -> int | None:
     if upto is not None and (not isinstance(upto, int) or isinstance(upto, bool)):
         raise ReconveneError("invalid_field", "content.args.upto must be a seq.", path="content.args.upto")
     return upto
-
-
-def title_of(text: str) -> str:
-    """A session's first title: the first line of its first prompt."""
-    line = " ".join(text.strip().splitlines()[0].split())
-    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"

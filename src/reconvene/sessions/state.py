@@ -64,7 +64,9 @@ class RunState:
     waiting_on: frozenset[str] = frozenset()
     """What was unanswered when the run was unloaded."""
     undo: tuple[str, ...] | None = None
-    """The diffs that this run takes back; None: it answers prompts."""
+    """The diffs that this run takes back before it answers its prompts, if it has any; None: it takes nothing back."""
+    held_by: str | None = None
+    """Why the run waits, as its last `waiting` said."""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,10 @@ class SessionState:
     """The last plan: its run and its content."""
     rewinds: list[tuple[int, int]] = field(default_factory=list)
     """(upto, seq): what lies between the two was taken back, files and conversation."""
+    replaced: set[str] = field(default_factory=set)
+    """Runs whose prompts were sent once more: what they came to is not told to a model again."""
+    fallback: str | None = None
+    """The model that takes over when the other one fails; "" for none, None: what the server has."""
     plan_edits: list[tuple[int, str]] = field(default_factory=list)
     """Changes of the plan by people: their seq, and who."""
 
@@ -202,6 +208,7 @@ def _run(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
         return
     run.status = c["status"]
     run.attempt = max(run.attempt, c.get("attempt") or 0)
+    run.held_by = c.get("reason") if run.status == "waiting" else None
     if run.status == "waiting":
         run.waiting_on = frozenset(p.id for p in s.pending.values() if p.run_id == run.id)
 
@@ -292,6 +299,13 @@ def _action(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
             s.undoing.add(args["diff_id"])
         case "rewind":
             s.rewinds.append((args["upto"], row.seq))
+        case "resend":
+            s.rewinds.append((args["upto"], row.seq))
+        case "retry":
+            s.replaced.add(args["run_id"])
+            s.undoing.update(s.runs[args["run_id"]].undo or ())
+        case "fallback":
+            s.fallback = args["model"] or ""
         case "edit_plan":
             s.plan_edits.append((row.seq, c.get("by") or "the person"))
         case "edit_prompt":
