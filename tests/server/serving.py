@@ -11,6 +11,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from reconvene.adapters import endpoints
 from reconvene.config import Limits, Settings
 from reconvene.log.port import Fence, NewEvent
 from reconvene.protocol import events as ev
@@ -137,7 +138,7 @@ async def serving(
     made = Settings(
         data_dir=data_dir, port=settings.pop("port", 0), limits=Limits(**{**wide, **(limits or {})}), **settings
     )
-    server = kind(made, [root], on_ready=ready.set_result)
+    server = kind(made, [root], on_ready=ready.set_result, endpoints=endpoints)
     task = asyncio.create_task(server.run())
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():

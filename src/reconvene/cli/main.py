@@ -325,6 +325,25 @@ def doctor(
     raise typer.Exit(run(places.data_dir(data_dir), repair=repair, as_json=json))
 
 
+@app.command()
+def acp(
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", metavar="DIR", help="Code base of a server that is started (default: the current folder)."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Speak the Agent Client Protocol on stdin and stdout, for editors.
+
+    A thin bridge: sessions and runs live in the server, which is started when none runs. `reconvene config zed` prints what to paste.
+    """
+    from reconvene.cli.acp import acp as run
+
+    raise typer.Exit(run(places.data_dir(data_dir), root))
+
+
 @sessions_app.command("list")
 def sessions_list(
     all_: Annotated[bool, typer.Option("--all", help="Archived ones too.")] = False,

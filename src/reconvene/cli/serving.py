@@ -36,6 +36,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
     from reconvene.config import Settings
 
     settings = Settings.load(flags)
+    from reconvene.adapters import endpoints
     from reconvene.server.lifecycle import Ready, run_server
 
     def ready(server: Ready) -> None:
@@ -55,7 +56,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
             threading.Thread(target=show, args=(server.new_link(),), daemon=True).start()
 
     try:
-        ended = run_server(settings, paths, on_ready=ready)
+        ended = run_server(settings, paths, on_ready=ready, endpoints=endpoints)
     except ReconveneError as e:
         if e.code == "already_running" and (running := _coming_up(data_dir)) is not None:
             return _join(running, paths, flags, browser=browser)

@@ -54,6 +54,15 @@ def tool(call: Content | None, result: Content) -> str:
     return f"[{name}] {words}{' ' if words else ''}→ {ended}" + (f" ({', '.join(notes)})" if notes else "")
 
 
+def call(content: Content) -> str:
+    """
+    >>> call({"name": "read_file", "args": {"path": "a.py", "start": 3}})
+    'read_file a.py:3'
+    """
+    words = _arguments(content["args"])
+    return f"{str(content['name'])[:64]}{' ' if words else ''}{words}"
+
+
 def _arguments(args: object) -> str:
     match args:
         case {"query": str() as query}:

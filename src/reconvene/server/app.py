@@ -40,7 +40,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return  # nothing starts or stops with the web server: lifecycle.py does that, in its own order
-        if scope["type"] == "websocket":
+        if scope["type"] == "websocket" and scope["path"] not in self.services.endpoints:
             await websocket(scope, receive, send, self.services.connections, self.services.credentials)
             return
         started = False
@@ -51,6 +51,8 @@ class App:
             await send(message)
 
         try:
+            if scope["type"] == "websocket" and self.services.connections.draining.is_set():
+                raise draining()
             await self._http(scope, receive, sending)
         except ReconveneError as error:
             if not started:
@@ -77,6 +79,8 @@ class App:
             await sign_in(scope, send, services.credentials, services.addresses)
         elif path == "/metrics":
             await self._only_reads(scope, send, self._metrics)
+        elif (endpoint := services.endpoints.get(path)) is not None:
+            await endpoint(scope, receive, send)
         elif path == PATH:
             await not_a_handshake(scope, send)
         elif path.startswith("/api/"):
@@ -118,6 +122,8 @@ class App:
         reads = ["/", "/s/s_0123456789012345678901", "/healthz", "/sign-in", "/metrics", PATH, *SAMPLE_PATHS]
         found = [("http", "GET", path) for path in reads]
         found.append(("websocket", "GET", PATH))
+        for path in self.services.endpoints:
+            found += [("http", "POST", path), ("websocket", "GET", path)]
         for route in (await self.warm()).routes:
             found.extend(("http", method, route.path) for method in sorted(route.methods))
         return found

@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from reconvene.protocol.frames import ServerInfo
 from reconvene.runs.supervisor import STORE_PATIENCE, Supervisor
 from reconvene.server import logs
 from reconvene.server.app import App, build_app
+from reconvene.server.asgi import Application
 from reconvene.server.capacity import Capacity
 from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
@@ -81,8 +82,16 @@ class Ended:
     port: int
 
 
+Endpoints = Callable[[Services], Mapping[str, Application]]
+"""Makes what is served beside our own protocol, by path."""
+
+
 def run_server(
-    settings: Settings, roots: Sequence[str | Path], *, on_ready: Callable[[Ready], None] | None = None
+    settings: Settings,
+    roots: Sequence[str | Path],
+    *,
+    on_ready: Callable[[Ready], None] | None = None,
+    endpoints: Endpoints | None = None,
 ) -> Ended:
     """Serve until SIGTERM, SIGINT, `POST /api/stop` or `idle_exit`. A second signal ends the process at once.
 
@@ -90,19 +99,25 @@ def run_server(
         ReconveneError: it cannot start: `already_running` (details: pid), `port_in_use` (pid if known), `unsafe_permissions`,
             `data_dir_unusable`, `store_*`, or what is wrong with a root.
     """
-    return asyncio.run(Server(settings, roots, on_ready=on_ready).run())
+    return asyncio.run(Server(settings, roots, on_ready=on_ready, endpoints=endpoints).run())
 
 
 class Server:
     """One server. `run` it once; `stop` asks it to end."""
 
     def __init__(
-        self, settings: Settings, roots: Sequence[str | Path], *, on_ready: Callable[[Ready], None] | None = None
+        self,
+        settings: Settings,
+        roots: Sequence[str | Path],
+        *,
+        on_ready: Callable[[Ready], None] | None = None,
+        endpoints: Endpoints | None = None,
     ) -> None:
         self.settings = settings
         self.services: Services | None = None
         self._root_paths = list(roots)
         self._on_ready = on_ready
+        self._endpoints = endpoints
         self._stopping = asyncio.Event()
         self._restart = False
         self._indexes: Indexes | None = None
@@ -166,6 +181,8 @@ class Server:
             providers=Providers(settings.data_dir, settings.model),
             on_root=[supervisor.kick_root],
         )
+        if self._endpoints is not None:
+            services.endpoints = self._endpoints(services)
         log.on_lost = self._lost
         asyncio.get_running_loop().set_exception_handler(_Unforeseen())
         gate, app = build_app(services)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from reconvene.agents.providers import Providers
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
+from reconvene.server.asgi import Application
 from reconvene.server.capacity import Capacity
 from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
@@ -49,5 +50,7 @@ class Services:
     """Why the store cannot be used, once that is so."""
     indexing: Indexing | None = None
     """None until it is imported."""
+    endpoints: Mapping[str, Application] = field(default_factory=dict)
+    """Other protocols on the same sessions, by path: ASGI applications behind the gate."""
     on_root: list[Callable[[str], Awaitable[None]]] = field(default_factory=list)
     """Awaited with the real path of a code base that was added while the server runs."""
