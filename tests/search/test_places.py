@@ -9,7 +9,8 @@ import pytest
 
 from reconvene.index.definitions import find
 from reconvene.index.languages.registry import language_of
-from reconvene.index.words import Hits, terms
+from reconvene.index.runs import Hits
+from reconvene.index.words import terms
 from reconvene.search.atoms import ATOM
 from reconvene.search.density import Density
 from reconvene.search.places import LINES, PLACES, Place, choose

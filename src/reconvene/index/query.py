@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Protocol
@@ -67,10 +67,11 @@ class LinePattern(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """A term to look for, and how much it counts."""
+    """A term to look for, and how much it counts. `text`: what the term is the number of, where that is known."""
 
     term: int
     weight: float
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -291,15 +292,16 @@ def _weighted(text: str, stopped: frozenset[str]) -> dict[int, Weighted]:
         for part in split:
             stemmed = stem(part)
             if counts_as_term(part) and stemmed not in stopped:
-                found[term(stemmed)] = Weighted(term(stemmed), _GENERIC_WEIGHT if stemmed in GENERIC else 1.0)
+                weight = _GENERIC_WEIGHT if stemmed in GENERIC else 1.0
+                found[term(stemmed)] = Weighted(term(stemmed), weight, stemmed)
         joined = "".join(split)
         if len(split) > 1 and (name := whole(joined)):
-            found[term(name)] = Weighted(term(name), 1.0)
+            found[term(name)] = Weighted(term(name), 1.0, name)
         row.append(joined)
     # Two neighbours may be one identifier: "session store" finds SessionStore.
     for a, b in pairwise(row):
         if a and b and a.isalpha() and b.isalpha() and (name := whole(a + b)):
-            found.setdefault(term(name), Weighted(term(name), 1.0))
+            found.setdefault(term(name), Weighted(term(name), 1.0, name))
     return found
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from threading import local
 from typing import Protocol
@@ -29,8 +28,7 @@ _LONGEST_PART, _LONGEST_WHOLE = 39, 59
 """Longer ones are hashes and data, not words."""
 _RUN = re.compile(r"\w+")
 # ASCII characters that no word has, as blanks: splitting there costs a quarter of what finding words by pattern does.
-_BLANKED = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
-_BLANKED_LINES = "".join("\n" if c == "\n" else b for c, b in zip(map(chr, range(128)), _BLANKED, strict=True))
+BLANKED = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
 _KNOWN = 1 << 17
 
 
@@ -127,7 +125,7 @@ def text_counter() -> Callable[[str], dict[int, int]]:
     known = _Known()
 
     def count(text: str) -> dict[int, int]:
-        runs = text.translate(_BLANKED).split() if text.isascii() else _RUN.findall(text)
+        runs = text.translate(BLANKED).split() if text.isascii() else _RUN.findall(text)
         counts: dict[int, int] = {}
         before = counts.get
         for run, n in Counter(runs).items():
@@ -138,68 +136,13 @@ def text_counter() -> Callable[[str], dict[int, int]]:
     return count
 
 
-_met = _Known(1 << 15)
+_met = _Known(1 << 14)
 """Of the files that searches showed."""
 
 
-class Hits(dict[str, list[int]]):
-    """For each run of word characters that is looked up, those of its terms that are wanted."""
-
-    def __init__(self, wanted: Iterable[int]) -> None:
-        super().__init__()
-        self.terms = frozenset(wanted)
-
-    def __missing__(self, run: str) -> list[int]:
-        found = self[run] = [t for t in _met[run] if t in self.terms]
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """Of some lines. `text`: where each run of word characters has blanks or line ends around it, and the different runs in it."""
-
-    text: str
-    different: tuple[str, ...]
-    terms: tuple[tuple[int, ...], ...]
-    """Of each of the different runs."""
-
-    def lines_with(self, wanted: Hits, first: int) -> dict[int, set[int]]:
-        """For each line that has any, in their order: those of its terms that are wanted.
-
-        Args:
-            first: number of the first line.
-        """
-        places: list[tuple[int, str]] = []
-        text, find = self.text, self.text.find
-        none = wanted.terms.isdisjoint
-        for run in [run for run, terms in zip(self.different, self.terms, strict=True) if not none(terms)]:
-            at = find(run)
-            while at >= 0:
-                end = at + len(run)
-                if text[at - 1] in " \n" and text[end] in " \n":
-                    places.append((at, run))
-                    # The rest of a line tells nothing more of it.
-                    end = text.find("\n", end)
-                at = find(run, end)
-        places.sort()
-        found: dict[int, set[int]] = {}
-        number, counted = first, 1
-        for at, run in places:
-            number += text.count("\n", counted, at)
-            counted = at
-            if number in found:
-                found[number].update(wanted[run])
-            else:
-                found[number] = set(wanted[run])
-        return found
-
-
-def runs_of(lines: Sequence[str]) -> Runs:
-    text = "\n".join(lines)
-    ascii_only = text.isascii()
-    words = text.translate(_BLANKED_LINES) if ascii_only else "\n".join(" ".join(_RUN.findall(n)) for n in lines)
-    different = tuple(set(words.split()))
-    return Runs(f" {words}\n", different, tuple(map(_met.__getitem__, different)))
+def terms_of_run(run: str) -> tuple[int, ...]:
+    """The terms of a run of word characters: of one word, but for `2nd` and the like."""
+    return _met[run]
 
 
 def terms_of(text: str) -> set[int]:

@@ -21,8 +21,8 @@ from reconvene.index.paging import Position
 from reconvene.index.query import Query, compiled, of_whole_text, parse, phrase_pattern, required_terms, use_pattern
 from reconvene.index.ranking import Signals, by_role, defining, rank, with_any, with_terms
 from reconvene.index.root import RootIndex
+from reconvene.index.runs import Hits
 from reconvene.index.view import View
-from reconvene.index.words import Hits
 from reconvene.search.density import Density
 from reconvene.search.places import FILES, Place, choose
 from reconvene.search.texts import KnownTexts
@@ -205,7 +205,7 @@ def _answer(index: RootIndex, query: Query, limit: int) -> tuple[SearchResult, l
     top = float(signals.score[candidates].max(initial=0.0))
     total = int((signals.score[candidates] >= _WORTH_A_LOOK * top).sum())
     files = _Files(index, view, time.monotonic() + index.limits.search_time)
-    search = _Search(query, signals, view, Hits(signals.weights))
+    search = _Search(query, signals, view, Hits(signals.weights, {wanted.term: wanted.text for wanted in query.terms}))
     if query.by_lines or query.single or query.defining:
         order = _in_order(view, signals, candidates, limit if not query.by_lines else None)
         found, matching = _matching(search, files.read(order), limit)
@@ -297,12 +297,12 @@ class _Search:
         return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), text)
 
     def _spans(self, file: _File) -> list[tuple[int, int]] | None:
-        """Lines of the chunks that score well; None when there are too few chunks to choose from, or none does."""
+        """Lines of the chunks that score well, or at all when they are few; None when none does."""
         first, last = np.searchsorted(self.signals.chunk_file, [file.number, file.number + 1])
         chunk = self.signals.chunk[first:last]
-        if len(chunk) <= _ALL_CHUNKS or not chunk.any():
+        if not chunk.any():
             return None
-        least = max(_GOOD_CHUNK * float(chunk.max()), 1e-9)
+        least = max(_GOOD_CHUNK * float(chunk.max()) if len(chunk) > _ALL_CHUNKS else 0.0, 1e-9)
         starts = [*self.view.chunk_starts(file.number), len(file.lines) + 1]
         return [(starts[c], starts[c + 1] - 1) for c in np.flatnonzero(chunk >= least).tolist()]
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconvene.index.definitions import Definition, last_name, qualified
-from reconvene.index.words import WORD, Hits
+from reconvene.index.runs import Hits
+from reconvene.index.words import WORD
 from reconvene.search.texts import Text
 
 Floats = NDArray[np.float64]

@@ -48,40 +48,54 @@ class Extents:
         self._text = text
         self.definitions = definitions
         self._at = [d.line for d in definitions]
-        self._known: dict[int, tuple[int, int]] = {}
+        self._begins = [0] * len(definitions)
+        self._known: list[tuple[int, int] | None] = [None] * len(definitions)
 
     def of(self, i: int) -> tuple[int, int]:
         """First and last line of definition `i`, from 1, with the decorators and comments right above it."""
-        if i not in self._known:
+        known = self._known[i]
+        if known is None:
             d = self.definitions[i]
-            self._known[i] = (d.first, d.last) if d.last else (_begin(self._lines, d), self._end(i))
-        return self._known[i]
+            known = self._known[i] = (d.first, d.last) if d.last else (self._begin(i), self._end(i))
+        return known
 
     def around(self, line: int) -> int:
         """The innermost definition that a line belongs to; -1 for none."""
         below = bisect_right(self._at, line)
-        if below < len(self.definitions) and self.of(below)[0] <= line:
+        if below < len(self.definitions) and self._begin(below) <= line:
             return below  # a comment or a decorator of it
         i = below - 1
         # A sibling before cannot hold the line when this one ended before it; what is around them can.
-        while i >= 0 and not self.of(i)[0] <= line <= self.of(i)[1]:
+        while i >= 0:
+            first, last = self._known[i] or self.of(i)
+            if first <= line <= last:
+                break
             i = self.definitions[i].parent
         return i
+
+    def _begin(self, i: int) -> int:
+        first = self._begins[i]
+        if not first:
+            d = self.definitions[i]
+            first = self._begins[i] = d.first if d.last else _begin(self._lines, d)
+        return first
 
     @cached_property
     def _in_strings(self) -> frozenset[int]:
         return lines_in_strings(self._lines) if self._text is None else self._text.in_strings
 
     def _end(self, i: int) -> int:
-        lines, definition = self._lines, self.definitions[i]
-        following = next((d for d in self.definitions[i + 1 :] if d.indent <= definition.indent), None)
+        lines, definitions, definition = self._lines, self.definitions, self.definitions[i]
+        after = next((j for j in range(i + 1, len(definitions)) if definitions[j].indent <= definition.indent), 0)
         if definition.kind == "macro":
             return _continued(lines, definition.line)
         if _names_what_closes(definition):
             return definition.line
         bound = len(lines)
-        if following is not None:
-            bound = following.line if _names_what_closes(following) else _begin(lines, following) - 1
+        if after:
+            following = definitions[after]
+            begin = _begin(lines, following) if following.last else self._begin(after)
+            bound = following.line if _names_what_closes(following) else begin - 1
         bound = max(bound, definition.line)
         if not _until_next(definition):
             bound = self._closing(definition, bound)
@@ -91,8 +105,12 @@ class Extents:
 
     def _closing(self, definition: Definition, bound: int) -> int:
         last = definition.line
-        for number in range(definition.line + 1, bound + 1):
-            line = self._lines[number - 1]
+        # Far enough to the right whatever else is on the line, even a comment's asterisk: of most lines there is no more to know.
+        inside = " " * (definition.indent + 2), "\t" * ((definition.indent + 5) // 4)
+        for number, line in enumerate(self._lines[definition.line : bound], definition.line + 1):
+            if line.startswith(inside) and not line.isspace():
+                last = number
+                continue
             text = line.strip()
             if number in self._in_strings:
                 last = number

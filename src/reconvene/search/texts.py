@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from reconvene.index.definitions import Definition
 from reconvene.index.languages.strings import lines_in_strings
-from reconvene.index.words import Hits, Runs, runs_of
+from reconvene.index.runs import Hits, Runs
 from reconvene.search.atoms import atoms_of
 from reconvene.search.extent import Extents
 
@@ -55,10 +55,10 @@ class Text:
             spans: lines that are looked at, from 1, inclusive, in their order; None for all.
         """
         found: dict[int, set[int]] = {}
-        for first, last in [(1, len(self.lines))] if spans is None else spans:
+        for first, last in [(1, len(self.lines))] if spans is None else _joined(spans):
             runs = self._runs.get((first, last))
             if runs is None:
-                runs = self._runs[first, last] = runs_of(self.lines[first - 1 : last])
+                runs = self._runs[first, last] = Runs(self.lines[first - 1 : last])
             found.update(runs.lines_with(hits, first))
         return found
 
@@ -68,6 +68,18 @@ class Text:
         if self._atoms is None or self._atoms[0] is not extents:
             self._atoms = extents, atoms_of(self.lines, definitions)
         return self._atoms[1]
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same lines, those that follow each other as one."""
+    begin = end = 0
+    for first, last in spans:
+        if first != end + 1 and end:
+            yield begin, end
+            begin = 0
+        begin, end = begin or first, last
+    if end:
+        yield begin, end
 
 
 class KnownTexts:

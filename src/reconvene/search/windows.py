@@ -8,7 +8,8 @@ from functools import cached_property, partial
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.query import LinePattern
-from reconvene.index.words import WORD, Hits
+from reconvene.index.runs import Hits, Runs
+from reconvene.index.words import WORD
 from reconvene.search.extent import Extents
 
 LINES = 40
@@ -96,8 +97,8 @@ class FileWindows:
     def words(self, window: Window) -> list[str]:
         """The query's words as they stand in the window, the most telling first."""
         found: dict[int, tuple[float, str]] = {}
-        for line in self._lines[window.start - 1 : window.end]:
-            for word in WORD.findall(line):
+        for run in Runs(self._lines[window.start - 1 : window.end]).with_any(self._hits):
+            for word in WORD.findall(run):
                 for t in self._hits[word]:
                     if t not in found:
                         found[t] = (self._weights[t], word if len(word) <= 40 else word[:39] + "…")

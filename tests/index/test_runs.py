@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+
+from reconvene.index import runs
+from reconvene.index.runs import Hits, Runs
+from reconvene.index.words import WORD, parts, stem, term, terms, whole
+
+STEMS = ["capab", "relat", "happ", "hop", "organ", "natur", "sessi", "key", "id", "x"]
+ENDS = [
+    "",
+    "le",
+    "ility",
+    "ilities",
+    "ed",
+    "ing",
+    "ation",
+    "ational",
+    "y",
+    "ies",
+    "ness",
+    "fulness",
+    "ly",
+    "e",
+    "s",
+    "ee",
+    "i",
+]
+ODD = [
+    "größe",
+    "Maße",
+    "名前",
+    "2nd",
+    "v2",
+    "_private",
+    "__init__",
+    "HTTPServer",
+    "sky",
+    "skies",
+    "dying",
+    "die",
+    "Kelvin",
+]
+
+
+def texts_of(words: list[str]) -> dict[int, str]:
+    """Of all terms a query of these words may have."""
+    found: dict[int, str] = {}
+    for word in words:
+        split = parts(word)
+        found |= {term(stem(part)): stem(part) for part in split if len(part) > 1}
+        if (joined := whole("".join(split))) is not None:
+            found[term(joined)] = joined
+    return found
+
+
+def word(chance: random.Random) -> str:
+    if chance.random() < 0.1:
+        return chance.choice(ODD)
+    pieces = [chance.choice(STEMS) + chance.choice(ENDS) for _ in range(chance.choice((1, 1, 2, 3)))]
+    match chance.randrange(4):
+        case 0:
+            return "_".join(pieces)
+        case 1:
+            return "".join(piece.title() for piece in pieces)
+        case 2:
+            return "_".join(pieces).upper()
+    return "".join(pieces)
+
+
+def one_by_one(lines: list[str], wanted: set[int], first: int) -> dict[int, set[int]]:
+    found = {}
+    for number, line in enumerate(lines, first):
+        if here := {t for w in WORD.findall(line) for t in terms(w)} & wanted:
+            found[number] = here
+    return found
+
+
+def check(seed: int, rounds: int = 60) -> None:
+    chance = random.Random(seed)
+    for _ in range(rounds):
+        lines = [
+            chance.choice(["", "\t", "  # ", "\x01", "¶ "])
+            + chance.choice([" ", ".", "(", ", ", " é ", "\x0c"]).join(word(chance) for _ in range(chance.randrange(7)))
+            for _ in range(chance.randrange(1, 30))
+        ]
+        texts = texts_of([word(chance) for _ in range(chance.randrange(1, 6))])
+        expected = one_by_one(lines, set(texts), 7)
+        text = Runs(lines)
+        for wanted in (Hits(texts, texts), Hits(texts), Hits(texts, texts)):
+            found = text.lines_with(wanted, 7)
+            assert found == expected and list(found) == sorted(found)
+
+
+def test_the_lines_with_a_querys_words_are_those_found_word_by_word() -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    check(seed)
+
+
+@pytest.mark.parametrize("bolder", ["the stem itself", "without what is not ASCII"])
+def test_looking_for_less_than_every_word_has_is_noticed(monkeypatch: pytest.MonkeyPatch, bolder: str) -> None:
+    """Mutation control."""
+    if bolder == "the stem itself":
+        monkeypatch.setattr(runs, "_hints", lambda text: (text.removeprefix("="),))
+    else:
+        monkeypatch.setattr(runs, "_is_odd", lambda run: False)
+    with pytest.raises(AssertionError):
+        check(1, rounds=400)
+
+
+def test_a_word_begins_with_what_its_stem_is_looked_for_by() -> None:
+    """Of words of any ending, not only of those that there are."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(20_000):
+        body = "".join(chance.choices(string.ascii_lowercase, k=chance.randint(1, 5)))
+        made = body + "".join(chance.choices(ENDS, k=chance.choice((1, 1, 2))))
+        assert any(hint in made for hint in runs._hints(stem(made))), (made, stem(made))
