@@ -126,14 +126,15 @@ class Campaign:
             yield (self.plan(n) for n in range(LIVES) if self.tally.deaths < self.job["deaths"])
 
     def every(self) -> Iterator[Iterator[Plan]]:
-        """A death in each call of a run (every so many of them), and in each a second death in the recovery from it."""
+        """A death in each call of a run (every so many of them), and after each eighth a second one in the recovery from it."""
         first, step = self.job["share"]
         for at in range(1 + first * self.job["every"], 10_000, step * self.job["every"]):
             before = self.tally.deaths
             yield iter([{"die_at": at, "after": None}])
             if self.tally.deaths == before:
                 return  # the run has fewer calls
-            yield iter([{"die_at": at, "after": None}, {"die_at": 1 + at % 16, "after": None}])
+            if at % 8 == 0:
+                yield iter([{"die_at": at, "after": None}, {"die_at": 1 + at // 8 % 16, "after": None}])
 
     def trial(self, folder: Path, plans: Iterator[Plan]) -> list[str]:
         prepare(folder)

@@ -31,6 +31,7 @@ SCRIPT: list[Any] = [
     "It is written, as you wanted it.",
 ]
 MODEL_CALLS = len(threefiles.CALLS) + 1
+OLD = {name: text.encode() for name, text in threefiles.FILES.items()}
 LATER = b"# saved by a person after the change\n"
 SETTINGS: dict[str, Any] = {"limits": Limits(attempts_without_progress=10_000)}
 """A run is ended when it was started five times without getting further; here it is killed more often than that on purpose."""

@@ -117,10 +117,32 @@ def forgetful_tools() -> None:
     Journal.load = classmethod(forget)  # type: ignore[assignment]
 
 
+def believes_a_failed_commit() -> None:
+    """A commit that failed is answered as if it had been made."""
+    from reconvene.log.writer import Writer
+
+    def reconcile(self: Writer, batch: Any, unknown: Any) -> Any:
+        return unknown.answers, unknown.tx.commits
+
+    Writer._reconcile = reconcile  # type: ignore[method-assign]
+
+
+def untyped_failures() -> None:
+    """What the disk says comes out as it is."""
+    from reconvene.log import writer
+
+    def plain(error: Any, *_: Any) -> Any:
+        return error
+
+    writer.explain = plain  # type: ignore[assignment]
+
+
 OF_CHANGES: dict[str, Callable[[], None]] = {f.__name__: f for f in (forgetful_sub_agents, writes_without_a_journal)}
 """Only a change of files can notice these."""
 OF_DEATHS: dict[str, Callable[[], None]] = {f.__name__: f for f in (no_recovery, forgetful_tools)}
 """Only deaths that are many enough notice these."""
+OF_FAULTS: dict[str, Callable[[], None]] = {f.__name__: f for f in (believes_a_failed_commit, untyped_failures)}
+"""Only a disk that fails can notice these."""
 MUTATIONS: dict[str, Callable[[], None]] = {
     f.__name__: f for f in (none, send_before_commit, subscribe_after_replay, no_idempotency_key)
 }

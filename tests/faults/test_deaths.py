@@ -34,7 +34,7 @@ async def campaign(deaths: int, seed: int, **more: Any) -> Tally:
     tally = Tally()
 
     async def one(n: int) -> None:
-        job = {"deaths": -(-deaths // WORKERS), "seed": seed + n, **more}
+        job = {"deaths": -(-deaths // WORKERS), "seed": seed + n, "share": [n, WORKERS], **more}
         program = [sys.executable, str(Path(__file__).with_name("deaths.py")), json.dumps(job)]
         process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
@@ -46,18 +46,21 @@ async def campaign(deaths: int, seed: int, **more: Any) -> Tally:
     return tally
 
 
-def shown(tally: Tally) -> str:
-    return (
-        f"{tally.deaths:,} deaths ({tally.in_calls:,} in a call), {tally.recovering:,} while recovering, {tally.trials:,} runs, "
-        f"{tally.acknowledged:,} inputs acknowledged: {len(tally.violations)} lost, doubled, stuck or written twice; "
-        f"{tally.again:,} model requests in flight asked again"
-    )
+FIGURE = (
+    "{deaths:,} deaths ({in_calls:,} in a call that changes a disk), {recovering:,} of them while recovering, {trials:,} runs, "
+    "{acknowledged:,} inputs acknowledged: {wrong:,} lost, doubled, stuck or written twice; {again:,} model requests in flight asked again"
+)
+
+
+def counts(tally: Tally) -> dict[str, int]:
+    names = ("deaths", "in_calls", "recovering", "trials", "acknowledged", "again")
+    return {name: getattr(tally, name) for name in names} | {"wrong": len(tally.violations)}
 
 
 @pytest.mark.timeout(180)
 async def test_two_hundred_deaths_lose_nothing() -> None:
     tally = await campaign(200, SEED)
-    print(shown(tally))
+    print(FIGURE.format(**counts(tally)))
     assert not tally.violations, "\n".join(tally.violations)
     assert tally.deaths >= 200 and tally.recovering > 20
 
@@ -74,10 +77,26 @@ async def test_twenty_thousand_deaths_lose_nothing() -> None:
     began = time.monotonic()
     deaths = int(os.environ.get("DEATHS", "20000"))
     tally = await campaign(deaths, SEED)
-    print(shown(tally), dict(tally.calls.most_common()))
+    print(dict(tally.calls.most_common()))
     assert not tally.violations, "\n".join(tally.violations)
     assert tally.recovering >= deaths // 4
-    report("Crash: deaths of a server", shown(tally), seed=SEED, seconds=time.monotonic() - began, cpu=tally.cpu)
+    seconds = time.monotonic() - began
+    report("Crash: deaths of a server", FIGURE, counts=counts(tally), seed=SEED, seconds=seconds, cpu=tally.cpu)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_a_death_in_every_call_that_changes_a_disk() -> None:
+    began = time.monotonic()
+    tally = await campaign(0, SEED, every=int(os.environ.get("EVERY", "1")))
+    print(dict(tally.calls.most_common()))
+    assert not tally.violations, "\n".join(tally.violations)
+    assert tally.in_calls > 500 // int(os.environ.get("EVERY", "1"))
+    figure = (
+        "{deaths:,} deaths in the writes, syncs, renames … of a run: {wrong:,} lost, doubled, stuck or written twice"
+    )
+    seconds = time.monotonic() - began
+    report("Crash: in every call", figure, counts=counts(tally), seed=SEED, seconds=seconds, cpu=tally.cpu)
 
 
 @pytest.mark.long

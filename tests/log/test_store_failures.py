@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import subprocess
 import sys
 import textwrap
@@ -218,6 +220,20 @@ def test_bad125_disk_full_as_the_operating_system_tells_it(tmp_path):
         timeout=60,
     )
     assert child.stdout.endswith("healed\n"), child.stdout + child.stderr
+
+
+@pytest.mark.parametrize(("code", "told"), [(errno.EIO, "data_dir_unusable"), (errno.ENOSPC, "disk_full")])
+@pytest.mark.parametrize("call", ["unlink", "open", "rename", "fsync"])
+async def test_a_database_that_cannot_be_made_says_so_and_is_made_the_next_time(
+    tmp_path, monkeypatch, call, code, told
+):
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fails)
+        assert await outcome(SqliteLog.open(tmp_path / "reconvene.db")) == told
+    await (await SqliteLog.open(tmp_path / "reconvene.db")).close()
 
 
 async def test_bad126_a_foreign_program_that_holds_the_database(tmp_path):

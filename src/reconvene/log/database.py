@@ -120,11 +120,11 @@ def create(path: Path, scripts: Sequence[str] | None = None) -> str:
     It is made under another name and appears whole: an empty file in its place is never a new one, always a lost one.
     """
     new = path.with_name(path.name + ".new")
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        new.with_name(new.name + suffix).unlink(missing_ok=True)
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     instance = secrets.token_hex(8)
     try:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            new.with_name(new.name + suffix).unlink(missing_ok=True)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         db = connect(new)
         try:
             db.pragma("auto_vacuum", "incremental")
@@ -279,7 +279,8 @@ def open_installed(path: Path, synchronous: str, busy_ms: int, check_below: int)
             _mark(marker, instance)
     except OSError as e:
         abandon(db)
-        raise ReconveneError("data_dir_unusable", f"{marker} cannot be written: {e.strerror}.", path=str(marker)) from e
+        code = "disk_full" if e.errno in OUT_OF_SPACE else "data_dir_unusable"
+        raise ReconveneError(code, f"{marker} cannot be written: {e.strerror}.", path=str(marker)) from e
     except BaseException:
         abandon(db)
         raise

@@ -1,0 +1,78 @@
+"""The disk fails in one call, or from one call on: typed errors, reading goes on, it heals by itself. See `io_faults`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from io_faults import Found
+
+from proof import report
+
+WORKERS = 2
+EVERY = int(os.environ.get("EVERY", "1"))
+
+
+async def campaign(**job: Any) -> Found:
+    """Shared by the workers."""
+    sum = Found()
+
+    async def one(n: int) -> None:
+        program = [
+            sys.executable,
+            str(Path(__file__).with_name("io_faults.py")),
+            json.dumps(job | {"share": [n, WORKERS]}),
+        ]
+        process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        found = json.loads(await process.stdout.read())
+        assert await process.wait() == 0, "the campaign itself broke; its output is above"
+        sum.calls = max(sum.calls, found["calls"])
+        sum.refused.update(found["refused"])
+        sum.runs += found["runs"]
+        sum.unfinished += found["unfinished"]
+        sum.violations += found["violations"]
+        sum.cpu += found["cpu"]
+
+    await asyncio.gather(*(one(n) for n in range(WORKERS)))
+    return sum
+
+
+@pytest.mark.timeout(180)
+async def test_bad101_some_calls_fail_with_a_full_disk() -> None:
+    found = await campaign(every=60, errors=["ENOSPC"])
+    print(found)
+    assert not found.violations, "\n".join(found.violations)
+    assert found.calls > 500 and found.refused["disk_full"] > 3
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_bad101_bad125_every_call_fails_once_and_for_ever() -> None:
+    began = time.monotonic()
+    found = await campaign(every=EVERY)
+    assert not found.violations, "\n".join(found.violations)
+    what = "every call" if EVERY == 1 else f"each {EVERY}th call"
+    figure = (
+        f"{what} of a run's {found.calls:,} that change a disk, once and for good, EIO and ENOSPC: {found.runs:,} runs, 0 lost, doubled or "
+        f"stuck; {found.refused.total():,} refusals, each typed ({', '.join(sorted(found.refused))}); reading went on in each; healed by "
+        f"itself in each, {found.unfinished} without the change and with every file as it was"
+    )
+    report("I/O faults", figure, seconds=time.monotonic() - began, cpu=found.cpu)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutation", ["believes_a_failed_commit", "untyped_failures"])
+async def test_control_a_broken_defence_is_caught_by_faults(mutation: str) -> None:
+    began = time.monotonic()
+    found = await campaign(every=7, errors=["EIO"], mutation=mutation, until_violation=True)
+    print(found.violations[:1])
+    assert found.violations, f"{mutation} was not noticed"
+    report("I/O faults", control=f"{mutation}: noticed in {found.runs} runs", seconds=time.monotonic() - began)
