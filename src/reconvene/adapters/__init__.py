@@ -35,4 +35,9 @@ def endpoints(services: Services) -> Mapping[str, Application]:
 
         return AcpEndpoint(services)
 
-    return {"/acp": OnFirstUse(acp)}
+    def mcp() -> Application:
+        from reconvene.adapters.mcp.endpoint import McpEndpoint
+
+        return McpEndpoint(services)
+
+    return {"/acp": OnFirstUse(acp), "/mcp": OnFirstUse(mcp)}

@@ -344,6 +344,17 @@ def acp(
     raise typer.Exit(run(places.data_dir(data_dir), root))
 
 
+@app.command()
+def mcp(root: Root = None, data_dir: DataDir = None) -> None:
+    """Speak the Model Context Protocol on stdin and stdout, for other agents.
+
+    A thin bridge to the server, which is started when none runs. `reconvene config claude` prints what to paste.
+    """
+    from reconvene.cli.mcp import mcp as run
+
+    raise typer.Exit(run(places.data_dir(data_dir), root))
+
+
 @sessions_app.command("list")
 def sessions_list(
     all_: Annotated[bool, typer.Option("--all", help="Archived ones too.")] = False,

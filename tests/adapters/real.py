@@ -1,0 +1,98 @@
+"""A data folder, a small code base and the commands of editors and agents, in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from example import FILES
+
+LOOPBACK = {"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1"}
+QUESTION = "Where are idle sessions removed?"
+PEERS = Path(__file__).parents[1] / "peers"
+
+
+class Place:
+    """`serve` starts a server by hand; the bridges start one themselves."""
+
+    def __init__(self, folder: Path, *, pause_ms: float = 40) -> None:
+        self.data, self.root = folder / "data", folder / "project"
+        self.environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("RECONVENE_")},
+            **LOOPBACK,
+            "RECONVENE_OFFLINE_DELAY_MS": str(pause_ms),
+            "RECONVENE_PORT": "0",
+        }
+        for name, text in FILES.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def command(self, name: str) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "reconvene.cli.main",
+            name,
+            "--data-dir",
+            str(self.data),
+            "--root",
+            str(self.root),
+        ]
+
+    def serve(self, port: int = 0) -> None:
+        command = [sys.executable, "-m", "reconvene.cli.main", "serve", str(self.root), "--no-browser"]
+        command += ["--data-dir", str(self.data), "--port", str(port)]
+        process = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._started.append(process)
+        assert process.stdout is not None and process.stdout.readline().startswith(b"http")
+
+    @property
+    def server(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.data / "server.json").read_text())
+        return found
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.server['port']}"
+
+    @property
+    def token(self) -> str:
+        return (self.data / "owner.token").read_text().strip()
+
+    def kill(self) -> int:
+        """SIGKILL to the server; its port."""
+        server = self.server
+        os.kill(server["pid"], signal.SIGKILL)
+        for process in self._started:
+            if process.pid == server["pid"]:
+                process.wait()
+        return int(server["port"])
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            pid = self.server["pid"]
+            os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and _alive(self):
+            time.sleep(0.02)
+
+
+def _alive(place: Place) -> bool:
+    try:
+        os.kill(place.server["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
