@@ -140,7 +140,9 @@ def _move_prompt(state: SessionState, args: dict[str, Any], by: str) -> Prepared
     position = max(0, min(position, len(others)))
     # Who reads a snapshot does not know who was in the queue then, so it is said before whom it comes.
     before = next(iter(others[position].prompts), None) if position < len(others) else None
-    return Prepared(ev.Action(name="move_prompt", args={"id": prompt.id, "position": position, "before": before}, by=by))
+    return Prepared(
+        ev.Action(name="move_prompt", args={"id": prompt.id, "position": position, "before": before}, by=by)
+    )
 
 
 def _edit_mode(state: SessionState, args: dict[str, Any], by: str) -> Prepared:

@@ -51,6 +51,10 @@ export interface Usage {
   context_used: number | null
   context_limit: number | null
   estimated: boolean
+  /** Of the latest answer. */
+  model?: string | null
+  /** What the latest request used. */
+  step?: { input_tokens: number; output_tokens: number; cost: number | null } | null
 }
 export interface Failure {
   code: string

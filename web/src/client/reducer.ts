@@ -7,7 +7,7 @@
  * Nothing here checks order or repetition: `apply.ts` lets each event in once, in order.
  */
 
-import type { Contents, EventType, Failure, FileDiff, Json, JsonObject, LogEvent, RunState, StepStatus, Usage } from './frames.ts'
+import type { Contents, EventType, Failure, FileDiff, Json, JsonObject, LogEvent, Place, RunState, StepStatus, Usage } from './frames.ts'
 
 interface Shown {
   /** Unique in the session and stable. */
@@ -67,6 +67,8 @@ export interface DiffItem extends Shown {
   /** Files that could not be written as they were meant, because somebody changed them. */
   readonly conflicts: NonNullable<Contents['applied']['conflicts']>
   readonly undone: boolean
+  /** Files that could not be taken back, because somebody changed them since. */
+  readonly clashes: NonNullable<Contents['applied']['conflicts']>
 }
 export interface MapItem extends Shown {
   readonly type: 'repo_map'
@@ -106,10 +108,16 @@ export interface View {
   readonly archived: boolean
   readonly recovery: string | null
   readonly model: string | null
+  /** Whether diffs that are not risky are accepted without asking. */
+  readonly edit_mode: 'ask' | 'accept'
+  /** What lies between the two numbers was taken back, in the conversation and in the files. */
+  readonly rewinds: readonly { readonly upto: number; readonly seq: number }[]
   /** The last plan of the session. */
   readonly plan: (Plan & { readonly run_id: string | null }) | null
   /** In the order in which they are shown. */
   readonly items: readonly Item[]
+  /** Of runs that have not begun, by id: which is next. */
+  readonly order: readonly string[]
   /** By id, in no order. */
   readonly runs: Readonly<Record<string, RunView>>
 }
@@ -121,8 +129,11 @@ export const emptyView: View = {
   archived: false,
   recovery: null,
   model: null,
+  edit_mode: 'ask',
+  rewinds: [],
   plan: null,
   items: [],
+  order: [],
   runs: {},
 }
 
@@ -149,13 +160,33 @@ export function activeRun(view: View): [id: string, run: RunView] | null {
   return Object.entries(view.runs).find(([, run]) => run.outcome === null && run.status !== null && run.status !== 'queued') ?? null
 }
 
-/** Prompts whose runs have not begun, oldest first. */
-export const queued = (view: View): PromptItem[] =>
-  view.items.filter((item): item is PromptItem => {
+/** Prompts whose runs have not begun, the next one first. */
+export function queued(view: View): PromptItem[] {
+  const waiting = view.items.filter((item): item is PromptItem => {
     if (item.type !== 'prompt' || item.removed) return false
     const run = view.runs[item.run_id ?? '']
     return run?.outcome === null && run.status === 'queued'
   })
+  const place = (item: PromptItem): number => view.order.indexOf(item.run_id ?? '')
+  return waiting.length > 1 ? waiting.sort((a, b) => place(a) - place(b)) : waiting
+}
+
+/** Whether an event of this number was taken back. */
+export const isRewound = (view: View, seq: number): boolean => view.rewinds.some(({ upto, seq: at }) => upto < seq && seq < at)
+
+/** What a file was when the session read the lines that are cited: the latest place before `seq` that has them, else that has the file. */
+export function quotation(view: View, path: string, line: number | null, seq = Infinity): Place | null {
+  let other: Place | null = null
+  for (const item of view.items.toReversed()) {
+    if (item.type !== 'tool' || item.seq > seq) continue
+    for (const place of item.result?.places ?? []) {
+      if (place.path !== path || typeof place['hash'] !== 'string') continue
+      if (line === null || (line >= (place.start ?? 1) && line <= (place.end ?? place.start ?? Infinity))) return place
+      other ??= place
+    }
+  }
+  return other
+}
 
 export function runState(view: View): RunState {
   const status = activeRun(view)?.[1].status
@@ -187,6 +218,8 @@ export function totalUsage(view: View): Usage {
     total.context_used = usage.context_used ?? total.context_used
     total.context_limit = usage.context_limit ?? total.context_limit
     total.estimated ||= usage.estimated ?? false
+    total.model = usage.model ?? total.model ?? null
+    total.step = usage.step ?? total.step ?? null
   }
   return total
 }
@@ -194,9 +227,15 @@ export function totalUsage(view: View): Usage {
 /** The view as the reference writes it, to be compared with it. */
 export function toJson(view: View): Json {
   const items = view.items.map((item) => {
-    if (item.type !== 'tool') return item
-    const { ended_at: _, ...rest } = item
-    return rest
+    if (item.type === 'tool') {
+      const { ended_at: _, ...rest } = item
+      return rest
+    }
+    if (item.type === 'diff') {
+      const { clashes: _, ...rest } = item
+      return rest
+    }
+    return item
   })
   const runs = Object.fromEntries(
     Object.entries(view.runs).map(([id, { ended_at: _, ...rest }]) => [id, rest]),
@@ -291,7 +330,7 @@ class Draft {
       }
       case 'diff': {
         const { id, files, risky = false } = event.content
-        return this.set({ ...shown(event, `diff:${id}`), type: 'diff', id, files, risky, settled: null, applied: null, conflicts: [], undone: false })
+        return this.set({ ...shown(event, `diff:${id}`), type: 'diff', id, files, risky, settled: null, applied: null, conflicts: [], undone: false, clashes: [] })
       }
       case 'answered': {
         const key = `question:${event.content.id}`
@@ -308,7 +347,7 @@ class Draft {
         const item = this.get(`diff:${event.content.diff_id}`, 'diff')
         const { files, conflicts = [], undo } = event.content
         if (item && !undo) this.set({ ...item, applied: files, conflicts })
-        else if (item && conflicts.length === 0) this.set({ ...item, undone: true })
+        else if (item) this.set({ ...item, undone: item.undone || conflicts.length === 0, clashes: conflicts })
         return
       }
       case 'repo_map':
@@ -385,10 +424,14 @@ class Draft {
 
   private run(event: LogEvent, change: Partial<RunView>): void {
     const id = event.run_id ?? ''
-    this.runs[id] = { ...(this.runs[id] ?? BLANK_RUN), ...change }
+    const run = (this.runs[id] = { ...(this.runs[id] ?? BLANK_RUN), ...change })
+    const waits = run.status === 'queued' && run.outcome === null
+    const known = this.head.order.includes(id)
+    if (waits && !known) this.head.order = [...this.head.order, id]
+    else if (!waits && known) this.head.order = this.head.order.filter((other) => other !== id)
   }
 
-  private action({ content: { name, args } }: EventOf<'action'>): void {
+  private action({ seq, content: { name, args } }: EventOf<'action'>): void {
     const prompt = this.get(`prompt:${args['id']}`, 'prompt')
     switch (name) {
       case 'rename':
@@ -405,6 +448,23 @@ class Draft {
         return
       case 'model':
         this.head.model = (args['model'] as string | undefined) ?? null
+        return
+      case 'edit_mode':
+        this.head.edit_mode = args['mode'] === 'accept' ? 'accept' : 'ask'
+        return
+      case 'move_prompt': {
+        const id = prompt?.run_id ?? ''
+        if (!this.head.order.includes(id)) return
+        const others = this.head.order.filter((other) => other !== id)
+        const before = args['before'] === null ? -1 : others.indexOf(this.get(`prompt:${args['before']}`, 'prompt')?.run_id ?? '')
+        // Who it comes before has begun by now, so nobody is before it; without one it is the last.
+        const place = args['before'] === null ? others.length : Math.max(0, before)
+        this.head.order = [...others.slice(0, place), id, ...others.slice(place)]
+        return
+      }
+      case 'rewind':
+      case 'resend':
+        if (typeof args['upto'] === 'number') this.head.rewinds = [...this.head.rewinds, { upto: args['upto'], seq }]
         return
       case 'edit_prompt':
         if (prompt) this.set({ ...prompt, text: (args['text'] as string | undefined) ?? prompt.text })

@@ -19,6 +19,12 @@ export function isPlace(text: string): boolean {
   return (/[a-z]/i.test(path) && /[./]/.test(path)) || /^(?:Makefile|Dockerfile|Justfile|LICENSE|README)$/i.test(name)
 }
 
+/** A place apart: its path and lines. */
+export function placeOf(text: string): { path: string; start: number; end: number } {
+  const match = /^(.*):(\d+)(?:[-–](\d+))?$/.exec(text)
+  return { path: match?.[1] ?? text, start: Number(match?.[2] ?? 1), end: Number(match?.[3] ?? match?.[2] ?? 1) }
+}
+
 const escape = (text: string): string =>
   text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;')
 
@@ -56,7 +62,7 @@ const marked = new Marked({
     code: ({ text, lang }) => `<pre><code lang="${escape(lang ?? '')}">${escape(text)}</code></pre>`,
     codespan: ({ text }) =>
       isPlace(text)
-        ? `<code class="place" role="button" tabindex="0" title="Copy ${escape(text)}" data-place="${escape(text)}">${escape(text)}</code>`
+        ? `<code class="place" role="button" tabindex="0" title="${escape(text)}" data-place="${escape(text)}">${escape(text)}</code>`
         : `<code>${escape(text)}</code>`,
     checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
     table(token) {

@@ -46,7 +46,7 @@ export function split(source: string, finished: boolean, before: Split = EMPTY):
     else blocks.push({ raw, token: null })
   }
   // A block whose text is as it was stays the same object: nothing is drawn again.
-  const sameLinks = Object.keys(before.links).length === Object.keys(tokens.links).length
+  const sameLinks = JSON.stringify(before.links) === JSON.stringify(tokens.links)
   for (const [place, block] of blocks.entries()) {
     const old = before.blocks[place]
     if (sameLinks && old && old.raw === block.raw) blocks[place] = old

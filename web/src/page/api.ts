@@ -61,6 +61,21 @@ export const me = (): Promise<Me> => call<Me>('GET', '/api/me')
 export const sessions = async (): Promise<SessionInfo[]> => (await call<{ sessions: SessionInfo[] }>('GET', '/api/sessions')).sessions
 export const change = (session: string, what: { title?: string; pinned?: boolean; archived?: boolean }): Promise<SessionInfo> =>
   call('PATCH', at(session), what)
+/** A content as a session has it; `text` is null for what is none. */
+export interface Blob {
+  hash: string
+  size: number
+  text: string | null
+  truncated: boolean
+}
+export interface CurrentFile extends Omit<Blob, 'hash'> {
+  path: string
+  /** null: there is no such file now. */
+  hash: string | null
+}
+export const blob = (session: string, hash: string): Promise<Blob> => call('GET', `${at(session)}/blobs/${encodeURIComponent(hash)}`)
+export const file = (session: string, path: string): Promise<CurrentFile> => call('GET', `${at(session)}/file?path=${encodeURIComponent(path)}`)
+
 export interface ModelState {
   model: string
   providers: { provider: string; key: boolean; base_url: string | null }[]

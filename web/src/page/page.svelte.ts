@@ -11,20 +11,30 @@ import {
   pageShelf,
   pending,
   queued,
+  quotation,
   sessionId,
   type ClientState,
   type Entry,
   type Held,
+  type JsonObject,
   type RunView,
   type SessionContent,
   type Shelf,
 } from '../client'
+import type { Layout } from '../diff/draw'
 import * as api from './api'
+import { Bell, newsOf } from './bell'
 import { spokenWords } from './words'
 
 const LIST_MS = 15_000
+const LAYOUT = 'reconvene.diff'
 /** Views of sessions that were left, so that coming back costs only what was missed. */
 const KEPT = 8
+
+/** What is open: a place as it was quoted (`hash`: the content then), or the three contents of a conflict. */
+export type Shown =
+  | { kind: 'place'; path: string; start: number | null; end: number | null; hash: string | null }
+  | { kind: 'conflict'; path: string; base: string | null; mine: string | null; theirs: string | null; note: string | null; undo: boolean }
 
 export class Page {
   state = $state.raw<ClientState>() as ClientState
@@ -39,6 +49,9 @@ export class Page {
   private asked = $state<string | null>(null)
   /** The run that was asked to stop and has not yet. */
   stopping = $state<string | null>(null)
+  /** A file's content that is open beside the conversation. */
+  shown = $state.raw<Shown | null>(null)
+  diffLayout = $state<Layout>('unified')
   /** The latest finished blocks, for whoever listens instead of looking. */
   spoken = $state<{ id: number; text: string }[]>([])
   /** Questions and diffs that were answered from this page, in time or not. */
@@ -56,6 +69,10 @@ export class Page {
   readonly queue = $derived(queued(this.view))
   readonly active = $derived<[string, RunView] | null>(activeRun(this.view))
   readonly current = $derived(this.active?.[0] ?? this.queue[0]?.run_id ?? null)
+  /** The run that ended last; null while none has. */
+  readonly lastRun = $derived(Object.entries(this.view.runs).reduce<[string, number] | null>((last, [id, { ended_at }]) => (ended_at !== null && ended_at >= (last?.[1] ?? 0) ? [id, ended_at] : last), null)?.[0] ?? null)
+  /** The run under which the session's plan is shown; a plan that was edited while nothing ran belongs to the run that made it. */
+  readonly planRun = $derived(this.view.plan === null ? null : (this.view.plan.run_id ?? Object.entries(this.view.runs).findLast(([, { plan }]) => plan !== null)?.[0] ?? null))
   readonly running = $derived(this.active !== null || this.queue.length > 0)
   /** The session that is open, or is being opened. */
   readonly session = $derived(this.greeting?.session_id ?? this.asked)
@@ -74,10 +91,16 @@ export class Page {
   private listing = false
   private tried = new Set<string>()
   private chosen = false
+  private readonly bell = new Bell(() => document.visibilityState !== 'visible')
+  /** Whether the person can still be asked to be told when a run is done. */
+  canNotify = $state(this.bell.canAsk)
+  /** What happened while nobody looked, for the title: a run ended. */
+  news = $state(false)
   private told = 0
   private greeted: SessionContent | null = null
 
   constructor() {
+    if (this.shelf.getItem(LAYOUT) === 'split') this.diffLayout = 'split'
     const wanted = sessionId(/^\/s\/([^/]+)$/.exec(location.pathname)?.[1])
     this.client = this.make(wanted === null ? {} : { session: wanted })
     this.client.start()
@@ -86,7 +109,9 @@ export class Page {
       if (id && id !== this.session) this.open(id, false)
     })
     document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') void this.list()
+      if (document.visibilityState !== 'visible') return
+      this.news = false
+      void this.list()
     })
     setInterval(() => (this.now = Date.now()), 1000)
     setInterval(() => document.visibilityState === 'visible' && this.state.link.phase === 'live' && void this.list(), LIST_MS)
@@ -185,14 +210,14 @@ export class Page {
   prompt(text: string, delivery: 'queue' | 'steer' = 'queue'): void {
     this.client.prompt(text, delivery)
   }
-  answer(question: string, value: string | boolean): void {
+  answer(question: string, value: string | boolean | JsonObject): void {
     this.answered.add(question)
     this.client.answer(question, value)
   }
   /** `hunks`: ids of the parts that are accepted; null: all of them. */
   decide(diff: string, verdict: 'accept' | 'reject' | 'feedback', feedback: string | null = null, hunks: string[] | null = null): void {
     this.answered.add(diff)
-    this.client.decide(diff, verdict, verdict === 'feedback' ? { feedback } : verdict === 'accept' && hunks ? { hunks } : {})
+    this.client.decide(diff, verdict, { ...(feedback ? { feedback } : {}), ...(verdict === 'accept' && hunks ? { hunks } : {}) })
   }
   stop(): void {
     const run = this.current
@@ -200,8 +225,22 @@ export class Page {
     this.stopping = run
     this.client.cancel(run)
   }
-  act(name: string, args: Record<string, string | boolean | number>): void {
+  act(name: string, args: JsonObject): void {
     this.client.act(name, args)
+  }
+  /** Opens a place as the session quoted it before the event `seq`, or, if it never did, as it is now. */
+  showPlace(place: { path: string; start?: number | null; end?: number | null; hash?: string | null }, seq = Infinity): void {
+    const { path, start = null, end = start } = place
+    const hash = place.hash ?? (quotation(this.view, path, start, seq)?.['hash'] as string | undefined) ?? null
+    this.shown = { kind: 'place', path, start, end, hash }
+  }
+  setDiffLayout(layout: Layout): void {
+    this.diffLayout = layout
+    try {
+      this.shelf.setItem(LAYOUT, layout)
+    } catch {
+      // Without storage it holds as long as the page.
+    }
   }
   again(id: string): void {
     this.client.again(id)
@@ -248,10 +287,27 @@ export class Page {
       if (before.link !== this.state.link) this.now = Date.now()
       if (activeRun(before.view)?.[0] !== activeRun(this.state.view)?.[0] || before.view.title !== this.state.view.title) void this.list()
       this.chooseRoot()
+      this.tell(before, this.state)
       if (this.stopping && this.state.view.runs[this.stopping]?.outcome) this.stopping = null
     }
     if (document.visibilityState === 'visible') requestAnimationFrame(show)
     else setTimeout(show, 250)
+  }
+
+  /** Tells a person who looks elsewhere that a run is done, or waits for them. What was missed is told too, what is old is not. */
+  private tell(before: ClientState, now: ClientState): void {
+    if (before.session?.session_id !== now.session?.session_id || !before.synced || !now.synced || before.view === now.view) return
+    const news = newsOf(before.view, now.view)
+    if (!news || !this.bell.hidden()) return
+    if (news.kind === 'done') this.news = true
+    this.bell.ring(`${now.view.title ?? 'Reconvene'}: ${news.text}`, now.session?.session_id ?? '', () => {
+      focus()
+      if (news.key) document.querySelector(`[data-${news.kind === 'diff' ? 'diff' : 'question'}="${CSS.escape(news.key)}"]`)?.scrollIntoView({ block: 'center' })
+    })
+  }
+  async askToNotify(): Promise<void> {
+    await this.bell.ask()
+    this.canNotify = this.bell.canAsk
   }
 
   private arrived(session: SessionContent): void {

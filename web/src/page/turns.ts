@@ -1,6 +1,6 @@
 /** A view's items, gathered run by run: a prompt that waits in the queue does not split the answer that is being written. Pure. */
 
-import { activeRun, queued, type Item, type PromptItem, type RunView, type View } from '../client'
+import { activeRun, isRewound, queued, type Item, type PromptItem, type RunView, type View } from '../client'
 
 export interface Turn {
   id: string
@@ -11,6 +11,8 @@ export interface Turn {
   /** When it began and ended; seconds since the epoch. */
   began: number | null
   ended: number | null
+  /** Whether the person took it back. */
+  rewound: boolean
 }
 
 /**
@@ -23,7 +25,7 @@ export function turns(view: View, before: readonly Turn[] = []): Turn[] {
     const id = item.run_id ?? ''
     let turn = known.get(id)
     if (!turn) {
-      turn = { id, run: view.runs[id] ?? null, prompts: [], items: [], began: null, ended: view.runs[id]?.ended_at ?? null, order: Infinity }
+      turn = { id, run: view.runs[id] ?? null, prompts: [], items: [], began: null, ended: view.runs[id]?.ended_at ?? null, rewound: isRewound(view, item.seq), order: Infinity }
       known.set(id, turn)
     }
     if (item.type === 'prompt') {
@@ -51,4 +53,4 @@ export function turns(view: View, before: readonly Turn[] = []): Turn[] {
 
 const same = (a: readonly unknown[], b: readonly unknown[]): boolean => a.length === b.length && a.every((item, place) => item === b[place])
 
-const alike = (a: Turn, b: Turn): boolean => a.id === b.id && a.run === b.run && same(a.prompts, b.prompts) && same(a.items, b.items)
+const alike = (a: Turn, b: Turn): boolean => a.id === b.id && a.run === b.run && a.rewound === b.rewound && same(a.prompts, b.prompts) && same(a.items, b.items)

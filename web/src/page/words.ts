@@ -108,6 +108,8 @@ const VERBS: Record<string, [doing: string, done: string]> = {
   ask_user: ['Asking', 'Asked'],
   run_command: ['Running', 'Ran'],
   create_plan: ['Planning', 'Planned'],
+  update_code: ['Changing', 'Changed'],
+  explore: ['Exploring', 'Explored'],
 }
 
 export const verb = (tool: ToolItem): string => VERBS[tool.name]?.[tool.result ? 1 : 0] ?? tool.name
@@ -118,16 +120,22 @@ export function subject(args: unknown): string {
   if (typeof args !== 'object' || args === null || Array.isArray(args)) return ''
   const known = args as Record<string, unknown>
   if (Array.isArray(known['command'])) return known['command'].join(' ')
-  for (const name of ['query', 'path', 'name', 'title', 'question', 'text']) if (typeof known[name] === 'string') return known[name]
+  for (const name of ['query', 'path', 'name', 'title', 'task', 'question', 'text']) if (typeof known[name] === 'string') return known[name]
   return ''
 }
 
 /** What the header says of the run; null when nothing runs. */
 export function runWords(run: RunView | null, waiting: number): string | null {
   if (!run) return null
-  if (run.status === 'recovering') return isSentence(run.reason) ? 'Trying again' : `Recovering · attempt ${run.attempt}`
+  if (run.status === 'recovering') return (isSentence(run.reason) ? 'Trying again' : `Recovering · attempt ${run.attempt}`) + budgetWords(run)
   if (run.status === 'waiting' || waiting > 0) return 'Waiting for you'
   return run.reason === 'restart' ? `Running · attempt ${run.attempt}` : 'Running'
+}
+
+/** What is left of the budget of attempts, where the server tells. */
+function budgetWords({ budget }: RunView): string {
+  const left = budget?.['attempts_left']
+  return typeof left === 'number' ? ` · ${left} left` : ''
 }
 
 /** A reason is a word, or (why a provider is asked again, and when) a sentence. */
@@ -164,9 +172,23 @@ export function usageWords(usage: Usage): { text: string; title: string } | null
   const lines = [
     `${usage.input_tokens.toLocaleString('en')} tokens in${usage.cache_read_tokens ? ` (${usage.cache_read_tokens.toLocaleString('en')} cached)` : ''}, ${usage.output_tokens.toLocaleString('en')} out`,
     `${count(usage.requests, 'model request')}, ${count(usage.tool_calls, 'tool call')}`,
+    ...(usage.step ? [`latest step: ${usage.step.input_tokens.toLocaleString('en')} in, ${usage.step.output_tokens.toLocaleString('en')} out${usage.step.cost == null ? '' : `, ${cost(usage.step.cost)}`}`] : []),
+    ...(usage.model ? [`answered by ${usage.model}`] : []),
     ...(usage.estimated ? ['Estimated: the model does not count.'] : []),
   ]
   return { text, title: lines.join('\n') }
+}
+
+const CONTEXT_HIGH = 0.85
+
+/** How full the model's context is; null while it is not known. */
+export function contextWords({ context_used, context_limit }: Usage): { share: number; high: boolean; text: string; title: string } | null {
+  if (context_used === null || !context_limit) return null
+  const share = Math.min(1, context_used / context_limit)
+  const percent = Math.round(share * 100)
+  const high = share >= CONTEXT_HIGH
+  const title = `${percent} % of the context used: ${context_used.toLocaleString('en')} of ${context_limit.toLocaleString('en')} tokens.${high ? ' What is older is soon told in short; a new session begins with none of it.' : ''}`
+  return { share, high, text: `context ${percent} %`, title }
 }
 
 /** A block of an answer for whoever listens: without the marks of its markdown. Names keep their underscores. */

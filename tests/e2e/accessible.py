@@ -1,0 +1,42 @@
+"""What keeps people from using a view: axe-core's rules for WCAG 2.2 AA, run in the page."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.async_api import Page
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text("utf-8")
+
+
+async def violations(page: Page, within: str | None = None) -> list[str]:
+    """What is wrong, as `rule: selector (why)`; of all of the page, or of what a selector names."""
+    # Evaluated, not added as a script: the page's policy allows none but its own.
+    await page.evaluate(f"if (!window.axe) {{ {_axe()} }}")
+    found: dict[str, Any] = await page.evaluate(
+        "([within, tags]) => window.axe.run(within ?? document, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] })",
+        [within, TAGS],
+    )
+    return [
+        f"{rule['id']}: {node['target'][0]} ({node['failureSummary'].splitlines()[-1].strip()})"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+async def clean(page: Page, within: str | None = None) -> None:
+    """Nothing is wrong, in light and in dark."""
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert await violations(page, within) == [], scheme
+    await page.emulate_media(color_scheme=None)
