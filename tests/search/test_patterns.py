@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-import reconvene.search.answer as answers
+import reconvene.search.answer as answer
+import reconvene.search.files as files
+import reconvene.search.matching as matching
 from codebase import CodeBase
 from reconvene.index import RootIndex
 from reconvene.index.query import compiled
@@ -28,13 +30,13 @@ async def index(code: CodeBase, workers: Workers) -> AsyncIterator[RootIndex]:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
-    real = answers.read_as_indexed
+    real = files.read_as_indexed
 
     def reading(index: RootIndex, path: str, fingerprint: str | None) -> list[str] | None:
         read.append(path)
         return real(index, path, fingerprint)
 
-    monkeypatch.setattr(answers, "read_as_indexed", reading)
+    monkeypatch.setattr(files, "read_as_indexed", reading)
     return read
 
 
@@ -74,8 +76,8 @@ PATTERNS = [
 async def test_nothing_is_lost_by_it(index: RootIndex, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
     found = await search(index, pattern, limit=100)
     assert found.snippets
-    monkeypatch.setattr(answers, "required", lambda pattern: ())
-    monkeypatch.setattr(answers, "of_whole_text", lambda pattern: None)
+    monkeypatch.setattr(answer, "required", lambda pattern: ())
+    monkeypatch.setattr(matching, "of_whole_text", lambda pattern: None)
     assert await search(index, pattern, limit=100) == found
 
 
@@ -83,12 +85,12 @@ async def test_control_a_word_that_need_not_be_whole_loses_files(
     index: RootIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len((await search(index, "re:heel_9", limit=100)).snippets) == 2
-    monkeypatch.setattr(answers, "required", lambda pattern: (frozenset(terms("heel_9")),))
+    monkeypatch.setattr(answer, "required", lambda pattern: (frozenset(terms("heel_9")),))
     assert len((await search(index, "re:heel_9", limit=100)).snippets) < 2
 
 
 async def test_control_a_text_is_not_a_line(index: RootIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     query = r're:"\Adef wheel_7\(spoke\):\z"'
     assert len((await search(index, query, limit=100)).snippets) == 1
-    monkeypatch.setattr(answers, "of_whole_text", compiled)
+    monkeypatch.setattr(matching, "of_whole_text", compiled)
     assert not (await search(index, query, limit=100)).snippets

@@ -14,7 +14,7 @@ from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.index.workers import Workers
 from reconvene.search import SearchResult, search
-from reconvene.search.answer import SEEN
+from reconvene.search.result import SEEN
 from reconvene.search.texts import KnownTexts
 from reconvene.workspace import Workspace
 
@@ -250,8 +250,8 @@ async def test_control_without_comparing_fingerprints_old_lines_are_shown(
     index: RootIndex, code: CodeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code.write("shop/cart.py", "\n\n\n" + FILES["shop/cart.py"])
-    monkeypatch.setattr("reconvene.search.answer.blob_id", lambda data: index.fingerprint("shop/cart.py"))
-    monkeypatch.setattr("reconvene.search.answer._texts", KnownTexts())
+    monkeypatch.setattr("reconvene.search.files.blob_id", lambda data: index.fingerprint("shop/cart.py"))
+    monkeypatch.setattr("reconvene.search.files.texts", KnownTexts())
     (first, *_) = (await search(index, "Cart")).snippets
     assert not first.text.startswith("class Cart")
 

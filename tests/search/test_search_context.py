@@ -19,8 +19,8 @@ from reconvene.index import RootIndex
 from reconvene.index.view import View
 from reconvene.index.workers import Workers
 from reconvene.search import SearchContext, lookup_or_search, search
-from reconvene.search.answer import SEEN
 from reconvene.search.context import Entry, Place
+from reconvene.search.result import SEEN
 
 
 @pytest.fixture

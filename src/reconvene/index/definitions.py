@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconvene.index.languages.language import HOLDERS, OUTLINE, Language
 from reconvene.index.languages.strings import long_strings
@@ -16,8 +16,7 @@ _HOLD_OTHERS = HOLDERS | OUTLINE | {"function", "method", "heading", "block"}
 _CODE = re.compile(r"[ \t]*[\w@$]")
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """`line` from 1. `indent`: columns, or a heading's level. `parent`: index of the definition around it in the file's list, -1 for none.
 
     `signature`: its line, trimmed and cut at 160 characters. `first`, `last`: its lines with the decorators and comments over it, when its
@@ -124,7 +123,8 @@ def pack(definitions: Sequence[Definition]) -> bytes:
 def unpack(packed: bytes) -> tuple[Definition, ...]:
     if not packed:
         return ()
-    return tuple(Definition(*row) for row in json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass")))
+    rows = json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+    return tuple(Definition(*row) for row in rows)
 
 
 def _leftmost(between: bytes) -> int:

@@ -21,16 +21,9 @@ from reconvene.index import paging
 from reconvene.index.paging import BEGINNING, Position
 from reconvene.index.query import Query, parse
 from reconvene.index.root import RootIndex, version
-from reconvene.search.answer import (
-    SearchResult,
-    Snippet,
-    check_limit,
-    cut_lines,
-    page,
-    pointed_out,
-    question,
-    read_as_indexed,
-)
+from reconvene.search.answer import check_limit, page, question
+from reconvene.search.files import read_as_indexed
+from reconvene.search.result import SearchResult, Snippet, cut_lines, pointed_out
 
 Cache = Literal["cached", "refreshed", "fresh"]
 

@@ -19,8 +19,9 @@ from reconvene.index.ranking import defining, rank, with_terms
 from reconvene.index.root import RootIndex
 from reconvene.index.syntax.outline import Quoted
 from reconvene.index.view import View
-from reconvene.search.answer import Snippet, cut_lines, read_as_indexed
 from reconvene.search.extent import Extents
+from reconvene.search.files import read_as_indexed
+from reconvene.search.result import Snippet, cut_lines
 from reconvene.workspace.names import display_path
 
 MOST_DEFINITIONS, MOST_USES, USES_PER_FILE = 8, 40, 5

@@ -9,7 +9,6 @@ import importlib
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
@@ -309,6 +308,6 @@ def _sections(headings: Sequence[Definition], lines: Sequence[bytes]) -> list[De
         while last > heading.line and not lines[last - 1].strip():
             last -= 1
         parent = around[-1] if around else -1
-        made.append(replace(heading, first=heading.first or heading.line, last=last, parent=parent))
+        made.append(heading._replace(first=heading.first or heading.line, last=last, parent=parent))
         around.append(i)
     return made

@@ -1,0 +1,57 @@
+"""The answer to a question in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from reconvene.search.density import Density
+from reconvene.search.files import File
+from reconvene.search.looking import SECOND_SNIPPET, Search, shown
+from reconvene.search.places import FILES, Place, choose
+from reconvene.search.result import Snippet
+from reconvene.search.windows import LINES, Window
+
+_BEGINNING = 10
+
+
+def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[Snippet], bool]:
+    """The likeliest places of the best files, then one place of each file that follows, and whether there are more than `limit`."""
+    best = list(islice(files, FILES))
+    densities = [search.density(file) for file in best]
+    places = choose(densities, [search.score(file) for file in best])
+    first = {place.file: place.chance for place in reversed(places)}
+    found: list[Snippet] = []
+    so_far: Counter[int] = Counter()
+    least = float("inf")
+    for place in places:
+        if len(found) == limit:
+            return found, True
+        file, density = best[place.file], densities[place.file]
+        further = so_far[place.file]
+        share = place.chance / first[place.file] * SECOND_SNIPPET**further if further else 1.0
+        least = min(least, search.score(file) * share)
+        so_far[place.file] += 1
+        found.append(_snippet(search, file, density, place, least))
+    others = ((file, density) for i, (file, density) in enumerate(zip(best, densities, strict=True)) if i not in first)
+    for file, known in chain(others, ((file, None) for file in files)):
+        if len(found) == limit and _has_a_place(file):
+            return found, True
+        density = search.density(file) if known is None else known
+        least = min(least, search.score(file))
+        for place in choose([density], [1.0], places=1, lines=LINES):
+            if len(found) == limit:
+                return found, True
+            found.append(_snippet(search, file, density, place, least))
+    return found, False
+
+
+def _has_a_place(file: File) -> bool:
+    """Whether there is one, whatever the question: where its words stand, or else at the beginning. False when that is to be seen."""
+    return any(line and not line.isspace() for line in file.lines[:_BEGINNING])
+
+
+def _snippet(search: Search, file: File, density: Density, place: Place, score: float) -> Snippet:
+    window = Window(place.start, place.end, density.symbol(place.start, place.end), place.chance)
+    return shown(search, file, search.windows(file), window, score)

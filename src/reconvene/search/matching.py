@@ -1,0 +1,84 @@
+"""The answer to a question by names or lines: what fulfils it, the best first."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+
+from reconvene.index.definitions import SIGNATURE, Definition, last_name
+from reconvene.index.query import compiled, of_whole_text, phrase_pattern, use_pattern
+from reconvene.search.files import File
+from reconvene.search.looking import SECOND_SNIPPET, Search, shown
+from reconvene.search.places import choose
+from reconvene.search.result import Snippet
+from reconvene.search.windows import LINES, FileWindows, Window, any_of
+
+_NAMED_PER_FILE, _USES_PER_FILE = 3, 2
+"""Places of one file that are shown when a name is asked for: where it is defined; where nothing of that name is."""
+
+
+def matching(search: Search, files: Iterable[File], limit: int) -> tuple[list[Snippet], int]:
+    """For a question by names or lines: the best of what fulfils it, and how many files do of those that were read."""
+    found: list[tuple[int, Snippet]] = []
+    best_scores: list[float] = []
+    files_matching = 0
+    for file in files:
+        # No place of a file counts more than the file, and of equals those of the file before come first.
+        if len(best_scores) == limit and best_scores[0] >= search.score(file) and not search.query.by_lines:
+            break
+        snippets = _of_file(search, file)
+        if snippets:
+            found += [(files_matching, snippet) for snippet in snippets]
+            best_scores = heapq.nlargest(limit, [*best_scores, *(snippet.score for snippet in snippets)])[::-1]
+            files_matching += 1
+        if files_matching >= limit:
+            break
+    # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
+    found.sort(key=lambda f: (-f[1].score, f[0], f[1].start))
+    return [snippet for _, snippet in found[:limit]], files_matching
+
+
+def _of_file(search: Search, file: File) -> list[Snippet]:
+    windows = search.windows(file)
+    found = _windows(search, file, windows)
+    best = max((w.weight for w in found), default=0.0)
+    taken: list[Window] = []
+    for window in found:
+        if not any(window.start <= w.end and w.start <= window.end for w in taken):
+            taken.append(window)
+    if search.query.by_lines:
+        taken = windows.grown(taken)  # what is asked for by its name is shown as it is
+    snippets: list[Snippet] = []
+    for i, window in enumerate(taken):
+        share = window.weight / best if best > 0 else 1.0
+        score = search.score(file) * (share * SECOND_SNIPPET**i if i else 1.0)
+        snippets.append(shown(search, file, windows, window, score))
+    return snippets
+
+
+def _windows(search: Search, file: File, windows: FileWindows) -> list[Window]:
+    query = search.query
+    if query.by_lines:
+        phrases = [*map(phrase_pattern, query.phrases)]
+        # No phrase and no name goes over the end of a line.
+        whole = [*filter(None, map(of_whole_text, query.patterns)), *phrases, *map(use_pattern, query.using)]
+        text = "\n".join(file.lines)
+        if not all(p.search(text) for p in whole):
+            return []
+        patterns = [*phrases, *map(compiled, query.patterns)]
+        conditions = [*(any_of([p]) for p in patterns), *(_uses(name, file.definitions) for name in query.using)]
+        if not all(any(map(holds, file.lines)) for holds in conditions):
+            return []
+        return windows.of_lines(lambda line: any(holds(line) for holds in conditions))
+    if named := windows.of_names():
+        return named[:_NAMED_PER_FILE]
+    density = search.density(file)
+    places = choose([density], [1.0], places=_USES_PER_FILE, lines=_USES_PER_FILE * LINES)
+    return [Window(p.start, p.end, density.symbol(p.start, p.end), p.chance) for p in places]
+
+
+def _uses(name: str, definitions: Sequence[Definition]) -> Callable[[str], bool]:
+    """Whether a line mentions a name, and is not the one that defines it."""
+    pattern = use_pattern(name)
+    defined = {d.signature for d in definitions if last_name(d.name) == name}
+    return lambda line: pattern.search(line) is not None and line.strip()[:SIGNATURE] not in defined
