@@ -118,6 +118,10 @@ class Limits(BaseModel):
     """US dollars of one run, where its model's prices are known; 0 for no limit."""
     run_time: Seconds = 6 * 3600.0
     """Time that one run may take, without what it waits for a person; 0 for no limit."""
+    explorers: int = 4
+    """Sub-agents that look into questions at the same time; the others wait."""
+    explorer_requests: int = 12
+    """Model requests of one of them; the last is for its answer."""
     context: int = 128_000
     """Tokens that a model takes, for models whose size is not known; longer conversations are shortened for it."""
     command_time: Seconds = 600.0
@@ -147,6 +151,10 @@ class Settings(BaseModel):
     """0 takes a free one."""
     model: str = "offline"
     """A pydantic-ai model name, or `offline`."""
+    fallback: str | None = None
+    """The model that takes over when the other one is overloaded, down or out of quota."""
+    daily_cap: float | None = Field(default=None, gt=0)
+    """US dollars that all runs of a day may cost; over it they wait for a higher cap, or the next day."""
     public_url: str | None = None
     """A further Host and Origin (tunnel, proxy, dev container)."""
     allowed_origins: tuple[str, ...] = ()

@@ -358,5 +358,5 @@ async def test_a_whole_run_over_http(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         result = await fakes.drive(build(setup(monkeypatch, "chat", url)), "What is x?", fakes.deps_of(tmp_path))
     assert result.output == "It is 1 (`a.py:1`)."
     names = {t["function"]["name"] for t in it.requests[0]["tools"]}
-    assert names == {"search", "read_file", "repo_map", "symbol", "ask_user", "create_plan", "update_code"}
+    assert names == {"search", "read_file", "repo_map", "symbol", "ask_user", "create_plan", "update_code", "explore"}
     assert it.requests[1]["messages"][-1]["content"].startswith("## a.py:1-1\n1| x = 1")

@@ -59,7 +59,17 @@ def test_what_makes_no_sense_is_refused_and_not_kept(
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"access": []}', '{"access": {"openai": {"token": "x"}}}', '{"access": {"openai": "x"}}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"daily_cap": 5}',
+        '{"daily_cap": {"usd": "5"}}',
+        '{"fallback": "x"}',
+        '{"access": []}',
+        '{"access": {"openai": {"token": "x"}}}',
+        '{"access": {"openai": "x"}}',
+    ],
 )
 def test_a_broken_file_is_said_to_be_broken(tmp_path: Path, text: str) -> None:
     (tmp_path / "providers.json").write_text(text)

@@ -9,10 +9,13 @@ import pytest
 from serving import serving
 
 
+EMPTY = {"model": "offline", "fallback": None, "daily_cap": None, "spent_today": 0.0, "providers": []}
+
+
 async def test_a_model_is_chosen_and_the_key_never_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     async with serving(tmp_path) as server:
-        assert (await server.http("GET", "/api/model")).json == {"model": "offline", "providers": []}
+        assert (await server.http("GET", "/api/model")).json == EMPTY
         without = await server.http("PATCH", "/api/model", {"model": "openai:gpt-5"})
         assert without.json["code"] == "model_unknown" and "key" in without.json["detail"]
         assert (await server.http("GET", "/api/me")).json["model"] == "offline"
@@ -22,7 +25,17 @@ async def test_a_model_is_chosen_and_the_key_never_comes_back(tmp_path: Path, mo
             assert b"sk-secret-1" not in (await server.http("GET", path)).body
         assert (await server.http("GET", "/api/me")).json["model"] == "openai:gpt-5"
         gone = await server.http("PATCH", "/api/model", {"model": None, "provider": "openai", "forget": True})
-        assert gone.json == {"model": "offline", "providers": []}
+        assert gone.json == EMPTY
+
+
+async def test_the_daily_cap_and_the_fallback_are_set_and_taken_away(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        done = await server.http("PATCH", "/api/model", {"daily_cap": 5, "fallback": "offline"})
+        assert done.json == EMPTY | {"daily_cap": 5.0, "fallback": "offline"}
+        done = await server.http("PATCH", "/api/model", {"model": "offline"})  # what is not named stays
+        assert done.json["daily_cap"] == 5.0 and done.json["fallback"] == "offline"
+        done = await server.http("PATCH", "/api/model", {"daily_cap": None, "fallback": None})
+        assert done.json == EMPTY
 
 
 async def test_a_key_does_not_follow_to_another_address(tmp_path: Path) -> None:
@@ -41,6 +54,10 @@ async def test_a_key_does_not_follow_to_another_address(tmp_path: Path) -> None:
         ({"model": "nonsense"}, "model_unknown"),
         ({"model": 5}, "invalid_field"),
         ({"model": "offline", "token": "x"}, "invalid_field"),
+        ({"daily_cap": 0}, "invalid_field"),
+        ({"daily_cap": -1.5}, "invalid_field"),
+        ({"daily_cap": "5"}, "invalid_field"),
+        ({"fallback": "nonsense"}, "model_unknown"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(tmp_path: Path, body: dict[str, Any], code: str) -> None:
@@ -48,7 +65,7 @@ async def test_what_makes_no_sense_is_refused(tmp_path: Path, body: dict[str, An
         refused = await server.http("PATCH", "/api/model", body)
         assert refused.json["code"] == code
         assert "two words" not in refused.body.decode()
-        assert (await server.http("GET", "/api/model")).json == {"model": "offline", "providers": []}
+        assert (await server.http("GET", "/api/model")).json == EMPTY
 
 
 async def test_a_page_cannot_send_code_to_another_machine(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from reconvene.log.uptime import Uptime
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.parsing import parse_plain
 from reconvene.sessions.attach import decide, new_session_id
-from reconvene.sessions.rows import Who
 from reconvene.sessions.beginning import title_of
+from reconvene.sessions.rows import Who
 from reconvene.sessions.sweeper import Sweeper
 from scripted import scripted
 

@@ -109,6 +109,7 @@ class Durable(Protocol):
         *,
         history: Sequence[ModelMessage] = (),
         quiet: bool = False,
+        parent: str | None = None,
     ) -> SubAnswer:
         """Ask another agent and wait for its answer. Every response of it is recorded, so that none is asked for again.
 
@@ -117,11 +118,12 @@ class Durable(Protocol):
             prompt: makes what it is asked; not called when it was asked before.
             history: of earlier rounds with it.
             quiet: what it says is not shown, only what it does.
+            parent: the item that its steps are shown under; None: the tool call.
         """
         ...
 
     async def show(self, key: str, contents: Sequence[Content], *, parent: str) -> None:
-        """Show something now, once, under an item."""
+        """Show something now, once, under an item. A step (`ToolCall`, `ToolResult`) is an item by its own id."""
         ...
 
     async def decide(self, diff: Diff, *, parent: str, contents: Sequence[str] = ()) -> Decision:

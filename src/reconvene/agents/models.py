@@ -164,7 +164,7 @@ def _refused(exc: broken.ModelAPIError) -> ReconveneError:
         sentence = (
             f"The account behind the key for {model} has no credit or quota left. Top it up, or choose another model."
         )
-        return ReconveneError("provider_auth", sentence, **details)
+        return ReconveneError("provider_auth", sentence, **details, quota=True)
     if isinstance(exc, broken.ModelAuthenticationError) or status in (401, 403):
         sentence = f"The provider of {model} refused the key{f' ({status})' if status else ''}. Set a valid one with `reconvene model`."
         return ReconveneError("provider_auth", sentence, **details)

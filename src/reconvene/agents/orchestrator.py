@@ -17,6 +17,7 @@ from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, code_base, known, project_notes, settings
 from reconvene.agents.changes import update_code
 from reconvene.agents.durable import AgentDeps
+from reconvene.agents.explore import explore
 from reconvene.agents.run_command import run_command
 from reconvene.agents.token_ratio import Fitting
 from reconvene.agents.toolsets import toolset
@@ -32,6 +33,8 @@ You work on one code base, for the person who works on it too: you answer questi
 - Look before you answer: search, then read what you rely on. Ask for searches and files that do not depend on each other all at once.
 - search takes words and identifiers, and `re:`, `def:`, `uses:`, `path:`, `lang:`. If it gives nothing, use other words, as code would
   spell them. symbol shows where one name is defined and used; repo_map(query) what is where, when you do not know what to search for.
+- A wide question that falls into parts which do not depend on each other (how is X done in each of these, what all uses Y) goes to
+  explore: the parts are looked into at once, and only the findings come back.
 - Cite every claim about the code as `path:line` or `path:start-end`, as the tools printed them, and only what you saw.
 - For work of three or more steps call create_plan first, and again with a higher `done` as you finish steps.
 - ask_user only what the code cannot tell you and the answer depends on. One question at a time.
@@ -59,7 +62,7 @@ def build(
         instructions=[ROLE, code_base, project_notes, known],
         toolsets=[
             tools.looking_and_asking(),
-            toolset(update_code),
+            toolset(update_code, explore),
             *([toolset(run_command)] if commands else []),
         ],
         capabilities=[*capabilities, Fitting(), Bounds()],

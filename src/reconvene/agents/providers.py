@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 
 FILE = "providers.json"
@@ -49,15 +50,35 @@ class Providers:
 
     Args:
         default: of the settings (`--model`, `RECONVENE_MODEL`), for as long as nothing was chosen here.
+        fallback, daily_cap: the same of those.
     """
 
-    def __init__(self, data_dir: Path, default: str) -> None:
+    def __init__(
+        self, data_dir: Path, default: str, *, fallback: str | None = None, daily_cap: float | None = None
+    ) -> None:
+        self.data_dir = data_dir
         self._path = data_dir / FILE
-        self._default = default
+        self._default, self._fallback, self._daily_cap = default, fallback, daily_cap
+
+    @classmethod
+    def of(cls, settings: Settings) -> Providers:
+        return cls(settings.data_dir, settings.model, fallback=settings.fallback, daily_cap=settings.daily_cap)
 
     @property
     def model(self) -> str:
         return str(self._read().get("model") or self._default)
+
+    @property
+    def fallback(self) -> str | None:
+        """The model that takes over when another one is overloaded, down or out of quota."""
+        chosen = self._read().get("fallback")
+        return chosen["model"] if chosen else self._fallback
+
+    @property
+    def daily_cap(self) -> float | None:
+        """US dollars that may be spent on one day; None: any."""
+        chosen = self._read().get("daily_cap")
+        return chosen["usd"] if chosen else self._daily_cap
 
     def access(self, provider: str) -> Access | None:
         """What is set for a provider (`openai`, `anthropic`, …); None when nothing is."""
@@ -70,6 +91,20 @@ class Providers:
     def choose(self, model: str | None) -> None:
         """The model from now on; None: back to the settings'."""
         self._write({**self._read(), "model": model})
+
+    def choose_fallback(self, model: str | None) -> None:
+        self._write({**self._read(), "fallback": {"model": model}})
+
+    def cap(self, usd: float | None) -> None:
+        """
+        Raises:
+            ReconveneError: `invalid_field`.
+        """
+        if usd is not None and not 0 < usd < 1e6:
+            raise ReconveneError(
+                "invalid_field", "A daily cap is an amount of US dollars, such as 5.", path="daily_cap"
+            )
+        self._write({**self._read(), "daily_cap": {"usd": usd}})
 
     def allow(self, provider: str, access: Access | None, *, local_only: bool = False) -> None:
         """Set or (None) forget what a provider needs.
@@ -99,6 +134,12 @@ class Providers:
         except (OSError, ValueError) as e:
             raise self._unusable(e) from e
         access = found.get("access", {}) if isinstance(found, dict) else None
+        shapes = (("fallback", "model", str), ("daily_cap", "usd", int | float))
+        if isinstance(found, dict) and not all(
+            key not in found or (isinstance(found[key], dict) and isinstance(found[key].get(of), kind | None))
+            for key, of, kind in shapes
+        ):
+            raise self._unusable("it has another shape")
         if not isinstance(access, dict) or not all(
             isinstance(a, dict) and set(a) <= {"key", "base_url"} for a in access.values()
         ):

@@ -271,6 +271,14 @@ def model(
     forget: Annotated[
         str | None, typer.Option("--forget", metavar="PROVIDER", help="Remove its key and address.")
     ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option("--fallback", metavar="MODEL", help="The one that takes over when it fails; `none` for none."),
+    ] = None,
+    daily_cap: Annotated[
+        str | None,
+        typer.Option("--daily-cap", metavar="USD", help="What all runs of a day may cost; `none` for no cap."),
+    ] = None,
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -287,6 +295,8 @@ def model(
         base_url=base_url,
         forget=forget,
         constrained=constrained,
+        fallback=fallback,
+        daily_cap=daily_cap,
         as_json=json,
     )
 

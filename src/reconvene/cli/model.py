@@ -23,19 +23,23 @@ def model(
     base_url: str | None,
     forget: str | None,
     constrained: bool = False,
+    fallback: str | None = None,
+    daily_cap: str | None = None,
     as_json: bool,
 ) -> None:
     """Show it, or change it. Holds from the next prompt on, also in a server that runs.
 
     Args:
         constrained: the model is asked for constrained steps, as if `constrained:` stood before its name.
+        fallback: the model that takes over when the other one fails; `none` for none.
+        daily_cap: US dollars a day; `none` for no cap.
 
     Raises:
         ReconveneError: `model_unknown`, `invalid_field`, `data_dir_unusable`.
     """
     settings = Settings.load({"data_dir": data_dir})
     data_dir.mkdir(0o700, parents=True, exist_ok=True)
-    providers = Providers(data_dir, settings.model)
+    providers = Providers.of(settings)
     if forget is not None:
         change_model(providers, ModelChange(provider=forget, forget=True), False)
     if (key or base_url or constrained) and name is None:
@@ -49,14 +53,41 @@ def model(
             name = CONSTRAINED + name
         given = _key(provider_of(name)) if key else None
         change_model(providers, ModelChange(model=name, key=given, base_url=base_url), False)
+    if fallback is not None:
+        change_model(providers, ModelChange(fallback=None if fallback.lower() == "none" else fallback), False)
+    if daily_cap is not None:
+        change_model(providers, ModelChange(daily_cap=_dollars(daily_cap)), False)
     now = model_state(providers)
     if as_json:
         terminal.emit(now.model_dump())
         return
     terminal.say(f"Model: {terminal.safe(now.model)}")
+    if now.fallback:
+        terminal.say(f"When it fails: {terminal.safe(now.fallback)}")
+    if now.daily_cap is not None or now.spent_today:
+        of = f" of ${now.daily_cap:.2f}, the daily cap" if now.daily_cap is not None else ""
+        terminal.say(f"Spent today: ${now.spent_today:.2f}{of}")
     for state in now.providers:
         has = "key set" if state.key else "no key"
         terminal.say(f"  {state.provider}: {has}{f', {terminal.safe(state.base_url)}' if state.base_url else ''}")
+
+
+def _dollars(text: str) -> float | None:
+    """
+    >>> _dollars("$5"), _dollars("none")
+    (5.0, None)
+    """
+    if text.strip().lower() in ("none", "off"):
+        return None
+    try:
+        usd = float(text.strip().removeprefix("$"))
+    except ValueError:
+        usd = 0.0
+    if not 0 < usd < 1e6:
+        raise ReconveneError(
+            "invalid_field", "A daily cap is an amount of US dollars, such as 5, or none.", path="daily_cap"
+        )
+    return usd
 
 
 def _key(provider: str) -> str:

@@ -45,7 +45,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
         if server.sessions:
             waiting = f", {server.waiting} waiting for an answer" if server.waiting else ""
             say(f"{count(server.sessions, 'session')} resumed, {count(server.runs, 'run')} continuing{waiting}")
-        if Providers(settings.data_dir, settings.model).model == "offline":
+        if Providers.of(settings).model == "offline":
             say(
                 dim(
                     "· no language model is set; answers are quoted from the code (`reconvene model` or the page sets one)"

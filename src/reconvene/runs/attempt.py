@@ -24,13 +24,16 @@ from reconvene.agents.notes import project_notes
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
 from reconvene.agents.run_command import RULE, Leave, hidden
+from reconvene.agents.spending import Spending
 from reconvene.agents.token_ratio import FILE, TokenRatios, named
 from reconvene.commands.job import end_all, jobs_of
 from reconvene.errors import ReconveneError
 from reconvene.index import Indexes
 from reconvene.protocol import events as ev
 from reconvene.runs.applying import Applying, Writers
+from reconvene.runs.daily_cap import CAP, DAILY_CAP, afford, over_cap
 from reconvene.runs.durability import Durability
+from reconvene.runs.fallback import Failing, fails_over, taken_over, takes_over
 from reconvene.runs.journal import Journal
 from reconvene.runs.overview import overview_of
 from reconvene.runs.taking_back import take_back
@@ -80,10 +83,13 @@ class Surroundings:
     sleep: Callable[[float], Any] = asyncio.sleep
     writers: Writers = field(init=False)
     providers: Providers = field(init=False)
+    spending: Spending = field(init=False)
+    failing: Failing = field(default_factory=Failing)
     token_ratios: TokenRatios = field(init=False)
 
     def __post_init__(self) -> None:
-        self.providers = Providers(self.sessions.settings.data_dir, self.sessions.settings.model)
+        self.providers = Providers.of(self.sessions.settings)
+        self.spending = Spending(self.sessions.settings.data_dir)
         self.token_ratios = TokenRatios(self.sessions.settings.data_dir / FILE)
         self.writers = Writers(Contents(self.sessions.settings.data_dir / "contents"))
 
@@ -176,6 +182,9 @@ class Attempt:
                 if e.code in RETRYABLE and failures <= self.sessions.settings.limits.provider_retries:
                     reason = await self._back_off(journal, e, failures)
                     continue
+                if fails_over(e) and (other := await self._fallback(journal)) is not None:
+                    reason, failures = await takes_over(journal, e, other, self.around.failing), 0
+                    continue
                 await (self._pause if e.code in PAUSES else self._fail)(journal, e)
                 return
             if text is not None:
@@ -233,6 +242,13 @@ class Attempt:
             return last.text  # the crash came between the answer and the end of the run
         turn = state.prompts[run.prompts[0]].turn if run.prompts and run.prompts[0] in state.prompts else {}
         name = str(turn.get("model") or state.model or self.around.providers.model)
+        journal.model = taken_over(journal, state) or name
+        fresh = journal.model == name and not journal.questions("pause")  # who said retry wants the first one
+        failed = self.around.failing.why(name) if fresh else None
+        if failed is not None and (other := await self._fallback(journal)) is not None:
+            await takes_over(journal, failed, other, None)
+            journal.model = other
+        name = journal.model
         resolve = self.around.resolve
         # In a thread: the first use of a provider imports its package.
         model = resolve(name) if resolve else await asyncio.to_thread(models.resolve, name, self.around.providers)
@@ -250,9 +266,12 @@ class Attempt:
             unload=self.unload,
             applying=self.applying,
             told=lambda: plan_edits(state, journal),
+            before=lambda: afford(journal, state, self.around.providers, self.around.spending),
         )
         deps.durable, deps.extended, deps.worked = self.durability, extra, journal.worked
-        journal.model, journal.context_limit = name, context_limit(model, deps.limits.context)
+        journal.context_limit = context_limit(model, deps.limits.context)
+        journal.spent = self._note
+        await self._note(journal)
         agent = build(model, commands=deps.leave is not None)
         prompt = "\n\n".join(
             [*written_before(state, run), *(state.prompts[p].text for p in run.prompts if p in state.prompts)]
@@ -267,6 +286,18 @@ class Attempt:
             capabilities=[self.durability, Compaction(share=self._room)],
         )
         return str(result.output)
+
+    async def _note(self, journal: Journal) -> None:
+        """What the run cost so far counts to its day."""
+        if journal.usage.cost:
+            name = f"{self.session_id}/{self.run_id}"
+            await asyncio.to_thread(self.around.spending.note, name, float(journal.usage.cost))
+
+    async def _fallback(self, journal: Journal) -> str | None:
+        """The model to go on with, when there is another one than that which failed."""
+        state = await self.sessions.state(self.session_id)
+        other = state.fallback if state.fallback is not None else self.around.providers.fallback
+        return other if other and other != journal.model else None
 
     async def _workspace(self) -> Workspace | None:
         session = await self.sessions.log.session(self.session_id)
@@ -331,7 +362,7 @@ class Attempt:
     async def _declined(self, journal: Journal) -> bool:
         """End the run if the person said so when it was paused, or when it was asked whether to go on after a restart."""
         state = await self.sessions.state(self.session_id)
-        for prefix, no in (("pause", "stop"), ("resume", False)):
+        for prefix, no in (("pause", "stop"), ("resume", False), (CAP, "stop")):
             asked = journal.questions(prefix)
             if asked and state.settled.get(asked[-1], (None,))[0] == no:
                 await journal.finish("cancelled", reason="stopped", before=journal.struck())
@@ -347,14 +378,17 @@ class Attempt:
 
     async def _pause(self, journal: Journal, e: ReconveneError) -> None:
         """Wait for the person, who can mend what is wrong and go on from here."""
+        capped = over_cap(e)
         go_on = "continue" if e.code == "budget_exceeded" else "retry"
+        prefix = CAP if capped else "pause"
+        how = f"{go_on} to let this run go on over it" if capped else f"{go_on} to go on"
         question = ev.Question(
-            id=f"{self.run_id}.pause-{len(journal.questions('pause')) + 1}",
-            text=f"{e.message} Answer {go_on} to go on, or stop.",
+            id=f"{self.run_id}.{prefix}-{len(journal.questions(prefix)) + 1}",
+            text=f"{e.message} Answer {how}, or stop.",
             schema={"type": "string", "enum": [go_on, "stop"]},
         )
         error = ev.Error(code=e.code, message=e.message, retryable=True, details=e.details)
-        waiting = ev.Run(status="waiting", attempt=journal.attempt, reason=e.code)
+        waiting = ev.Run(status="waiting", attempt=journal.attempt, reason=DAILY_CAP if capped else e.code)
         rows = [
             *journal.struck(),
             event(error, run_id=self.run_id),

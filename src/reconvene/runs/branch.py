@@ -32,6 +32,7 @@ class Branch(Journal):
         self.results, self.once, self.keys, self.usage = trunk.results, trunk.once, trunk.keys, trunk.usage
         self.branches, self.attempt = trunk.branches, trunk.attempt
         self.writes, self.context_limit, self.model = trunk.writes, trunk.context_limit, trunk.model
+        self.spent = trunk.spent
         for messages in trunk.branches.get(scope, []):
             self.messages += messages
             self.steps += sum(isinstance(m, ModelResponse) for m in messages)

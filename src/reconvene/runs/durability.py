@@ -63,7 +63,8 @@ _CALL_ID = re.compile(r"[!-~]{1,200}")
 class Durability(AbstractCapability[AgentDeps]):
     """One attempt's hooks. It is also the `Durable` that tools are given.
 
-    `steering`: prompts that people sent into the run so far. `unload`: called when every branch waits for a person.
+    `steering`: prompts that people sent into the run so far. `unload`: called when every branch waits for a person. `before`: awaited
+    before every model request, also of sub-agents; what it raises ends the attempt.
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Durability(AbstractCapability[AgentDeps]):
         unload: Callable[[], None],
         applying: Applying | None = None,
         told: Callable[[], list[PromptState]] = list,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.journal = journal
-        self.applying, self._told = applying, told
+        self.applying, self._told, self._before = applying, told, before
         self.known = base + len(journal.messages)
         """How many of the conversation's messages are in the log."""
         self.estimated, self._steering, self._unload = estimated, steering, unload
@@ -90,6 +92,8 @@ class Durability(AbstractCapability[AgentDeps]):
     # -- pydantic-ai's hooks
 
     async def before_model_request(self, ctx: RunContext[AgentDeps], request_context: Any) -> Any:
+        if self._before is not None:
+            await self._before()
         await self._report_refused_calls(ctx)
         for prompt in [*self._steering(), *self._told()]:
             if prompt.id not in self.journal.steered and prompt.id not in self._steered_now:
@@ -189,7 +193,13 @@ class Durability(AbstractCapability[AgentDeps]):
 
     async def show(self, key: str, contents: Sequence[ev.Content], *, parent: str) -> None:
         rows = [
-            event(content, run_id=self.run_id, item_id=f"{key}.{n}", parent_id=parent, key=f"shown:{key}.{n}")
+            event(
+                content,
+                run_id=self.run_id,
+                item_id=content.id if isinstance(content, ev.ToolCall | ev.ToolResult) else f"{key}.{n}",
+                parent_id=parent,
+                key=f"shown:{key}.{n}",
+            )
             for n, content in enumerate(contents)
         ]
         await self.journal.write(rows)
@@ -206,13 +216,21 @@ class Durability(AbstractCapability[AgentDeps]):
         *,
         history: Sequence[ModelMessage] = (),
         quiet: bool = False,
+        parent: str | None = None,
     ) -> SubAnswer:
-        parent = self.item(ctx.tool_call_id or "")
+        parent = parent or self.item(ctx.tool_call_id or "")
         branch = Branch(self.journal, scope, parent=parent, quiet=quiet)
         last = branch.messages[-1] if branch.messages else None
         if isinstance(last, ModelResponse) and not last.tool_calls and last.text:
             return SubAnswer(last.text, tuple(branch.messages))  # it was answered before a crash
-        durability = Durability(branch, len(history), estimated=self.estimated, steering=list, unload=lambda: None)
+        durability = Durability(
+            branch,
+            len(history),
+            estimated=self.estimated,
+            steering=list,
+            unload=lambda: None,
+            before=self._before,
+        )
         try:
             result = await agent.run(
                 None if branch.messages else await prompt(),

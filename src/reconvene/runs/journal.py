@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRequest, ModelResponse, repair_messages
@@ -63,6 +63,8 @@ class Journal:
         """Tokens that the run's model takes."""
         self.model: str | None = None
         """The name of the model that is asked."""
+        self.spent: Callable[[Journal], Awaitable[None]] | None = None
+        """Told after every response that is in the log."""
         self.worked_before = 0.0
         self._loaded = time.monotonic()
         self.writes: dict[str, list[dict[str, Any]]] = {}
@@ -290,6 +292,8 @@ class Journal:
         self.messages += [*new, response]
         self.steered.update(steered)
         self.steps += 1
+        if self.spent is not None:
+            await self.spent(self)
 
     def kept(self, messages: Sequence[ModelMessage], steered: Sequence[str] = ()) -> NewEvent:
         """The private row of a response with the request before it."""

@@ -16,6 +16,7 @@ import structlog
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Fence, Row, SessionRow
 from reconvene.protocol import events as ev
+from reconvene.runs.daily_cap import BY_CAP, CAP, DAILY_CAP, Capped, affordable
 from reconvene.sessions.rows import event, private
 from reconvene.sessions.service import Sessions
 from reconvene.sessions.state import CANCEL, DUE, RunState, SessionState
@@ -43,6 +44,7 @@ class Supervisor:
         self._again: set[str] = set()
         self._reasons: dict[tuple[str, str], str] = {}
         self._breaks: Counter[tuple[str, str]] = Counter()
+        self._capped = Capped(self._affordable, self._go_on)
         self._slots = asyncio.Semaphore(RUNS_AT_ONCE)
         self._started = self._draining = False
         self._early: set[str] = set()
@@ -88,7 +90,7 @@ class Supervisor:
     async def drain(self) -> None:
         """Stop every run where it is. Nothing is lost and nothing is ended: the next start continues them."""
         self._draining = True
-        tasks = [*self._looking.values(), *self._tasks.values()]
+        tasks = [*self._looking.values(), *self._tasks.values(), *self._capped.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -118,6 +120,8 @@ class Supervisor:
                 if session_id in self._interrupted:
                     await self._recover(session_id, state)
                     self._interrupted.discard(session_id)
+                if state.active is not None and state.active.held_by == DAILY_CAP:
+                    self._capped.add(session_id)
                 # a run that is to be stopped needs no code base for it
                 if (run := state.runnable()) and (run.cancelled or await self._served(session_id)):
                     self._start(session_id, run)
@@ -131,6 +135,16 @@ class Supervisor:
             if session_id in self._again:
                 self._again.discard(session_id)
                 self.kick(session_id)
+
+    async def _affordable(self) -> bool:
+        assert self.around is not None
+        return await affordable(self.around.providers, self.around.spending)
+
+    async def _go_on(self, session_id: str) -> None:
+        """The day has money again: what waits for it goes on."""
+        state = await self.sessions.state(session_id)
+        for question in [p for p in state.pending.values() if f".{CAP}-" in p.id]:
+            await self.sessions.settle(session_id, question.id, "continue", by=BY_CAP)
 
     async def _served(self, session_id: str) -> bool:
         row = await self.sessions.log.session(session_id)

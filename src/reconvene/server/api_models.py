@@ -78,13 +78,16 @@ class SignOut(_Taken):
 
 class ModelChange(_Taken):
     """`model`: `provider:name`, `offline`, or null for the settings' own. `key`, `base_url`: for `provider` (left out: the model's);
-    `forget` removes both. A key that was given is never told again."""
+    `forget` removes both. A key that was given is never told again. `fallback`: the model that takes over when the other one fails;
+    `daily_cap`: US dollars that all runs of a day may cost; null for none."""
 
     model: Annotated[str, StringConstraints(strict=True, max_length=200)] | None = None
     provider: Annotated[str, StringConstraints(strict=True, max_length=40)] | None = None
     key: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
     base_url: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=500)] | None = None
     forget: StrictBool = False
+    fallback: Annotated[str, StringConstraints(strict=True, max_length=200)] | None = None
+    daily_cap: Annotated[float, Field(strict=True, gt=0, lt=1e6, allow_inf_nan=False)] | None = None
 
 
 class ProviderState(BaseModel):
@@ -96,6 +99,11 @@ class ProviderState(BaseModel):
 
 class ModelState(BaseModel):
     model: str
+    fallback: str | None
+    daily_cap: float | None
+    """US dollars."""
+    spent_today: float
+    """US dollars, as far as prices are known; a day is one of UTC."""
     providers: list[ProviderState]
 
 

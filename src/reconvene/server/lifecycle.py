@@ -178,7 +178,7 @@ class Server:
             stop=self.stop,
             boot=boot,
             version=__version__,
-            providers=Providers(settings.data_dir, settings.model),
+            providers=Providers.of(settings),
             on_root=[supervisor.kick_root],
         )
         if self._endpoints is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconvene.agents.providers import Access, Providers, provider_of
+from reconvene.agents.spending import Spending
 from reconvene.errors import ReconveneError
 from reconvene.server.api_models import ModelChange, ModelState, ProviderState
 
@@ -12,7 +13,13 @@ def model_state(providers: Providers) -> ModelState:
         ProviderState(provider=name, key=access.key is not None, base_url=access.base_url)
         for name, access in sorted(providers.known().items())
     ]
-    return ModelState(model=providers.model, providers=known)
+    return ModelState(
+        model=providers.model,
+        fallback=providers.fallback,
+        daily_cap=providers.daily_cap,
+        spent_today=round(Spending(providers.data_dir, keep=False).today(), 4),
+        providers=known,
+    )
 
 
 def change_model(providers: Providers, change: ModelChange, of_page: bool) -> None:
@@ -35,6 +42,14 @@ def change_model(providers: Providers, change: ModelChange, of_page: bool) -> No
         key = change.key or (known.key if change.base_url in (None, known.base_url) else None)
         address = change.base_url or (None if change.key and change.model else known.base_url)
         providers.allow(provider, Access(key, address), local_only=of_page)
+    if "daily_cap" in change.model_fields_set:
+        providers.cap(change.daily_cap)
+    if "fallback" in change.model_fields_set:
+        if change.fallback is not None:
+            from reconvene.agents import models
+
+            models.resolve(change.fallback, providers)
+        providers.choose_fallback(change.fallback)
     if "model" in change.model_fields_set:
         if change.model is not None:
             from reconvene.agents import models
