@@ -63,6 +63,8 @@ _TYPES = (
     "output",
 )
 
+_STEPS = ("tool_call", "tool_result", "output")
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -298,17 +300,20 @@ def _texts(kind: str, content: dict[str, Any]) -> Iterator[str]:
 def _found(db: apsw.Connection, words: Sequence[str], mine: set[str], limit: int, left: int) -> FoundSessions:
     asked = " AND ".join(f'"{word}"*' for word in words)
     sql = (
-        "select said.rowid, session.id from said join session on session.n = said.rowid >> 32"
+        "select said.rowid, session.id, kind from said join session on session.n = said.rowid >> 32"
         " where said match ? order by bm25(said, 1.0, 0.4) limit ?"
     )
     best: dict[str, list[int]] = {}
-    for rowid, id in db.execute(sql, (asked, _RANKED)):
+    kinds: dict[int, str] = {}
+    for rowid, id, kind in db.execute(sql, (asked, _RANKED)):
         if id in mine:
+            kinds[rowid] = kind
             best.setdefault(id, []).append(rowid)
     found = []
     for id, rowids in list(best.items())[:limit]:
         hits = []
-        for rowid in rowids[:_HITS]:
+        # What was said before what was done, which often repeats it.
+        for rowid in sorted(rowids, key=lambda r: kinds[r] in _STEPS)[:_HITS]:
             body, kind, at = db.execute("select body, kind, at from said where rowid = ?", (rowid,)).fetchone() or (
                 "",
                 "",

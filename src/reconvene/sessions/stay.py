@@ -30,8 +30,8 @@ class Stay:
             case "open":
                 return "Kept while it is open somewhere."
         when = f"in {_span(self.left)}" if self.left else "at the next cleanup"
-        end = "deleted" if self.reason == "archived" else "archived, then deleted"
-        return f"Nobody using it, it is {end} {when} of the server running."
+        what = f"deleted {when}" if self.reason == "archived" else f"archived {when}, then deleted"
+        return f"If nobody uses it, it is {what}. Only time in which the server runs counts."
 
 
 def stay(session: SessionRow, *, now: float, retention: float, is_open: bool) -> Stay:
