@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from serving import serving
 
-
 EMPTY = {"model": "offline", "fallback": None, "daily_cap": None, "spent_today": 0.0, "providers": []}
 
 

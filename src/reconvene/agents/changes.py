@@ -85,6 +85,8 @@ class Change:
 
     async def run(self) -> ToolOutcome:
         durable, history = self.deps.durable, list[ModelMessage]()
+        if self.deps.notes is not None:
+            self.deps.notes.touch(self.files)
         repairs = reviews = 0
         doubted = False
         told: str | None = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_ai import Agent, RunContext
     from pydantic_ai.messages import ModelMessage
 
+    from reconvene.agents.notes import Notes
     from reconvene.agents.run_command import Leave
     from reconvene.agents.token_ratio import TokenRatios
     from reconvene.config import Limits
@@ -157,8 +158,8 @@ class AgentDeps:
     limits: Limits
     seen: list[str] = field(default_factory=list)
     """Paths this session found or read, oldest first; tools add to it."""
-    instructions: str = ""
-    """The project's own notes (`agents.notes.project_notes`), "" when there are none."""
+    notes: Notes | None = None
+    """The project's own notes to agents; None: nobody looks for them."""
     repo_map: str = ""
     """The overview map as text, "" when there is none."""
     chars_per_token: float = 3.0

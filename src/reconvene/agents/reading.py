@@ -58,6 +58,8 @@ async def read_file(
     more = following is not None and (end is None or upto < end)
     tail = [f'(of {total}; go on with read_file("{got.path}", start={following}))'] if more else [f"(of {total})"]
     remember(deps, got.path)
+    if deps.notes is not None:
+        deps.notes.touch([got.path])
     whole = got.start == 1 and following is None
     where = f"{got.path}, {total}" if whole else f"{got.path}:{got.start}-{upto} of {total}"
     outcome = ToolOutcome(

@@ -32,7 +32,7 @@ _RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """`wall`: seconds since the epoch, which can be moved. `up`: seconds that nobody can move. `boot`: names the life that `up` counts in."""
+    """`wall`: seconds since the epoch, which can be moved. `up`: seconds that cannot. `boot`: names the life that `up` counts in."""
 
     wall: Callable[[], float]
     up: Callable[[], float]

@@ -20,7 +20,7 @@ from pydantic_ai.models import Model
 from reconvene.agents import models
 from reconvene.agents.compaction import Compaction, context_limit
 from reconvene.agents.durable import AgentDeps, CannotWrite
-from reconvene.agents.notes import project_notes
+from reconvene.agents.notes import touched
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
 from reconvene.agents.run_command import RULE, Leave, hidden
@@ -37,7 +37,7 @@ from reconvene.runs.fallback import Failing, fails_over, taken_over, takes_over
 from reconvene.runs.journal import Journal
 from reconvene.runs.overview import overview_of
 from reconvene.runs.taking_back import take_back
-from reconvene.runs.told import plan_edits, written_before
+from reconvene.runs.told import notes_of, plan_edits, written_before
 from reconvene.search.context import SearchContext
 from reconvene.sessions.rows import event
 from reconvene.sessions.service import RunEnded, Sessions
@@ -258,6 +258,9 @@ class Attempt:
         deps.review = bool(turn.get("review"))
         deps.max_iterations = int(turn.get("max_iterations") or deps.max_iterations)
         self._base = await journal.earlier()
+        if deps.notes is not None:
+            branches = (m for steps in journal.branches.values() for step in steps for m in step)
+            deps.notes.touch(touched([*self._base, *journal.messages, *branches]))
         self.durability = Durability(
             journal,
             len(self._base),
@@ -328,10 +331,9 @@ class Attempt:
         overview = await overview_of(journal, index, per_token)
         rows = await self.sessions.log.read(self.session_id, 0, types=(SEARCHED,))
         context = SearchContext.fold(r.content for r in rows)
-        notes = await asyncio.to_thread(project_notes, workspace)
         return AgentDeps(
             durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
-            seen=list(context.paths()), instructions=notes, repo_map=overview,
+            seen=list(context.paths()), notes=await notes_of(journal, workspace), repo_map=overview,
             chars_per_token=per_token, token_ratios=self.around.token_ratios,
             contents=self.around.writers.contents, leave=await self._leave(workspace),
         )  # fmt: skip

@@ -24,6 +24,7 @@ from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
     AgentStreamEvent,
     ModelMessage,
+    ModelRequest,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
@@ -39,6 +40,7 @@ from pydantic_core import to_json
 
 from reconvene.agents import models
 from reconvene.agents.durable import AgentDeps, Decision, SubAnswer, ToolOutcome
+from reconvene.agents.notes import touched
 from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.errors import ReconveneError
 from reconvene.log.port import NewEvent
@@ -118,6 +120,9 @@ class Durability(AbstractCapability[AgentDeps]):
         if (known := self.journal.results.get(key)) is not None:
             if "retry" in known:
                 raise ModelRetry(known["retry"])
+            if ctx.deps.notes is not None:
+                returned = ModelRequest([ToolReturnPart(call.tool_name, known["value"], call.tool_call_id)])
+                ctx.deps.notes.touch(touched([returned]))
             return known["value"]
         began = time.monotonic()
         self._running += 1
