@@ -341,9 +341,7 @@ async def answers(index: RootIndex) -> dict[str, str]:
         "counts": (index.files, index.symbols, index.skipped, index.partial),
         "left out": index.left_out(),
         "statistics": index.view.mark,
-        "definitions": {
-            path: [dataclasses.astuple(d) for d in index.definitions(path)] for path in sorted(index.view.paths())
-        },
+        "definitions": {path: [tuple(d) for d in index.definitions(path)] for path in sorted(index.view.paths())},
     }
     for query in QUERIES:
         result = dataclasses.asdict(await search(index, query, limit=20))
