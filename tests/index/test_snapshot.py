@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -15,9 +17,11 @@ import numpy as np
 import pytest
 
 from codebase import CodeBase
+from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex, memory, snapshot
 from reconvene.index.segment import Postings, Segment
 from reconvene.index.store import Store
+from reconvene.index.view import View
 from reconvene.index.workers import Workers
 from reconvene.search import search
 
@@ -169,16 +173,16 @@ async def test_one_that_is_damaged_is_not_used(
     index = await settled(await code.index(workers, fresh=False))
     before = await answers(index)
     await index.close()
-    (file,) = snapshots(code)
-    whole = file.read_bytes()
     loads = Loads(monkeypatch)
     for n in range(1, 6):
+        (file,) = snapshots(code)
+        whole = file.read_bytes()
         found = DAMAGE[damage](whole, rng)
         file.write_bytes(found) if found is not None else file.unlink(missing_ok=True)
         index = await code.index(workers, fresh=False)
         assert await answers(index) == before
         assert loads.all == n and not file.exists()
-        await index.close()
+        await index.close()  # which writes another
 
 
 async def test_control_without_the_checksum_a_flipped_bit_is_believed(
@@ -203,10 +207,13 @@ async def test_one_that_was_made_otherwise_is_not_used(
     other: str, code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await (await settled(await code.index(workers, fresh=False))).close()
+    before = snapshots(code)
     monkeypatch.setattr(snapshot, other, lambda *made_by: "another version")
     loads = Loads(monkeypatch)
-    await (await code.index(workers, fresh=False)).close()
+    index = await code.index(workers, fresh=False)
     assert (loads.all, snapshots(code)) == (1, [])
+    await index.close()
+    assert len(snapshots(code)) == 1 and snapshots(code) != before
 
 
 async def test_one_of_a_moment_the_store_does_not_know_is_not_used(
@@ -312,22 +319,94 @@ async def test_closing_does_not_wait_long_for_a_snapshot(
 
     index = await code.index(workers, fresh=False)
     monkeypatch.setattr("reconvene.index.settled.Segment.merge", endless)
-    await index.refresh()
+    looking = asyncio.create_task(index.refresh())
+    while index._settling is None:
+        await asyncio.wait({looking}, timeout=0.01)
     await asyncio.wait_for(index.close(), 20)
     assert snapshots(code) == []
+    assert (await looking).changed
+
+
+async def test_when_a_build_is_over_its_snapshot_is_there(
+    code: CodeBase, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the process right after it, the next start is as quick as any."""
+    index = await code.index(workers, fresh=False)
+    assert (await index.refresh()).parsed
+    left = tmp_path / "left"
+    shutil.copytree(code.data, left)  # what a killed process leaves
+    before = await answers(index)
+    await index.close()
+    loads = Loads(monkeypatch)
+    code.data = left
+    index = await code.index(workers, fresh=False)
+    assert (await answers(index), loads.all) == (before, 0)
+    await index.close()
+
+
+async def test_control_a_build_that_does_not_wait_for_it_is_noticed(
+    code: CodeBase, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = threading.Event()
+    write, copytree = snapshot.write, shutil.copytree
+
+    def late(path: Path, segment: Segment, made_by: str) -> None:
+        copied.wait(30)
+        write(path, segment, made_by)
+
+    def copying(*args: object, **options: object) -> Path:
+        target = copytree(*args, **options)
+        copied.set()
+        return target
+
+    monkeypatch.setattr(snapshot, "write", late)
+    monkeypatch.setattr(shutil, "copytree", copying)
+    monkeypatch.setattr("reconvene.index.settled.Settled.exists", True)
+    with pytest.raises(AssertionError):
+        await test_when_a_build_is_over_its_snapshot_is_there(code, workers, tmp_path, monkeypatch)
+
+
+async def test_what_was_read_before_it_was_closed_is_served_at_once_and_not_read_again(
+    code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(200):
+        code.write(f"many/m{n}.py", f"def brand_{n}():\n    pass\n")
+    index = await code.index(workers, fresh=False)
+    looking = asyncio.create_task(index.refresh())
+    while index.parsed < 50:
+        await asyncio.wait({looking}, timeout=0.005)
+    await index.close()
+    with contextlib.suppress(ReconveneError):
+        await looking
+    read, files = index.parsed, index.view.known.files
+    assert files < len(list(code.root.rglob("*.*"))), "it was too quick"
+    assert len(snapshots(code)) == 1
+    loads = Loads(monkeypatch)
+    index = await code.index(workers, fresh=False)
+    assert (index.partial, index.view.files, loads.all) == (True, files, 0)
+    await index.refresh()
+    assert not index.partial and index.parsed + read == index.view.files
+    fresh = await code.index(workers, fresh=True)
+    assert await answers(fresh) == await answers(index)
+    await fresh.close()
+    await index.close()
 
 
 async def test_what_a_build_needed_is_given_back(
     code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[bool] = []
+    built: list[weakref.ref[View]] = []
     index = await code.index(workers, fresh=False)
-    built = weakref.ref(index.view)
-    monkeypatch.setattr("reconvene.index.root.give_back", lambda: given.append(built() is None))
+    write = index._settled.write
+
+    def writing(view: View, stop: threading.Event) -> str:
+        built.append(weakref.ref(view))
+        return write(view, stop)
+
+    monkeypatch.setattr(index._settled, "write", writing)
+    monkeypatch.setattr("reconvene.index.root.give_back", lambda: given.append(built[0]() is None))
     await index.refresh()
-    built = weakref.ref(index.view)
-    assert index._settling is not None
-    await index._settling
     assert given == [True], "and nothing holds the view that it was made of"
     await index.close()
 

@@ -469,14 +469,19 @@ class RootIndex:
         idle = self._history_task is None or self._history_task.done()
         if idle and time.monotonic() - self._history_seen >= HISTORY_SECONDS and not self._closing.is_set():
             self._start_history()
-        self._settle_soon()
+        if not self._closing.is_set() and not self.view.partial:
+            first = not self._settled.exists
+            self._settle_soon()
+            if first and self._settling is not None:
+                # What was built is built when the next start has it at once, whatever ends this process.
+                await asyncio.wait({self._settling})
         return found
 
     def _settle_soon(self) -> None:
-        """Make a snapshot behind, when one is worth it. Nobody waits for it."""
+        """Make a snapshot behind, when one is worth it."""
         idle = self._settling is None or self._settling.done()
-        if idle and not self._closing.is_set() and not self.shared and self._settled.is_due(self.view):
-            self._settling = asyncio.create_task(self._settle(self._store, self.view))
+        if idle and not self.shared and not self.resting and self._settled.is_due(self.view.known):
+            self._settling = asyncio.create_task(self._settle(self._store, self.view.known))
             self._settling.add_done_callback(_retrieved)
 
     async def _settle(self, store: Store, view: View) -> None:
@@ -502,7 +507,8 @@ class RootIndex:
         self._syntax.close()
         if self._own_workers:
             await end(self._workers)
-        if self._settling is not None:  # what was built just now is served at once the next time
+        self._settle_soon()
+        if self._settling is not None:  # what was built so far is served at once the next time
             await asyncio.wait({self._settling}, timeout=SETTLE_SECONDS)
         self._settle_no_more.set()
         if under_way := {task for task in (self._history_task, self._settling) if task is not None}:
@@ -630,7 +636,11 @@ class RootIndex:
 
     def _take_settled(self, store: Store, epoch: int, name: str) -> None:
         """Name the snapshot in the store, and use it in place of what it was made of: mapped, it need not be in memory."""
-        if store is not self._store or self.resting or self.view.waiting:
+        if store is not self._store or self.resting:
+            self._settled.drop(name)
+        elif self._closing.is_set():
+            self._settled.name(store, name, epoch)  # for the next start
+        elif self.view.waiting:
             self._settled.drop(name)
         elif (segment := self._settled.take(store, name, epoch)) is not None:
             self._lay_over(segment, epoch)

@@ -51,11 +51,16 @@ class Settled:
             self._remove_but(name if self._base is not None else "")
         return (self._base, int(at)) if self._base is not None else None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return self._base is not None
+
     def is_due(self, view: View) -> bool:
         """Whether a new one is worth being made."""
-        if view.partial or view.files < SMALLEST or time.monotonic() < self._not_before:
+        if not view.segments or view.files < SMALLEST or time.monotonic() < self._not_before:
             return False
-        if not view.segments or view.segments[0] is not self._base:
+        if view.segments[0] is not self._base:
             return True
         files, left = len(self._base.paths), int(view.alive[0].sum())
         return (files - left) + (view.files - left) > max(_BESIDE, files // _SHARE)
@@ -80,9 +85,13 @@ class Settled:
             raise
         return name
 
-    def take(self, store: Store, name: str, epoch: int) -> Segment | None:
+    def name(self, store: Store, name: str, epoch: int) -> None:
         """From now on this one counts."""
         store.keep_meta(_NAME, f"{name} {epoch}")
+
+    def take(self, store: Store, name: str, epoch: int) -> Segment | None:
+        """`name` it, and map it."""
+        self.name(store, name, epoch)
         found = self.load(store)
         return found[0] if found else None
 

@@ -93,6 +93,14 @@ class View:
             segments, alive = (Segment.build(documents), *segments), (np.ones(len(documents), np.bool_), *alive)
         return View(segments, alive, self.epoch, True, self.history, bool(documents))
 
+    @property
+    def known(self) -> View:
+        """Without the files that are still to be read."""
+        first = int(self.waiting)
+        return (
+            View(self.segments[first:], self.alive[first:], self.epoch, self.partial, self.history) if first else self
+        )
+
     def find(self, path: str) -> tuple[int, int] | None:
         """(segment, file) of a path."""
         for s in range(len(self.segments) - 1, -1, -1):
