@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ async def test_a_symbol_with_its_places(index: RootIndex) -> None:
     (outcome,), (got,), deps = await use(index, ("symbol", {"name": "Money"}))
     assert got.startswith("`Money` is defined in 1 place and used in 2 files.\n\n## shop/money.py:6-")
     assert "\n\nUsed:\n\n## shop/" in got and "3| from shop.money import Money" in got
+    assert re.search(r"^\d+\| .*Money.*  \(in \w+(\.\w+)*\)$", got, re.M), "who uses it is told, too"
     assert outcome.summary == "Money: 1 definition, used in 2 files"
     assert outcome.places is not None
     assert {p["why"] for p in outcome.places} == {"defines it", "uses it"}

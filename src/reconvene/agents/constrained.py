@@ -48,6 +48,10 @@ ANSWER_AT = 3
 """So many calls that were made before, and nothing but an answer is left to choose."""
 MOST_TOKENS = 4096
 """Of one step, where the agent sets no limit: a string has no end that a grammar would enforce."""
+ROUNDS = 5
+"""So many times the same in a row, and a response is at its end: a small model that began to repeat itself does not stop."""
+_SHORTEST, _LONGEST = 24, 400
+"""Characters of what is taken for a repetition; shorter ones are tables, rulers and blanks."""
 PATIENCE = 600.0
 """Seconds of silence at least that are borne: a processor reads a long conversation for minutes before it writes a word."""
 
@@ -159,26 +163,32 @@ class Steps(StreamedResponse):
     written: StreamedResponse
 
     async def _get_event_iterator(self) -> AsyncIterator[ModelResponseStreamEvent]:
-        reader = StepReader()
+        reader, tail, lost = StepReader(), "", False
         try:
             async for event in self.written:
                 match event:
-                    case PartStartEvent(part=TextPart(content=text)) if text:
+                    case (
+                        PartStartEvent(part=TextPart(content=text))
+                        | PartDeltaEvent(delta=TextPartDelta(content_delta=text))
+                    ) if text:
                         for piece in reader.feed(text):
                             for said in self._events(piece):
                                 yield said
-                    case PartDeltaEvent(delta=TextPartDelta(content_delta=text)) if text:
-                        for piece in reader.feed(text):
-                            for said in self._events(piece):
-                                yield said
-                    case PartStartEvent(index=index, part=ThinkingPart(content=text)) if text:
+                        tail = (tail + text)[-_LONGEST * ROUNDS :]
+                        if lost := goes_round(tail):
+                            break
+                    case (
+                        PartStartEvent(index=index, part=ThinkingPart(content=text))
+                        | PartDeltaEvent(index=index, delta=ThinkingPartDelta(content_delta=text))
+                    ) if text:
                         for said in self._parts_manager.handle_thinking_delta(vendor_part_id=index, content=text):
                             yield said
-                    case PartDeltaEvent(index=index, delta=ThinkingPartDelta(content_delta=text)) if text:
-                        for said in self._parts_manager.handle_thinking_delta(vendor_part_id=index, content=text):
-                            yield said
+            if lost:
+                await self.written.cancel()
             self._take_over()
-            if self.finish_reason not in ("length", "content_filter") and not self.cancelled:
+            if lost:
+                self.finish_reason, self.state = "length", "complete"
+            elif self.finish_reason not in ("length", "content_filter") and not self.cancelled:
                 reader.end()
         except NoStep as e:
             sentence = (
@@ -186,8 +196,8 @@ class Steps(StreamedResponse):
                 f"without `{CONSTRAINED}` before its name the model is used as others are"
             )
             raise UnexpectedModelBehavior(sentence) from None
-        finally:
-            self._take_over()
+        if lost and self._parts_manager.get_part_by_vendor_id("call") is not None:
+            raise UnexpectedModelBehavior(f"{self.model_name} repeated itself in a tool's arguments")
 
     def _events(self, piece: Piece) -> list[ModelResponseStreamEvent]:
         parts = self._parts_manager
@@ -235,3 +245,17 @@ class Steps(StreamedResponse):
     @property
     def timestamp(self) -> datetime:
         return self.written.timestamp
+
+
+def goes_round(text: str) -> bool:
+    """Whether a text ends in `ROUNDS` times the same.
+
+    >>> goes_round("It is used here. " + "It is used in the function `render`. " * 5), goes_round("-" * 400)
+    (True, False)
+    """
+    end = text[-_SHORTEST:]
+    before = text.rfind(end, 0, len(text) - 1)
+    period = len(text) - len(end) - before
+    if before < 0 or period < _SHORTEST or len(text) < period * ROUNDS:
+        return False
+    return text.endswith(text[-period:] * ROUNDS)

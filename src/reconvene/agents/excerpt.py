@@ -7,6 +7,7 @@ nothing in a file can be taken for a header.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from pydantic import JsonValue
@@ -14,12 +15,16 @@ from pydantic import JsonValue
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
+from reconvene.index.words import WORD, parts, stem
 from reconvene.search import Snippet
 
 RESULT_CHARS = 16_000
 """Of one tool result, at most (about 4,000 tokens)."""
 SNIPPET_LINES = 40
 LINE_CHARS = 400
+HEAD_LINES = 3
+"""Of a snippet that is not shown whole: what it is."""
+_OPERATOR = re.compile(r"(?<![\w])-?(?:re|def|uses|path|lang):")
 
 
 def header(path: str, start: int, end: int, symbol: str | None = None) -> str:
@@ -33,21 +38,61 @@ def numbered(number: int, line: str) -> str:
     return f"{number}| {line}"
 
 
-def rendered(s: Snippet, most: int = SNIPPET_LINES) -> str:
-    """A snippet's header and its first lines, `most` of them."""
+def rendered(s: Snippet, most: int = SNIPPET_LINES, words: frozenset[str] = frozenset()) -> str:
+    """A snippet's header and `most` of its lines: its first, or, of a long one, its head and the part that has most of what was asked for.
+
+    Args:
+        words: stems, as `asked_for` has them.
+    """
     lines = redact(s.text).split("\n")
-    shown = [numbered(n, line) for n, line in enumerate(lines[:most], s.start)]
+    shown = [numbered(n, line) for n, line in enumerate(lines, s.start)]
     if len(lines) > most:
-        shown.append(f"… to line {s.end}")
+        begin = _densest(lines, most - HEAD_LINES, words)
+        if begin <= HEAD_LINES:
+            shown = [*shown[:most], f"… to line {s.end}"]
+        else:
+            end = begin + most - HEAD_LINES
+            tail = [f"… to line {s.end}"] if end < len(lines) else []
+            shown = [*shown[:HEAD_LINES], "…", *shown[begin:end], *tail]
     return "\n".join([header(s.path, s.start, s.end, s.symbol), *shown])
 
 
-def fitting(snippets: Sequence[Snippet]) -> tuple[list[Snippet], bool]:
+def asked_for(query: str) -> frozenset[str]:
+    """The stems of a query's words, without its operators."""
+    return _stems(_OPERATOR.sub(" ", query))
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(stem(p) for word in WORD.findall(text) for p in parts(word) if len(p) > 1)
+
+
+def _densest(lines: Sequence[str], size: int, words: frozenset[str]) -> int:
+    """Where the part of `size` lines begins that has most of the words, and most often; the first of several."""
+    if not words:
+        return 0
+    found = [_stems(line) & words for line in lines]
+    counts: Counter[str] = Counter()
+    best, last, often = (0, 0), 0, 0
+    for at, now in enumerate(found):
+        counts.update(now)
+        often += len(now)
+        if at >= size:
+            gone = found[at - size]
+            counts.subtract(gone)
+            often -= len(gone)
+        if (has := (sum(n > 0 for n in counts.values()), often)) > best:
+            best, last = has, at
+    first = next((i for i in range(max(0, last - size + 1), last) if found[i]), last)
+    # What matches stands in the middle of what is shown.
+    return min(max(0, first - (size - (last - first + 1)) // 2), len(lines) - size)
+
+
+def fitting(snippets: Sequence[Snippet], words: frozenset[str] = frozenset()) -> tuple[list[Snippet], bool]:
     """As many of the first as a result has room for, at least one; and whether some were left out."""
     kept: list[Snippet] = []
     room = RESULT_CHARS
     for snippet in snippets:
-        room -= len(rendered(snippet)) + 2
+        room -= len(rendered(snippet, words=words)) + 2
         if room < 0 and kept:
             break
         kept.append(snippet)

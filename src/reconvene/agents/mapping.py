@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
-from reconvene.agents.excerpt import counted, header, numbered, place, quoted, remember, rendered
+from reconvene.agents.excerpt import counted, header, numbered, one_line, place, quoted, remember, rendered
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
 from reconvene.repomap import repo_map as made_map
@@ -102,7 +102,13 @@ def _by_file(uses: tuple[Use, ...]) -> list[str]:
         by_path.setdefault(use.path, []).append(use)
     return [
         "\n".join(
-            [header(path, some[0].line, some[-1].line), *(numbered(u.line, redact(u.text)) for u in some)],
+            [header(path, some[0].line, some[-1].line), *(_used(u) for u in some)],
         )
         for path, some in by_path.items()
     ]
+
+
+def _used(use: Use) -> str:
+    """The line, and what it stands in: who asks for uses mostly wants to know who they are."""
+    inside = f"  (in {one_line(redact(use.symbol))})" if use.symbol else ""
+    return f"{numbered(use.line, redact(use.text))}{inside}"

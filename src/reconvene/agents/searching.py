@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
-from reconvene.agents.excerpt import counted, fitting, place, quoted, remember, rendered
+from reconvene.agents.excerpt import asked_for, counted, fitting, place, quoted, remember, rendered
 from reconvene.agents.quoting import keeping
 from reconvene.search import Found, lookup_or_search
 
@@ -33,7 +33,8 @@ async def search(
     deps = ctx.deps
     found = await lookup_or_search(deps.context, deps.index, query, limit, tuple(deps.seen), cursor)
     result = found.result
-    shown, cut = fitting(result.snippets)
+    words = asked_for(query)
+    shown, cut = fitting(result.snippets, words)
     remember(deps, *(s.path for s in shown))
     asked = quoted(query)
     building = " The index is still being built: search again in a moment." if result.partial else ""
@@ -54,7 +55,7 @@ async def search(
     head = f"{counted(len(shown), 'place')} for {asked}{among}, best first.{notes}"
     more = [] if result.next is None or cut else [f'More: the same search with cursor="{result.next}".']
     outcome = ToolOutcome(
-        "\n\n".join([head, *(rendered(s) for s in shown), *more]),
+        "\n\n".join([head, *(rendered(s, words=words) for s in shown), *more]),
         f"{asked}: {count}",
         truncated=result.truncated or cut,
         cache=found.cache,
