@@ -255,6 +255,22 @@ def test_diffs_as_unified_text() -> None:
     ]  # fmt: skip
 
 
+def test_a_rename_is_said_once() -> None:
+    from reconvene.protocol import sentences
+    from reconvene.workspace.edits import change_of
+
+    change = change_of("b.py", b"one\n", b"two\n", old_path="a.py", mode=0o755)
+    hunks = [{"id": h.id, "unified": h.unified} for h in change.hunks]
+    text = sentences.unified([{"path": "b.py", "op": "rename", "old_path": "a.py", "hunks": hunks}])
+    assert text == (
+        "rename from a.py\nrename to b.py\nnew mode 0755\n--- a/a.py\n+++ b/b.py\n@@ -1 +1 @@\n-one\n+two\n"
+    )
+    only = change_of("b.py", b"one\n", b"one\n", old_path="a.py")
+    hunks = [{"id": h.id, "unified": h.unified} for h in only.hunks]
+    text = sentences.unified([{"path": "b.py", "op": "rename", "old_path": "a.py", "hunks": hunks}])
+    assert text == "rename from a.py\nrename to b.py\n"
+
+
 @settings(max_examples=100, deadline=None)
 @given(any_rows(), st.data())
 def test_any_log_and_any_answers(rows: list[FakeRow], data: st.DataObject) -> None:

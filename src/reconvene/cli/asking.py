@@ -64,6 +64,18 @@ def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
     return asyncio.run(conversation.run())
 
 
+def act(session: dict[str, Any], data_dir: Path, name: str, args: dict[str, Any], *, as_json: bool) -> int:
+    """Do something to a session, and show the run that it begins, if it begins one; returns the exit code.
+
+    Args:
+        session: as the server describes it.
+    """
+    follower = Follower(session["session_id"])
+    follower.cursor = session["cursor"]
+    frame = {"type": "action", "content": {"name": name, "args": args}}
+    return asyncio.run(Conversation(_where(data_dir), _link(follower, {}), _screen(data_dir, as_json), frame).run())
+
+
 def _prompt(prompt: str) -> str:
     """What was typed and what was piped in, as text that can be sent."""
     piped = _piped(always=prompt == "-")

@@ -35,14 +35,19 @@ class Screen:
 
 
 class Conversation:
-    """One session on the screen, until the run that was asked for ends (`prompt`) or the person leaves."""
+    """One session on the screen, until the run that was asked for ends or the person leaves.
+
+    `prompt`: what is asked; or a frame that begins a run, such as an action; None: only follow.
+    """
 
     def __init__(
-        self, where: Callable[[], Awaitable[Address | None]], link: Link, screen: Screen, prompt: str | None
+        self, where: Callable[[], Awaitable[Address | None]], link: Link, screen: Screen, prompt: str | Frame | None
     ) -> None:
         self._link = link
         self._screen = screen
-        self._prompt: Frame | None = None if prompt is None else {"id": new_id(), "type": "default", "content": prompt}
+        self._prompt: Frame | None = {"type": "default", "content": prompt} if isinstance(prompt, str) else prompt
+        if self._prompt is not None:
+            self._prompt = {"id": new_id(), **self._prompt}
         self._transcript = Transcript(one_run=prompt is not None, live=screen.live)
         self._held: list[Frame] = []
         """Events for JSON that came before the run was known."""
@@ -86,6 +91,8 @@ class Conversation:
             receipt = await client.submit(self._prompt)
             if receipt.run_id is not None:
                 self._run_is(receipt.run_id)
+            elif self._prompt["type"] == "action":
+                return DONE  # what it did needed no run
         async with _lines() if self._screen.asks else contextlib.nullcontext(None) as lines:
             asked: str | None = None
             while True:

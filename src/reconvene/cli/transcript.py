@@ -49,6 +49,8 @@ class Transcript:
         self._over: set[str] = set()
         self._plan: Any = None
         self._mid_line = False
+        self._spoke: set[str | None] = set()
+        """Runs of which an answer was printed."""
 
     def pending(self, view: View) -> list[Item]:
         """What waits for a person in what is shown, oldest first."""
@@ -117,6 +119,7 @@ class Transcript:
         if not text.startswith(written):
             yield from self._step("  (written anew)")
             written = ""
+        self._spoke.add(item["run_id"])
         if new := text[len(written) :]:
             if not written and self._mid_line:
                 yield Piece("answer", "\n")
@@ -202,6 +205,8 @@ class Transcript:
         for run_id, run in view.runs.items():
             if self._shows(run_id) and run["outcome"] is not None and run_id not in self._over:
                 self._over.add(run_id)
+                if run["outcome"] == "success" and run["text"] and run_id not in self._spoke:
+                    yield from self._step(run["text"])  # of a run that no model was asked in, such as taking back
                 if run["outcome"] != "success":
                     yield from self._step(f"✗ {run['outcome']}{f': {why}' if (why := run['ended']) else ''}")
                 if run["usage"]:

@@ -138,14 +138,15 @@ def unified(files: list[dict[str, Any]]) -> str:
     parts: list[str] = []
     for file in files:
         op, path, old = file["op"], file["path"], file.get("old_path") or file["path"]
-        if op == "rename":
+        hunks = list(file.get("hunks") or ())
+        if hunks and not hunks[0]["unified"].startswith(("@@", "Binary")):
+            parts.append(hunks.pop(0)["unified"])  # the rename and the new mode are a hunk of their own, the first
+        elif op == "rename":
             parts.append(f"rename from {old}\nrename to {path}\n")
-        if file.get("hunks"):
+        if hunks:
             parts.append(f"--- {'/dev/null' if op == 'create' else 'a/' + old}\n")
             parts.append(f"+++ {'/dev/null' if op == 'delete' else 'b/' + path}\n")
         elif op in ("create", "delete"):
             parts.append(f"{op} {path}\n")
-        parts += [
-            hunk["unified"] if hunk["unified"].endswith("\n") else hunk["unified"] + "\n" for hunk in file["hunks"]
-        ]
+        parts += [hunk["unified"] if hunk["unified"].endswith("\n") else hunk["unified"] + "\n" for hunk in hunks]
     return "".join(parts)

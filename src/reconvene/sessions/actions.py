@@ -159,9 +159,9 @@ def _undo(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
 
 def _rewind(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
     upto = _argument(args, "upto", int)
-    if not 0 < upto <= state.seq:
+    if not 0 <= upto <= state.seq:  # 0: to before its first prompt
         raise ReconveneError(
-            "invalid_field", f"upto must be a seq between 1 and {state.seq}.", path="content.args.upto"
+            "invalid_field", f"upto must be a seq between 0 and {state.seq}.", path="content.args.upto"
         )
     if state.status != "idle":
         raise ReconveneError(
