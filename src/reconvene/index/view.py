@@ -7,6 +7,7 @@ of about the same size are merged as soon as there are a few of them, which keep
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,12 +147,12 @@ class View:
 
     def path(self, number: int) -> str:
         """The path of a file counted through all segments."""
-        s = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        s = bisect_right(self.offsets, number) - 1
         return self.segments[s].paths[number - self.offsets[s]]
 
     def chunk_starts(self, number: int) -> list[int]:
         """First lines of the chunks of a file counted through all segments."""
-        s = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        s = bisect_right(self.offsets, number) - 1
         segment = self.segments[s]
         first, last = np.searchsorted(segment.chunk_file, [number - self.offsets[s], number - self.offsets[s] + 1])
         starts: list[int] = segment.chunk_start[first:last].tolist()

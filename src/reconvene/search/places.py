@@ -8,7 +8,7 @@ most: a place grows by paragraphs, and one that says little stays short.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -156,7 +156,7 @@ def _best_step(files: Sequence[_File], runs: Sequence[_Run], left: int) -> tuple
     for i, run in enumerate(runs):
         file = files[run.file]
         now = file.lines(run.first, run.last)
-        for wider in (replace(run, first=run.first - 1), replace(run, last=run.last + 1)):
+        for wider in (_Run(run.file, run.first - 1, run.last), _Run(run.file, run.first, run.last + 1)):
             new = wider.first if wider.first < run.first else wider.last
             if not 0 <= new < len(file.taken) or file.taken[new]:
                 continue
