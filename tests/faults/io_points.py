@@ -27,7 +27,6 @@ _FAILURES = {
     "truncate": apsw.SQLITE_IOERR_TRUNCATE,
     "delete": apsw.SQLITE_IOERR_DELETE,
     "open": apsw.SQLITE_CANTOPEN,
-    "read": apsw.SQLITE_IOERR_READ,
 }
 SYSTEM = apsw.vfs_names()[0]
 """The operating system's files, as SQLite calls them."""
@@ -36,19 +35,36 @@ Act = Callable[[int, str, str, Callable[[], None]], None]
 
 
 class Points:
-    """Use as a context manager, before anything is opened. `folders`: what is watched."""
+    """Use as a context manager, before anything is opened.
 
-    def __init__(self, folders: Sequence[Path], act: Act, *, reads: bool = False, sync: bool = True) -> None:
+    Args:
+        folders: what is watched.
+        act: see `Act`.
+        sync: whether a sync is really made.
+        sqlite: whether SQLite's calls are among them.
+        done: `done(op, path, other)` is called after a call that changed names, or a sync; `other` is the second name.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        act: Act,
+        *,
+        sync: bool = True,
+        sqlite: bool = True,
+        done: Callable[[str, str, str], None] = lambda op, path, other: None,
+    ) -> None:
         self.folders = tuple(os.path.realpath(f) + "/" for f in folders)
-        self.act, self.reads, self.sync = act, reads, sync
+        self.act, self.sync, self.sqlite, self.done = act, sync, sqlite, done
         self.count = 0
         self.kinds: Counter[str] = Counter()
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> Points:
-        vfs = _Vfs(self)
-        self._undo.callback(vfs.unregister)
-        self._set(database, "VFS", vfs.name)
+        if self.sqlite:
+            vfs = _Vfs(self)
+            self._undo.callback(vfs.unregister)
+            self._set(database, "VFS", vfs.name)
         for name in ("write", "pwrite", "fsync", "fdatasync", "ftruncate", "fchmod", "utime", "setxattr"):
             self._on_descriptor(name)
         for name in ("mkdir", "rmdir", "unlink", "remove", "rename", "replace", "link", "symlink"):
@@ -57,8 +73,10 @@ class Points:
         really = edits_disk._renameat2
 
         def renameat2(folder: int, name: bytes, to: bytes, flags: int) -> None:
-            self.at("renameat2", os.path.join(_opened(folder), os.fsdecode(to)))
+            path, target = (os.path.join(_opened(folder), os.fsdecode(n)) for n in (name, to))
+            self.at("renameat2", target)
             really(folder, name, to, flags)
+            self._tell("exchange" if flags == edits_disk._EXCHANGE else "rename", path, target)
 
         self._set(edits_disk, "_renameat2", renameat2)
         return self
@@ -72,6 +90,10 @@ class Points:
             self.count += 1
             self.kinds[op] += 1
             self.act(self.count, op, path, half)
+
+    def _tell(self, op: str, path: str, other: str = "") -> None:
+        if path.startswith(self.folders) or path + "/" in self.folders:
+            self.done(op, path, other)
 
     def _set(self, owner: Any, name: str, value: Any) -> None:
         before = getattr(owner, name)
@@ -88,9 +110,10 @@ class Points:
             path = _opened(fd) if isinstance(fd, int) else os.path.realpath(os.fsdecode(fd))
             half = (lambda: really(fd, args[0][: len(args[0]) // 2])) if writes else lambda: None
             self.at("sync" if syncs else name, path, half)
-            if syncs and not self.sync:
-                return None
-            return really(fd, *args, **more)
+            result = really(fd, *args, **more) if self.sync or not syncs else None
+            if syncs:
+                self._tell("sync", path)
+            return result
 
         self._set(os, name, call)
 
@@ -100,8 +123,12 @@ class Points:
 
         def call(path: Any, *args: Any, **more: Any) -> Any:
             folder = more.get("dst_dir_fd" if two else "dir_fd")
-            self.at(name, _full(args[0] if two else path, folder))
-            return really(path, *args, **more)
+            full = _full(path, more.get("src_dir_fd") if two else folder)
+            target = _full(args[0], folder) if two else ""
+            self.at(name, target or full)
+            result = really(path, *args, **more)
+            self._tell({"replace": "rename", "remove": "unlink"}.get(name, name), full, target)
+            return result
 
         self._set(os, name, call)
 
@@ -109,16 +136,17 @@ class Points:
         really = os.open
 
         def call(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-            if flags & (os.O_CREAT | os.O_TRUNC):
-                self.at("create", _full(path, dir_fd))
-            return really(path, flags, mode, dir_fd=dir_fd)
+            if not flags & (os.O_CREAT | os.O_TRUNC):
+                return really(path, flags, mode, dir_fd=dir_fd)
+            full = _full(path, dir_fd)
+            new = not os.path.lexists(full)
+            self.at("create", full)
+            fd = really(path, flags, mode, dir_fd=dir_fd)
+            if new:
+                self._tell("create", full)
+            return fd
 
         self._set(os, "open", call)
-
-
-def failing(code: int, op: str) -> Exception:
-    """What the layer that is asked raises for an errno."""
-    return OSError(code, os.strerror(code))
 
 
 def _opened(fd: int) -> str:
@@ -169,11 +197,6 @@ class _File(apsw.VFSFile):
         self.vfs = vfs
         self.path = (name.filename() if isinstance(name, apsw.URIFilename) else name) or ""
         super().__init__(SYSTEM, name, flags)
-
-    def xRead(self, amount: int, offset: int) -> bytes:
-        if self.vfs.points.reads:
-            self.vfs.at("read", self.path)
-        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         write = super().xWrite

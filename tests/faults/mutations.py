@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -137,12 +138,34 @@ def untyped_failures() -> None:
     writer.explain = plain  # type: ignore[assignment]
 
 
+def names_are_not_synced() -> None:
+    """The outcome of a change is written down before the folders of its files are durable."""
+    from reconvene.workspace.edits.folders import Folders
+
+    Folders.sync = lambda self, folders: None  # type: ignore[method-assign]
+
+
+def contents_are_not_synced() -> None:
+    """A file takes its place before its content is durable."""
+    from reconvene.workspace.edits.disk import Disk
+
+    sync = Disk.sync
+
+    def only_folders(self: Disk, fd: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{fd}"):
+            sync(self, fd)
+
+    Disk.sync = only_folders  # type: ignore[method-assign]
+
+
 OF_CHANGES: dict[str, Callable[[], None]] = {f.__name__: f for f in (forgetful_sub_agents, writes_without_a_journal)}
 """Only a change of files can notice these."""
 OF_DEATHS: dict[str, Callable[[], None]] = {f.__name__: f for f in (no_recovery, forgetful_tools)}
 """Only deaths that are many enough notice these."""
 OF_FAULTS: dict[str, Callable[[], None]] = {f.__name__: f for f in (believes_a_failed_commit, untyped_failures)}
 """Only a disk that fails can notice these."""
+OF_POWER: dict[str, Callable[[], None]] = {f.__name__: f for f in (names_are_not_synced, contents_are_not_synced)}
+"""Only a power cut can notice these."""
 MUTATIONS: dict[str, Callable[[], None]] = {
     f.__name__: f for f in (none, send_before_commit, subscribe_after_replay, no_idempotency_key)
 }

@@ -134,6 +134,8 @@ class Writer:
                     found, more = slot.settle(final)
                     late += found
                     waiting |= more
+            with suppress(OSError):
+                self._folders().sync(slot.folder for slot in slots)
         return Settled(tuple(late), waiting)
 
     # -- the three parts
@@ -182,6 +184,9 @@ class Writer:
             for slot in slots:
                 with suppress(OSError):
                     slot.retire()
+            with suppress(OSError):
+                # Once the outcome is in the log nobody looks for what was swapped out: a power cut must not bring it back.
+                folders.sync(slot.folder for slot in slots)
             folders.remove(plan.drop)
             return Outcome(
                 "applied", tuple(slot.applied() for slot in slots), unsettled=any(slot.waiting for slot in slots)
