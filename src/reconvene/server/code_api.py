@@ -94,7 +94,10 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
         if unchanged(request, mark):
             return Response(status_code=304, headers={"etag": mark})
         wanted = query if query and query.strip() else None
-        made = await repo_map(index, tokens=tokens, query=wanted, focus=focus or (), seen=seen)
+        # Who asks for something wants what has to do with that, whatever was seen before.
+        made = await repo_map(
+            index, tokens=tokens, query=wanted, focus=focus or (), seen=() if wanted or focus else seen
+        )
         known = {*seen, *map(display_path, seen)}
         usage = index.view.usage
         rows = [
