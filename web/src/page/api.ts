@@ -24,6 +24,8 @@ export interface SessionInfo {
   created_at: number
   active_at: number
   pending: number
+  /** How long it is kept, and why. */
+  stay: { reason: string; left: number | null; sentence: string }
 }
 
 /** The server's refusal, as a sentence. */
@@ -38,7 +40,7 @@ export class Refusal extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const answer = await fetch(path, {
     method,
     credentials: 'same-origin',

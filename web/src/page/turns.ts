@@ -51,6 +51,22 @@ export function turns(view: View, before: readonly Turn[] = []): Turn[] {
     .map((turn, place) => (before[place] && alike(before[place], turn) ? before[place] : turn))
 }
 
+/** The last event that belongs to an item: what is before the next one. */
+export function endOf(view: View, seq: number): number {
+  const place = view.items.findIndex((item) => item.seq === seq)
+  const next = view.items.slice(place + 1).find((item) => item.seq > seq)
+  return next ? next.seq - 1 : view.seq
+}
+
+/** Where an event is shown: its turn's place, and the item that it made or that it went into. */
+export function placeOf(list: readonly Turn[], seq: number): { turn: number; seq: number } | null {
+  let best: { turn: number; seq: number } | null = null
+  list.forEach(({ prompts, items }, turn) => {
+    for (const item of [...prompts, ...items]) if (item.seq <= seq && (best === null || item.seq > best.seq)) best = { turn, seq: item.seq }
+  })
+  return best
+}
+
 const same = (a: readonly unknown[], b: readonly unknown[]): boolean => a.length === b.length && a.every((item, place) => item === b[place])
 
 const alike = (a: Turn, b: Turn): boolean => a.id === b.id && a.run === b.run && a.rewound === b.rewound && same(a.prompts, b.prompts) && same(a.items, b.items)
