@@ -36,7 +36,7 @@ check: setup     ## style, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >/tmp/reconvene-lint-imports.$$$$ || { cat /tmp/reconvene-lint-imports.$$$$; exit 1; }; rm -f /tmp/reconvene-lint-imports.$$$$
 
-test-py: setup
+test-py: setup $(S)/peers
 	@echo "· Python tests"
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not browser and not long" $(PYTEST)
 
@@ -97,6 +97,11 @@ $(S)/project: pyproject.toml hatch_build.py $(S)/deps
 $(S)/npm: web/package-lock.json web/package.json web/.npmrc | $(S)/deps
 	@echo "· installing the page's packages"
 	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+$(S)/peers: tests/peers/package-lock.json tests/peers/package.json tests/peers/.npmrc | $(S)/deps
+	@echo "· installing other people's clients, for the tests"
+	@cd tests/peers && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 $(WEBLIST): FORCE | $(S)/venv

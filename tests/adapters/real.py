@@ -96,3 +96,9 @@ def _alive(place: Place) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     return True
+
+
+def node() -> str:
+    """The Node of the set-up, with which the other clients' packages were installed."""
+    assert (PEERS / "node_modules").is_dir(), "tests/peers is not installed; `make test` does it"
+    return str(Path(sys.executable).with_name("node"))

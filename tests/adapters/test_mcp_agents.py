@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from real import QUESTION, Place
+from real import PEERS, QUESTION, Place, node
+from serving import serving
 
 MODERN, LEGACY = "2026-07-28", "legacy"
 
@@ -42,61 +43,29 @@ async def looks(client: Client) -> None:
     assert "hub.py" in (await client.read_resource("reconvene://map")).contents[0].text
 
 
-@pytest.mark.parametrize("era", [MODERN, LEGACY])
-async def test_over_stdio_a_question_outlives_the_server(place: Place, era: str) -> None:
-    told: list[str] = []
+async def test_over_stdio_a_question_outlives_the_server_in_both_eras(place: Place) -> None:
+    for era in (MODERN, LEGACY):
+        told: list[str] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        told.append(message or "")
-        if len(told) == 1:
-            place.kill()
+        async def progress(done: float, total: float | None, message: str | None, told: list[str] = told) -> None:
+            told.append(message or "")
+            if len(told) == 1:
+                place.kill()
 
-    async with asyncio.timeout(60), Client(stdio(place), mode=era) as client:
-        await looks(client)
-        result = await client.call_tool("ask", {"question": QUESTION}, progress_callback=progress)
-        asked = result.structured_content
-        assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
-        assert told, "no progress was told, so nothing was killed"
-        again = (await client.call_tool("ask", {"session_id": asked["session_id"]})).structured_content
-        assert again["answer"] == asked["answer"]
-        session = await client.read_resource(f"reconvene://sessions/{asked['session_id']}")
-        assert session.contents[0].text.count(f"> {QUESTION}") == 1  # asked once, however often it was sent
-
-
-@pytest.mark.parametrize("era", [MODERN, LEGACY])
-async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place, era: str) -> None:
-    place.serve()
-    headers = {"Authorization": f"Bearer {place.token}"}
-
-    def connection() -> Client:
-        http = httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30)
-        return Client(streamable_http_client(f"{place.url}/mcp", http_client=http), mode=era)
-
-    async with asyncio.timeout(60):
-        async with connection() as client:
-            first = (await client.call_tool("ask", {"question": QUESTION, "wait": 0})).structured_content
-            assert first["status"] == "working" and first["answer"] is None
-        place.serve(port=place.kill())
-        async with connection() as client:
-            later = (await client.call_tool("ask", {"session_id": first["session_id"]})).structured_content
-            assert later["status"] == "done" and "src/hub.py:2" in later["answer"]
-            unknown = await client.call_tool("ask", {"session_id": "s_0123456789012345678901"})
-            assert unknown.is_error and "no_such_session" in unknown.content[0].text
+        async with asyncio.timeout(90), Client(stdio(place), mode=era) as client:
+            await looks(client)
+            result = await client.call_tool("ask", {"question": QUESTION}, progress_callback=progress)
+            asked = result.structured_content
+            assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
+            assert told, "no progress was told, so nothing was killed"
+            again = (await client.call_tool("ask", {"session_id": asked["session_id"]})).structured_content
+            assert again["answer"] == asked["answer"]
+            session = await client.read_resource(f"reconvene://sessions/{asked['session_id']}")
+            assert session.contents[0].text.count(f"> {QUESTION}") == 1  # asked once, however often it was sent
+    bridge_answers_what_is_no_message(place)
 
 
-async def test_without_a_credential_or_from_elsewhere_there_is_no_mcp(place: Place) -> None:
-    place.serve()
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-    bearer = {"Authorization": f"Bearer {place.token}", "Accept": "application/json, text/event-stream"}
-    async with httpx2.AsyncClient(trust_env=False) as http:
-        assert (await http.post(f"{place.url}/mcp", json=body)).status_code == 401
-        foreign = await http.post(f"{place.url}/mcp", json=body, headers={**bearer, "Origin": "http://evil.test"})
-        assert foreign.status_code == 403
-        assert (await http.post(f"{place.url}/mcp", json=body, headers=bearer)).status_code == 200
-        assert (await http.get(f"{place.url}/mcp", headers=bearer)).status_code == 405
-
-
-def test_lines_that_are_no_messages_are_answered_and_the_bridge_goes_on(place: Place) -> None:
+def bridge_answers_what_is_no_message(place: Place) -> None:
     lines = [b"not json", b"[1]", b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{}}']
     with subprocess.Popen(
         place.command("mcp"), env=place.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -109,3 +78,40 @@ def test_lines_that_are_no_messages_are_answered_and_the_bridge_goes_on(place: P
         assert process.wait(10) == 0
     assert [a.get("error", {}).get("code") for a in answers] == [-32700, -32600, None]
     assert answers[2]["id"] == 7 and "result" in answers[2]
+
+
+async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place) -> None:
+    place.serve()
+    headers = {"Authorization": f"Bearer {place.token}"}
+
+    def connection(era: str) -> Client:
+        http = httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30)
+        return Client(streamable_http_client(f"{place.url}/mcp", http_client=http), mode=era)
+
+    async with asyncio.timeout(90):
+        async with connection(MODERN) as client:
+            first = (await client.call_tool("ask", {"question": QUESTION, "wait": 0})).structured_content
+            assert first["status"] == "working" and first["answer"] is None
+        place.serve(port=place.kill())
+        for era in (LEGACY, MODERN):
+            async with connection(era) as client:
+                later = (await client.call_tool("ask", {"session_id": first["session_id"]})).structured_content
+                assert later["status"] == "done" and "src/hub.py:2" in later["answer"]
+                unknown = await client.call_tool("ask", {"session_id": "s_0123456789012345678901"})
+                assert unknown.is_error and "no_such_session" in unknown.content[0].text
+    inspector = [node(), str(PEERS / "node_modules/.bin/mcp-inspector"), "--cli", f"{place.url}/mcp"]
+    inspector += ["--transport", "http", "--header", f"Authorization: Bearer {place.token}"]
+    call = ["--method", "tools/call", "--tool-name", "search", "--tool-arg", "query=remove idle sessions"]
+    seen = subprocess.run([*inspector, *call], env=place.environ, capture_output=True, text=True, timeout=60)
+    assert "src/hub.py" in seen.stdout, (seen.stdout[-500:], seen.stderr[-1000:])
+
+
+async def test_without_a_credential_or_from_elsewhere_there_is_no_mcp(tmp_path: Path) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    accept = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    async with serving(tmp_path) as server:
+        assert (await server.http("POST", "/mcp", body, headers=accept, bearer=False)).status == 401
+        foreign = await server.http("POST", "/mcp", body, headers={**accept, "Origin": "http://evil.test"})
+        assert foreign.status == 403
+        assert (await server.http("POST", "/mcp", body, headers=accept)).status == 200
+        assert (await server.http("GET", "/mcp")).status == 405

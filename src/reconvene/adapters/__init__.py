@@ -40,4 +40,9 @@ def endpoints(services: Services) -> Mapping[str, Application]:
 
         return McpEndpoint(services)
 
-    return {"/acp": OnFirstUse(acp), "/mcp": OnFirstUse(mcp)}
+    def agui() -> Application:
+        from reconvene.adapters.agui.endpoint import AguiEndpoint
+
+        return AguiEndpoint(services)
+
+    return {"/acp": OnFirstUse(acp), "/mcp": OnFirstUse(mcp), "/agui": OnFirstUse(agui)}

@@ -1,7 +1,7 @@
 """Events as ACP session updates: a pure function of the log.
 
-ACP's texts only grow, ours can be struck and replaced; so a `Translator` remembers how much of each text its client has. It is a fold
-like any other: whoever resumes at a cursor folds the log up to there without sending anything, and goes on.
+A `Translator` remembers what its client has. It is a fold like any other: whoever resumes at a cursor folds the log up to there without
+sending anything, and goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconvene.adapters.growing import Growing, Piece
 from reconvene.protocol import sentences
 from reconvene.sessions.service import title_of
 
@@ -36,14 +37,6 @@ _HUNK_HEAD = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 
 
 @dataclass(slots=True)
-class _Written:
-    """What a client has of a text that is being written."""
-
-    attempt: int
-    text: str
-
-
-@dataclass(slots=True)
 class Ended:
     """How a run ended."""
 
@@ -65,7 +58,7 @@ class Translator:
     said: Callable[[EventJson], bool] = lambda _: False
     ended: dict[str, Ended] = field(default_factory=dict)
     """Of runs that are over."""
-    _writing: dict[str, _Written] = field(default_factory=dict)
+    _texts: Growing = field(default_factory=Growing)
     _output: dict[str, str] = field(default_factory=dict)
     _usage: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _diffs: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
@@ -85,39 +78,22 @@ class Translator:
         return [said, {"sessionUpdate": "session_info_update", "title": title_of(content["text"])}]
 
     def _on_text(self, event: EventJson, content: Mapping[str, Any]) -> list[Update]:
-        kind = "agent_thought_chunk" if event["type"] == "reasoning" or event["parent_id"] else "agent_message_chunk"
-        item, attempt, text = _item(event), content["attempt"], content["text"]
-        if not text:
-            return []  # of a folded log: it only holds the item's place
-        written = self._writing.get(item)
-        if written is not None and attempt < written.attempt:
-            return []
-        if written is None or attempt > written.attempt:
-            written = self._writing[item] = _Written(attempt, "")
-        written.text += text
-        return [_chunk(kind, _message_id(item, attempt), text)]
+        thought = event["type"] == "reasoning" or event["parent_id"]
+        return _chunks(self._texts.delta(event), thought=bool(thought))
 
     _on_reasoning = _on_text
 
     def _on_message(self, event: EventJson, content: Mapping[str, Any]) -> list[Update]:
         thought = content.get("kind") == "reasoning" or event["parent_id"]
-        kind = "agent_thought_chunk" if thought else "agent_message_chunk"
-        item, text = _item(event), content["text"]
-        written = self._writing.pop(item, None)
-        if written is None:
-            return [_chunk(kind, _message_id(item, 0), text)] if text else []
-        if text.startswith(written.text):
-            rest = text[len(written.text) :]
-            return [_chunk(kind, _message_id(item, written.attempt), rest)] if rest else []
-        return [_chunk(kind, _message_id(item, written.attempt + 1), text)]
+        return _chunks(self._texts.finished(event), thought=bool(thought))
 
     def _on_item_aborted(self, event: EventJson, content: Mapping[str, Any]) -> list[Update]:
-        written = self._writing.get(_item(event))
-        if written is None or written.attempt > content["attempt"]:
+        struck = self._texts.struck(event)
+        if struck is None:
             return []
-        del self._writing[_item(event)]
-        said = "\n\n*(This was broken off here; it is written anew below.)*\n\n"
-        return [_chunk("agent_message_chunk", _message_id(_item(event), written.attempt), said)]
+        return [
+            _chunk("agent_message_chunk", struck, "\n\n*(This was broken off here; it is written anew below.)*\n\n")
+        ]
 
     def _on_error(self, event: EventJson, content: Mapping[str, Any]) -> list[Update]:
         return [_chunk("agent_message_chunk", f"error:{event['seq']}", f"\n\n**{content['message']}**\n")]
@@ -273,12 +249,9 @@ class Translator:
         return place if not line else {**place, "line": line}
 
 
-def _item(event: EventJson) -> str:
-    return f"{event['run_id'] or ''}/{event['item_id'] or ''}"
-
-
-def _message_id(item: str, attempt: int) -> str:
-    return f"{item}.{attempt}" if attempt > 1 else item
+def _chunks(pieces: list[Piece], *, thought: bool) -> list[Update]:
+    kind = "agent_thought_chunk" if thought else "agent_message_chunk"
+    return [_chunk(kind, piece.id, piece.text) for piece in pieces if piece.text]
 
 
 def _chunk(kind: str, message_id: str, text: str) -> Update:

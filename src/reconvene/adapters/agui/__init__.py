@@ -1,0 +1,1 @@
+"""AG-UI: front ends of others on the same sessions."""
