@@ -32,6 +32,29 @@ def test_small_words_are_dropped_and_general_verbs_count_less() -> None:
     assert term("how") not in found and term("the") not in found
 
 
+def test_the_first_sentence_says_what_and_what_follows_says_why() -> None:
+    found = weights("expired sessions are kept. The store never sweeps sessions")
+    assert found[term(stem("expired"))] == 1.0
+    assert found[term("session")] == pytest.approx(1.4), "what both speak of is what it is about"
+    assert found[term("store")] == found[term(stem("sweeps"))] == pytest.approx(0.7)
+    assert set(weights("the session of a session").values()) == {1.0}, "said twice in one sentence is grammar"
+    assert weights("cart. v1.2 of cart.py") == weights("cart. v1.2 of\tcart.py"), "a dot in a name ends no sentence"
+    assert weights("cart items\nthe store")[term("store")] == pytest.approx(0.7), "nor does it take a dot to end one"
+    assert weights("\n. cart") == weights("cart"), "a sentence without words is none"
+
+
+@pytest.mark.parametrize("text", ["parser: refuse empty keys", "fix(parser): refuse empty keys", "  parser: refuse"])
+def test_a_word_before_a_colon_names_the_part(text: str) -> None:
+    found = weights(text)
+    assert found[term(stem("parser"))] == pytest.approx(1.5)
+    assert found[term(stem("refuse"))] == 1.0
+
+
+@pytest.mark.parametrize("text", ["parser::refuse", "empty keys: parser", "parser :refuse"])
+def test_other_colons_say_nothing(text: str) -> None:
+    assert max(weights(text).values()) == 1.0
+
+
 def test_only_small_words_are_better_than_nothing() -> None:
     assert weights("to be or not to be")
 

@@ -51,6 +51,14 @@ GENERIC = _stems("""
 """)
 _STOPPED = STOP | frozenset(map(stem, STOP))
 _GENERIC_WEIGHT = 0.3
+_SAID_AGAIN = 1.4
+"""Weight of a word of the first sentence that what follows takes up: it is what the whole is about."""
+_AREA_WEIGHT = 1.5
+"""Of a word before a colon at the beginning, `parser: …`: it names the part of the code base that the rest is about."""
+_AFTERWARDS = 0.7
+"""Of a word that only stands after the first sentence: that says what, what follows says why."""
+_AREA = re.compile(r"\s*[\w./-]+(?:\([^()]*\))?:\s")
+_FIRST = re.compile(r".*?(?:[.!?](?=\s)|\n|\Z)", re.DOTALL)
 _SENTENCE = 4
 """Words besides the quoted ones that make a text a sentence."""
 _ASKS = {
@@ -282,7 +290,29 @@ def _terms(text: str) -> tuple[Weighted, ...]:
 
 
 def _weighted(text: str, stopped: frozenset[str]) -> dict[int, Weighted]:
+    """The terms, each with how much it counts: by how telling it is and where it stands."""
+    first = _first_sentence(text)
+    area = _AREA.match(text)
+    early = _counted(text[:first], stopped)
+    late = _counted(text[first:], stopped) if first < len(text) else {}
+    named = {stem(p) for word in WORD.findall(area[0]) for p in parts(word)} if area else set()
     found: dict[int, Weighted] = {}
+    for name, weight in {**late, **early}.items():
+        if early and late:
+            weight *= _AFTERWARDS if name not in early else _SAID_AGAIN if name in late else 1.0
+        found[term(name)] = Weighted(term(name), weight * _AREA_WEIGHT if name in named else weight, name)
+    return found
+
+
+def _first_sentence(text: str) -> int:
+    """Where it ends."""
+    first = _FIRST.match(text)
+    return first.end() if first else len(text)
+
+
+def _counted(text: str, stopped: frozenset[str]) -> dict[str, float]:
+    """The terms of a text, by what they are, and how much each counts wherever it stands."""
+    found: dict[str, float] = {}
     row: list[str | None] = []
     for word in WORD.findall(text):
         split = parts(word)
@@ -292,16 +322,15 @@ def _weighted(text: str, stopped: frozenset[str]) -> dict[int, Weighted]:
         for part in split:
             stemmed = stem(part)
             if counts_as_term(part) and stemmed not in stopped:
-                weight = _GENERIC_WEIGHT if stemmed in GENERIC else 1.0
-                found[term(stemmed)] = Weighted(term(stemmed), weight, stemmed)
+                found[stemmed] = _GENERIC_WEIGHT if stemmed in GENERIC else 1.0
         joined = "".join(split)
         if len(split) > 1 and (name := whole(joined)):
-            found[term(name)] = Weighted(term(name), 1.0, name)
+            found[name] = 1.0
         row.append(joined)
     # Two neighbours may be one identifier: "session store" finds SessionStore.
     for a, b in pairwise(row):
         if a and b and a.isalpha() and b.isalpha() and (name := whole(a + b)):
-            found.setdefault(term(name), Weighted(term(name), 1.0, name))
+            found.setdefault(name, 1.0)
     return found
 
 

@@ -1,7 +1,7 @@
 """What a session has searched, and when such an answer still holds.
 
 A remembered answer is served only if a new search would give the same, to the letter: the question reads alike to the ranking
-(`Query.key`: its terms, names, phrases and filters; the order of words matters exactly as far as neighbours form a compound), the files
+(`Query.key`: its terms, names, phrases and filters; the order of words matters exactly as far as neighbours form a compound and sentences end), the files
 shown are what they were, no file changed since that had or has a word of the question, and the statistics of the code base and its commits
 are the same (`View.mark`). Likeness of the question's text plays no part.
 """
