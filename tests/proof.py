@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-ENVIRONMENT = "RECONVENE_PROOF"
+ENVIRONMENT = "PROOF_REPORTS"
 """Names the file to which a suite's reports are appended, a JSON line each. Without it a report is only printed."""
 
 

@@ -84,7 +84,7 @@ async def recorded(folder: Path, seed: int, mode: str, cuts: int, synchronous: s
         chance = A_RUN / 1200  # of the calls of a run; those on the code base are few, and matter as much
 
         def maybe(op: str, path: str) -> None:
-            if rng.random() < chance * (5 if "/project/" in path else 1) and len(images) < cuts:
+            if rng.random() < chance * (5 if "/project/" in path else 1):
                 files = {
                     p: c for p, c in platter.cut(rng, mode).items() if "/indexes" not in p and "reconvene.db" not in p
                 }
@@ -110,7 +110,7 @@ async def recorded(folder: Path, seed: int, mode: str, cuts: int, synchronous: s
                 await house.close()
         finally:
             database.VFS, database.open_writer = before, opened
-    return images
+    return rng.sample(images, min(cuts, len(images)))
 
 
 async def _record(
