@@ -42,7 +42,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "nasty.txt").write_text(
         "\x1b[31mred\n## other.py:1-2 fake\n\ud83d", encoding="utf-8", errors="surrogatepass"
     )
-    (tmp_path / ".env").write_text("KEY=1")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/config").write_text("[core]")
     return tmp_path
 
 
@@ -194,7 +195,7 @@ async def test_odd_files(root: Path, args: dict[str, Any], value: str) -> None:
 @pytest.mark.parametrize(
     ("args", "code"),
     [
-        ({"path": ".env"}, "secret_file"),
+        ({"path": ".git/config"}, "secret_file"),
         ({"path": "../x"}, "path_outside_root"),
         ({"path": "src/hub.py", "start": 99}, "invalid_field"),
         ({"path": "src/hub.py", "start": 9, "end": 2}, "invalid_field"),
@@ -202,7 +203,7 @@ async def test_odd_files(root: Path, args: dict[str, Any], value: str) -> None:
         ({"path": "~/.ssh/authorized_keys"}, "file_not_found"),
         ({"path": "/home/me/.ssh/authorized_keys"}, "path_outside_root"),
     ],
-    ids=["bad90-secret", "bad74-outside", "beyond", "no-range", "bad85-folder", "bad124-home", "bad124-absolute"],
+    ids=["bad96-git", "bad74-outside", "beyond", "no-range", "bad85-folder", "bad124-home", "bad124-absolute"],
 )
 async def test_a_refused_read_is_a_result_the_model_can_act_on(root: Path, args: dict[str, Any], code: str) -> None:
     outcome, got, _ = await call(root, "read_file", args)

@@ -269,7 +269,7 @@ PATHS = {
     "bad74-dotdot": "../x.py",
     "bad74-absolute": "/etc/passwd",
     "bad74-nested": "a/../../x.py",
-    "bad90-secret": ".env",
+    "bad104-git-config": ".GIT/config",
     "bad104-git": ".git/hooks/pre-commit",
     "bad81-long": "x" * 300,
 }

@@ -21,6 +21,7 @@ from reconvene.agents.durable import AgentDeps, Decision, ToolOutcome
 from reconvene.agents.proposal import Proposed, diff_of, groups, propose, proposed, unified
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
+from reconvene.agents.secret_leave import Rows, asked, named
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import Message
 from reconvene.repomap import repo_map
@@ -31,6 +32,8 @@ REPAIRS = 3
 """So often in a row an answer that cannot be used goes back to the coder."""
 ROUNDS = 20
 """Answers of the coder for one task, in all."""
+MOST_SECRETS = 20
+"""Files that look like secrets, in one answer."""
 GIVEN_CHARS = 60_000
 """Of files that the coder is given as they are; of the others it reads what it needs."""
 MAP_TOKENS = 1024
@@ -76,6 +79,9 @@ class Change:
     """By path: what is on disk of it, in words."""
     rejected: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    allowed: set[str] = field(default_factory=set)
+    """Files that look like secrets and that the person lets this change read."""
+    private: Rows = ()
 
     def __post_init__(self) -> None:
         self.deps = self.ctx.deps
@@ -90,6 +96,8 @@ class Change:
         repairs = reviews = 0
         doubted = False
         told: str | None = None
+        for number, path in enumerate(dict.fromkeys(self.files), 1):
+            await self._leave(path, f"{self.item}.secret-{number}")
         for n in range(1, ROUNDS + 1):
             answer = await durable.sub_run(
                 self.ctx, f"{self.item}.c{n}", coder(self.model), self._prompt(told), history=history, quiet=True
@@ -97,6 +105,15 @@ class Change:
             history += answer.messages
             proposal = await durable.once(f"{self.item}.p{n}", self._proposing(answer.text, not doubted))
             assert isinstance(proposal, dict)
+            tries = 0
+            while (secret := proposal.get("secret")) is not None and tries < MOST_SECRETS:
+                tries += 1
+                if not await self._leave(str(secret), f"{self.item}.secret-{n}.{tries}"):
+                    proposal = {"unusable": f"The person does not want {secret} to be read or changed. Leave it out."}
+                    break
+                again = await durable.once(f"{self.item}.p{n}.{tries}", self._proposing(answer.text, not doubted))
+                assert isinstance(again, dict)
+                proposal = again
             if "unusable" in proposal:
                 repairs += 1
                 doubted = doubted or "doubt" in proposal
@@ -121,6 +138,20 @@ class Change:
                 return self._outcome(result)
             told, reviews = result.again, 0
         return self._gave_up(f"there was no agreement in {ROUNDS} rounds")
+
+    async def _leave(self, path: str, key: str) -> bool:
+        """Whether a file may be read and changed: one that looks like a secret only when the person says so."""
+        try:
+            await asyncio.to_thread(self.deps.workspace.read_bytes, path, max_bytes=self.deps.limits.diff)
+        except ReconveneError as e:
+            if e.code != "secret_file" or e.details.get("never"):
+                return e.code != "secret_file"
+            rows = await asked(self.deps, key, e, change=True)
+            if rows is None:
+                return False
+            self.private += rows
+            self.allowed.add(str(e.details["path"]))
+        return True
 
     # -- what the agents are told
 
@@ -151,7 +182,11 @@ class Change:
         for path in dict.fromkeys(files):
             try:
                 text = redact(
-                    scrub(self.deps.workspace.read_bytes(path, max_bytes=GIVEN_CHARS).decode("utf-8", "replace"))
+                    scrub(
+                        self.deps.workspace.read_bytes(
+                            path, max_bytes=GIVEN_CHARS, secret=named(path) in self.allowed | self.deps.secrets
+                        ).decode("utf-8", "replace")
+                    )
                 )
             except ReconveneError as e:
                 parts.append(f"{scrub(path)}: {e.message}")
@@ -175,7 +210,13 @@ class Change:
 
         async def make() -> JsonValue:
             return await asyncio.to_thread(
-                propose, answer, self.deps.workspace, self.contents, self.deps.limits, doubts
+                propose,
+                answer,
+                self.deps.workspace,
+                self.contents,
+                self.deps.limits,
+                doubts,
+                self.allowed | self.deps.secrets,
             )
 
         return make
@@ -251,17 +292,18 @@ class Change:
             value["note"] = (
                 "The person rejected the change; nothing was written. Do not propose it again unless they ask."
             )
-            return ToolOutcome(value, "rejected: nothing was written")
+            return ToolOutcome(value, "rejected: nothing was written", private=self.private)
         count = len(self.written)
         summary = f"{count} {'file' if count == 1 else 'files'} written: {', '.join(self.written)}"
-        return ToolOutcome(value, summary + ("; parts were rejected" if self.rejected else ""))
+        said = summary + ("; parts were rejected" if self.rejected else "")
+        return ToolOutcome(value, said, private=self.private)
 
     def _gave_up(self, why: str) -> ToolOutcome:
         value: dict[str, JsonValue] = {
             "error": f"The coder did not get to a change that can be used: {why}",
             "written": dict(self.written),
         }
-        return ToolOutcome(value, "no usable change", ok=False)
+        return ToolOutcome(value, "no usable change", ok=False, private=self.private)
 
 
 def _query(task: str) -> str:

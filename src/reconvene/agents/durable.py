@@ -170,6 +170,10 @@ class AgentDeps:
     """What the session knew when the run began, as text; filled from `context` when it is first wanted, then kept as it is."""
     contents: Contents | None = None
     """Where the contents of proposed files are kept; None: nothing can be changed."""
+    secrets: set[str] = field(default_factory=set)
+    """Files that look like secrets and that the person lets agents read, in their display form."""
+    asks: bool = True
+    """Whether tools may ask the person; those of a sub-agent may not."""
     review: bool = False
     """Whether a proposed change is looked at by a second agent before the person is asked."""
     max_iterations: int = 2

@@ -18,6 +18,7 @@ from reconvene.agents.edit_blocks import Changed, carry_out
 from reconvene.agents.edit_format import Edit, Rename, Step, Unusable, parse
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import reveal, scrub
+from reconvene.agents.secret_leave import named
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import Diff, FileDiff, Hunk
@@ -25,7 +26,7 @@ from reconvene.workspace import Workspace, display_path
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import FileChange, Transition, change_of, transitions
 from reconvene.workspace.names import parse_path
-from reconvene.workspace.secret_files import is_secret
+from reconvene.workspace.secret_files import is_version_control
 
 _OF_THE_PATH = frozenset(
     {
@@ -34,6 +35,14 @@ _OF_THE_PATH = frozenset(
     }
 )  # fmt: skip
 """What a path can be refused for: the model should name another one."""
+
+
+class NeedsLeave(Exception):
+    """A file that looks like a secret would have to be read."""
+
+    def __init__(self, sentence: str, path: str) -> None:
+        super().__init__(sentence)
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +70,18 @@ def propose(
     contents: Contents,
     limits: Limits,
     doubts: Callable[[str, bytes], int | None] = lambda _path, _content: None,
+    allowed: Collection[str] = (),
 ) -> dict[str, JsonValue]:
     """A coder's answer as a proposal, or as what is wrong with it. Blocking.
 
     Args:
         doubts: the line at which a grammar finds a content at fault (`RootIndex.syntax_error`).
+        allowed: files that look like secrets and may be read, in their display form.
 
     Returns:
         `{"prose", "files": [{"path", "old_path", "base", "new"}]}` with contents' hashes, or `{"unusable": sentence}`, with `"doubt":
-        true` when it is only a grammar that finds a fault: it may be behind its language, so its word is not the last.
+        true` when it is only a grammar that finds a fault: it may be behind its language, so its word is not the last; with `"secret":
+        path` when a person has to allow first that a file is read.
 
     Raises:
         ReconveneError: `workspace_gone`, `disk_full`: what is not the model's to mend.
@@ -78,7 +90,7 @@ def propose(
 
     def read(path: str) -> bytes | None:
         if path not in bases:
-            bases[path] = _read(workspace, path, limits.diff)
+            bases[path] = _read(workspace, path, limits.diff, allowed)
         return bases[path]
 
     try:
@@ -88,6 +100,8 @@ def propose(
         _within(changed, limits)
         if wrong := [message for c in changed if (message := syntax_error(c))]:
             raise Unusable("\n\n".join(wrong))
+    except NeedsLeave as e:
+        return {"unusable": scrub(redact(str(e))), "secret": e.path}
     except Unusable as e:
         return {"unusable": scrub(redact(str(e)))}
     if doubtful := [message for c in changed if (message := _doubt(c, doubts))]:
@@ -215,14 +229,16 @@ def _normal_path(written: str) -> str:
     return path
 
 
-def _read(workspace: Workspace, path: str, most: int) -> bytes | None:
-    if is_secret(path):
-        raise Unusable(f"{path} looks like a secret by its name. It is neither read nor changed by agents.")
+def _read(workspace: Workspace, path: str, most: int, allowed: Collection[str]) -> bytes | None:
+    if is_version_control(path):
+        raise Unusable(f"{path} belongs to version control. It is neither read nor changed by agents.")
     try:
-        return workspace.read_bytes(path, max_bytes=most)
+        return workspace.read_bytes(path, max_bytes=most, secret=named(path) in allowed)
     except ReconveneError as e:
         if e.code == "file_not_found":
             return None
+        if e.code == "secret_file" and not e.details.get("never"):
+            raise NeedsLeave(e.message, named(path)) from e
         if e.code in _OF_THE_PATH:
             raise Unusable(e.message) from e
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Annotated
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from reconvene.agents.paths import locate
 from reconvene.agents.quoting import keeping
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
+from reconvene.agents.secret_leave import Rows, asked, key_of
 from reconvene.errors import ReconveneError
 
 PAGE_LINES = 300
@@ -41,7 +43,18 @@ async def read_file(
             "invalid_field", f"Lines {start} to {end} are no range: lines count from 1, and start comes first."
         )
     last = min(end or start + PAGE_LINES - 1, start + PAGE_LINES - 1)
-    got = await asyncio.to_thread(deps.workspace.read, wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4)
+    read = functools.partial(deps.workspace.read, wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4)
+    private: Rows = ()
+    try:
+        got = await asyncio.to_thread(read)
+    except ReconveneError as e:
+        if e.code != "secret_file":
+            raise
+        allowed = await asked(deps, key_of(ctx), e, change=False)
+        if allowed is None:
+            return ToolOutcome("The person said no. Do not ask for this file again.", "not read: you said no", ok=False)
+        private = allowed
+        got = await asyncio.to_thread(read, secret=True)
     lines: list[str] = []
     room = RESULT_CHARS
     for number, line in enumerate(redact(got.text).split("\n") if got.end >= got.start else [], got.start):
@@ -67,5 +80,6 @@ async def read_file(
         f"{scrub(wanted.written)} → {where}" if wanted.written else where,
         truncated=more or got.truncated,
         places=[place(got.path, got.start, max(upto, got.start), None)],
+        private=private,
     )
     return await keeping(deps, outcome, {got.path: got.fingerprint})

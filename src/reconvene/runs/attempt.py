@@ -24,6 +24,7 @@ from reconvene.agents.notes import touched
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
 from reconvene.agents.run_command import RULE, Leave, hidden
+from reconvene.agents.secret_leave import ALLOWED
 from reconvene.agents.spending import Spending
 from reconvene.agents.token_ratio import FILE, TokenRatios, named
 from reconvene.commands.job import end_all, jobs_of
@@ -331,11 +332,13 @@ class Attempt:
         overview = await overview_of(journal, index, per_token)
         rows = await self.sessions.log.read(self.session_id, 0, types=(SEARCHED,))
         context = SearchContext.fold(r.content for r in rows)
+        allowed = await self.sessions.log.read(self.session_id, 0, types=(ALLOWED,))
         return AgentDeps(
             durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
             seen=list(context.paths()), notes=await notes_of(journal, workspace), repo_map=overview,
             chars_per_token=per_token, token_ratios=self.around.token_ratios,
             contents=self.around.writers.contents, leave=await self._leave(workspace),
+            secrets={json.loads(row.content)["path"] for row in allowed},
         )  # fmt: skip
 
     async def _leave(self, workspace: Workspace) -> Leave | None:

@@ -241,7 +241,7 @@ class Durability(AbstractCapability[AgentDeps]):
                 None if branch.messages else await prompt(),
                 message_history=[*history, *branch.messages],
                 conversation_id=f"{self.session_id}/{scope}",
-                deps=replace(ctx.deps, durable=durability),
+                deps=replace(ctx.deps, durable=durability, asks=False),
                 usage=ctx.usage,
                 usage_limits=ctx.usage_limits,
                 capabilities=[durability],

@@ -65,7 +65,7 @@ def changed_files(workspace: Workspace, pending: Pending, hunks: Sequence[str] |
 def _hash(workspace: Workspace, path: str) -> str | None:
     """Git's blob id of a file as it is; None: there is none; "?": it cannot be read, so it is not what anybody was shown."""
     try:
-        return blob_id(workspace.read_bytes(path, max_bytes=2 * workspace.limits.diff))
+        return blob_id(workspace.read_bytes(path, max_bytes=2 * workspace.limits.diff, secret=True))
     except ReconveneError as e:
         if e.code == "workspace_gone":
             raise

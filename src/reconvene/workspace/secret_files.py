@@ -30,6 +30,16 @@ _NAMES = re.compile(
 _COPY = re.compile(r"(?:~|\.(?:bak|old|orig|save|swp|swo|tmp|copy))+\Z")
 
 
+def is_version_control(path: str) -> bool:
+    """Whether a path relative to its root is version control's own: hooks, configuration, credentials. Those no approval opens: nothing a
+    task needs is there that git's own commands do not give, and what is written there runs.
+
+    >>> is_version_control("sub/.Git/config"), is_version_control(".gitignore")
+    (True, False)
+    """
+    return not VERSION_CONTROL.isdisjoint(path.casefold().split("/"))
+
+
 def is_secret(path: str) -> bool:
     """Whether a path relative to its root names a secret.
 

@@ -17,7 +17,7 @@ from reconvene.workspace.jail import Jail
 from reconvene.workspace.listing import FileStat, Lister, Listing
 from reconvene.workspace.names import display_path, parse_path, shown
 from reconvene.workspace.reading import FileSlice, big_id, blob_id, read_slice, read_whole
-from reconvene.workspace.secret_files import is_secret
+from reconvene.workspace.secret_files import is_secret, is_version_control
 
 
 class Workspace:
@@ -106,12 +106,21 @@ class Workspace:
         repository = find_repository(root)
         return GitHistory(root, *repository, stop) if repository else None
 
-    def read(self, path: str, *, start: int = 1, end: int | None = None, max_bytes: int | None = None) -> FileSlice:
+    def read(
+        self,
+        path: str,
+        *,
+        start: int = 1,
+        end: int | None = None,
+        max_bytes: int | None = None,
+        secret: bool = False,
+    ) -> FileSlice:
         """Lines of a text file, from 1, `start` to `end` inclusive (None: to the end of the file), as many as fit.
 
         Args:
             max_bytes: UTF-8 bytes of text, at most (and by default) `limits.file_read`. One line always comes, cut
                 when need be.
+            secret: also what looks like a secret: a person allowed it. Version control's own files never.
 
         Raises:
             ReconveneError: `secret_file`, `binary_file`, `too_large` (the lines are beyond what is scanned),
@@ -123,7 +132,7 @@ class Workspace:
             )
         room = max(1, min(max_bytes or self.limits.file_read, self.limits.file_read))
         for last in (False, False, True):
-            opened = self._open(path)
+            opened = self._open(path, secret)
             try:
                 got = read_slice(
                     opened.shown, opened.fd, opened.st, start=start, end=end, max_bytes=room, limits=self.limits
@@ -135,13 +144,13 @@ class Workspace:
                 os.close(opened.fd)
         raise AssertionError
 
-    def read_bytes(self, path: str, *, max_bytes: int) -> bytes:
-        """A whole file.
+    def read_bytes(self, path: str, *, max_bytes: int, secret: bool = False) -> bytes:
+        """A whole file; `secret` as for `read`.
 
         Raises:
             ReconveneError: `too_large` over `max_bytes`, `secret_file`, and those of `Jail.open`.
         """
-        opened = self._open(path)
+        opened = self._open(path, secret)
         try:
             if (size := opened.st.st_size) > max_bytes:
                 sentence = f"{opened.shown} has {size:,} bytes; the limit here is {max_bytes:,}."
@@ -185,24 +194,30 @@ class Workspace:
         finally:
             os.close(opened.fd)
 
-    def _open(self, path: str) -> _Opened:
+    def _open(self, path: str, secret: bool = False) -> _Opened:
         try:
-            return self._open_as(path)
+            return self._open_as(path, secret)
         except ReconveneError as e:
             if e.code not in ("file_not_found", "name_too_long") or (parsed := parse_path(path)) == path:
                 raise
-            return self._open_as(parsed)
+            return self._open_as(parsed, secret)
 
-    def _open_as(self, path: str) -> _Opened:
+    def _open_as(self, path: str, secret: bool) -> _Opened:
         jail = self._jail
         jail.check_alive()
         fd, st, real = jail.open(path)
         # The name behind the links counts: a harmless one may lead to a secret.
-        if is_secret(real):
+        never = is_version_control(real)
+        if never or (is_secret(real) and not secret):
             os.close(fd)
-            sentence = f"{shown(path)} looks like a secret by its name. It is read only with a person's approval."
-            raise ReconveneError("secret_file", sentence, path=shown(path))
-        return _Opened(fd, st, display_path("/".join(n for n in path.split("/") if n not in ("", "."))))
+            why = (
+                "belongs to version control, and is not read here."
+                if never
+                else "looks like a secret by its name. It is read only with a person's approval."
+            )
+            details = {"path": _plain(path), "real": display_path(real), "never": never}
+            raise ReconveneError("secret_file", f"{shown(path)} {why}", **details)
+        return _Opened(fd, st, _plain(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +225,10 @@ class _Opened:
     fd: int
     st: os.stat_result
     shown: str
+
+
+def _plain(path: str) -> str:
+    return display_path("/".join(n for n in path.split("/") if n not in ("", ".")))
 
 
 def _same(a: os.stat_result, b: os.stat_result) -> bool:
