@@ -27,7 +27,7 @@ async def test_an_answer_names_its_places(context: BrowserContext, offline_serve
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     await place.click()
     await expect(at(page, "beside")).to_have_attribute("data-changed", "same", timeout=20_000)
-    await expect(at(page, "source").locator(".meant .code").first).to_contain_text("def sweep")
+    await expect(at(page, "source").locator(".meant .line").first).to_contain_text("def sweep")
     await at(page, "copy-place").click()
     await expect(at(page, "copy-place")).to_have_text("Copied")
     assert await page.evaluate("navigator.clipboard.readText()") == await place.get_attribute("data-place")

@@ -13,7 +13,9 @@ from cut_network import Proxy
 from model_provider import MODEL, Hold, Provider, Refuse, do, say
 from playwright.async_api import Browser, Page, expect
 from real_server import Server
-from shown import ask, at, opened
+from shown import ask, at, ended, opened
+
+from reconvene.agents.edit_format import Create, Edit, Replace, render
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -153,3 +155,134 @@ async def test_every_view_is_drawn(
         await expect(at(page, "outcome").last).to_be_in_viewport()  # the bar takes room, the end stays in sight
         await picture(page, "sign-in-ended")
     assert not complaints
+
+
+HUB = """\
+class Hub:
+    '''Keeps the sessions of one server, and forgets those that nobody uses.'''
+
+    def __init__(self, clock, sessions=()):
+        self.clock = clock
+        self.sessions = list(sessions)
+
+    def add(self, session):
+        self.sessions.append(session)
+
+    def sweep(self, now):
+        '''Remove idle sessions.'''
+        return [s for s in self.sessions if s.idle(now)]
+"""
+SWEEP = Replace(
+    (
+        "    def sweep(self, now):",
+        "        '''Remove idle sessions.'''",
+        "        return [s for s in self.sessions if s.idle(now)]",
+    ),
+    (
+        "    def sweep(self, now=None):",
+        "        '''Remove idle sessions and return them.'''",
+        "        now = self.clock() if now is None else now",
+        "        idle = [s for s in self.sessions if s.idle(now)]",
+        "        self.sessions = [s for s in self.sessions if not s.idle(now)]",
+        "        return idle",
+    ),
+)
+INIT = Replace(
+    ("    def __init__(self, clock, sessions=()):",), ("    def __init__(self, clock, sessions=(), interval=60):",)
+)
+TIMER = (
+    "'''Calls `sweep` once in a while.'''",
+    "",
+    "def run(hub, sleep):",
+    "    while True:",
+    "        hub.sweep()",
+    "        sleep(hub.interval)",
+)
+CHANGE = "Sweep every minute, and forget what was swept"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_change_is_drawn(
+    browser: Browser,
+    pictured: Server,
+    between: Proxy,
+    provider: Provider,
+    scheme: Literal["light", "dark"],
+    size: str,
+) -> None:
+    (pictured.root / "src/wheel.py").write_text(HUB)
+    (pictured.root / "src/clock.py").unlink(missing_ok=True)
+    (pictured.root / "Makefile").unlink(missing_ok=True)
+    edits = [
+        Edit("src/wheel.py", (INIT, SWEEP)),
+        Create("src/clock.py", TIMER),
+        Create("Makefile", ("run:", "\tpython -m src.clock")),
+    ]
+    provider.on(
+        CHANGE,
+        do(
+            (
+                "create_plan",
+                {"title": "Sweep every minute", "steps": ["Let `Hub.sweep` forget", "Add a timer", "Run both"]},
+            )
+        ),
+        do(("update_code", {"task": "Sweep", "files": ["src/wheel.py"]})),
+        say("`Hub.sweep` forgets what it returns (`src/wheel.py:11`), and `src/clock.py` calls it every minute."),
+    )
+    provider.on("The task:\nSweep", say(render(edits)))
+    width, height = SIZES[size]
+    async with await browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    ) as context:
+
+        async def picture(page: Page, name: str) -> None:
+            await page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png", animations="disabled")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+        page = await opened(context, pictured, via=between)
+        await ask(page, CHANGE)
+        await expect(at(page, "hunk")).to_have_count(2, timeout=20_000)
+        await page.locator(".rows .hljs-keyword").first.wait_for(state="attached")
+        await at(page, "diff").scroll_into_view_if_needed()
+        await picture(page, "diff")
+        if size == "wide":
+            await at(page, "split").click()
+            await picture(page, "diff-split")
+            await at(page, "unified").click()
+        await at(page, "hunk").nth(1).get_by_role("checkbox").uncheck()
+        await at(page, "comment").nth(1).click()
+        await at(page, "comment-text").fill("Say in the docstring that they are gone.")
+        await at(page, "hunk").nth(1).scroll_into_view_if_needed()
+        await picture(page, "diff-comment")
+        await at(page, "comment-text").fill("")
+        await at(page, "hunk").nth(1).get_by_role("checkbox").check()
+        await at(page, "accept").click()
+        await expect(at(page, "diff")).to_have_count(2, timeout=20_000)
+        await at(page, "diff").last.scroll_into_view_if_needed()
+        await picture(page, "diff-risky")
+        await at(page, "accept").click()
+        await ended(page)
+        await picture(page, "changed")
+        await at(page, "plan").locator("summary").click()
+        await at(page, "plan-edit").click()
+        await at(page, "plan").scroll_into_view_if_needed()
+        await picture(page, "plan")
+        await at(page, "rewind").click()
+        await picture(page, "rewind")
+        await page.keyboard.press("Escape")
+        (pictured.root / "src/wheel.py").write_text(HUB.replace("Keeps", "Holds"))
+        await at(page, "undo").first.click()
+        await expect(at(page, "compare")).to_be_visible(timeout=20_000)
+        await at(page, "compare").scroll_into_view_if_needed()
+        await picture(page, "conflict")
+        await at(page, "compare").click()
+        await expect(at(page, "beside").locator(".row").first).to_be_visible()
+        await picture(page, "compare")
+        await page.keyboard.press("Escape")
+        await at(page, "resend").click()
+        await at(page, "resend-text").fill("What does the readme say?")
+        await at(page, "go-back").click()
+        await expect(at(page, "rewound").first).to_be_visible(timeout=20_000)
+        await expect(at(page, "stop")).to_have_count(0, timeout=20_000)
+        await picture(page, "rewound")

@@ -62,7 +62,7 @@ function number(line: number | null): HTMLElement {
 const SAID = { same: '', add: 'added: ', remove: 'removed: ' } as const
 
 function code(row: Line, colours: Colours | null): HTMLElement {
-  const made = element('code', 'code')
+  const made = element('code', 'line')
   if (SAID[row.kind]) {
     const said = element('span', 'sr-only')
     said.textContent = SAID[row.kind]

@@ -111,8 +111,9 @@ function mark(rows: (Writable<Line> | Told)[]): void {
       if (!come || gone.text.length > MARKED_CHARS || come.text.length > MARKED_CHARS) continue
       const [a, b] = [words(gone.text), words(come.text)]
       const found = changes(a, b)
-      const kept = a.join('').length - found.reduce((sum, { from }) => sum + a.slice(...from).join('').length, 0)
-      if (kept * 3 < Math.max(gone.text.trim().length, come.text.trim().length)) continue
+      const seen = (parts: readonly string[]) => parts.join('').replace(/\s+/g, '').length
+      const kept = seen(a) - found.reduce((sum, { from }) => sum + seen(a.slice(...from)), 0)
+      if (kept * 3 < Math.max(seen(a), seen(b))) continue
       gone.marks = found.map(({ from }) => span(a, from)).filter(([from, to]) => to > from)
       come.marks = found.map(({ to }) => span(b, to)).filter(([from, to]) => to > from)
     }

@@ -34,7 +34,7 @@ const KEPT = 8
 /** What is open: a place as it was quoted (`hash`: the content then), or the three contents of a conflict. */
 export type Shown =
   | { kind: 'place'; path: string; start: number | null; end: number | null; hash: string | null }
-  | { kind: 'conflict'; path: string; base: string | null; mine: string | null; theirs: string | null; note: string | null; undo: boolean }
+  | { kind: 'conflict'; path: string; base: string | null; theirs: string | null; note: string | null; undo: boolean }
 
 export class Page {
   state = $state.raw<ClientState>() as ClientState

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { applyBatch, applySnapshot, NOTHING, type Held } from '../../src/client/apply'
 import type { BatchContent, LogEvent } from '../../src/client/frames'
-import { emptyView, fold, pending, queued, runState, totalUsage } from '../../src/client/reducer'
+import { emptyView, fold, isRewound, pending, queued, quotation, runState, totalUsage, type View } from '../../src/client/reducer'
 import { cursorAt, logs, publicRows, type Row } from './logs'
 
 const batch = (rows: readonly Row[], after: number, upto: number): BatchContent => ({
@@ -199,5 +199,57 @@ describe('what is asked of a view', () => {
     const view = fold(emptyView, [usage(1, 'r1', null), usage(2, 'r2', null)])
     expect(totalUsage(view)).toMatchObject({ input_tokens: 20, cost: null, context_used: 2 })
     expect(totalUsage(fold(view, [usage(3, 'r3', 0.5)]))).toMatchObject({ input_tokens: 30, cost: 0.5 })
+  })
+})
+
+describe('beyond the reference', () => {
+  const at = (seq: number, type: string, content: object, run: string | null = null): LogEvent =>
+    ({ type, content, seq, run_id: run, item_id: null, parent_id: null, at: seq }) as unknown as LogEvent
+  const queue = (n: number): LogEvent[] => [
+    at(2 * n, 'prompt', { id: `p${n}`, text: `p${n}` }, `r${n}`),
+    at(2 * n + 1, 'run', { status: 'queued', attempt: 0, prompts: [`p${n}`] }, `r${n}`),
+  ]
+  const move = (seq: number, id: string, before: string | null): LogEvent => at(seq, 'action', { name: 'move_prompt', args: { id, position: 0, before } })
+  const order = (view: View): string[] => queued(view).map(({ id }) => id)
+
+  test('the queue is in the order in which it runs', () => {
+    const all = fold(emptyView, [...queue(1), ...queue(2), ...queue(3), ...queue(4)])
+    expect(order(all)).toEqual(['p1', 'p2', 'p3', 'p4'])
+    const moved = fold(all, [move(10, 'p4', 'p2'), move(11, 'p1', null)])
+    expect(order(moved)).toEqual(['p4', 'p2', 'p3', 'p1'])
+    const begun = fold(moved, [at(12, 'run', { status: 'running', attempt: 1 }, 'r4')])
+    expect(order(begun)).toEqual(['p2', 'p3', 'p1'])
+  })
+  test('moves before a prompt that has begun since do not spoil the order of a snapshot', () => {
+    const live = fold(emptyView, [...queue(1), ...queue(2), ...queue(3), move(10, 'p3', 'p1'), move(11, 'p2', 'p1'), at(12, 'run', { status: 'running', attempt: 1 }, 'r3')])
+    const snapshot = [...queue(1), ...queue(2), queue(3)[0]!, move(10, 'p3', 'p1'), move(11, 'p2', 'p1'), at(12, 'run', { status: 'running', attempt: 1 }, 'r3')]
+    expect(order(fold(emptyView, snapshot))).toEqual(order(live))
+    expect(order(live)).toEqual(['p2', 'p1'])
+  })
+  test('what was taken back is known by its numbers', () => {
+    const view = fold(emptyView, [at(20, 'action', { name: 'rewind', args: { upto: 5 } }), at(30, 'action', { name: 'resend', args: { id: 'p', upto: 25 } })])
+    expect([5, 6, 19, 20, 25, 26, 29, 31].filter((seq) => isRewound(view, seq))).toEqual([6, 19, 26, 29])
+  })
+  test('a citation leads to the content that was read before it', () => {
+    const read = (seq: number, id: string, start: number, end: number, hash: string): LogEvent[] => [
+      at(seq, 'tool_call', { id, name: 'read_file', args: {} }, 'r1'),
+      at(seq + 1, 'tool_result', { id, summary: '', places: [{ path: 'a.py', start, end, hash }, { path: 'b.py', start: 1 }] }, 'r1'),
+    ]
+    const view = fold(emptyView, [...read(1, 't1', 1, 9, 'old'), ...read(3, 't2', 20, 30, 'other'), ...read(5, 't3', 1, 9, 'new')])
+    const hash = (path: string, line: number | null, seq?: number) => quotation(view, path, line, seq)?.['hash']
+    expect(hash('a.py', 5)).toBe('new')
+    expect(hash('a.py', 5, 4)).toBe('old')
+    expect(hash('a.py', 25)).toBe('other')
+    expect(hash('a.py', 99, 4)).toBe('other')
+    expect(hash('b.py', 1)).toBeUndefined()
+    expect(hash('c.py', null)).toBeUndefined()
+  })
+  test('files that could not be taken back are told, and the change stays', () => {
+    const diff = at(1, 'diff', { id: 'd', files: [] }, 'r1')
+    const applied = at(2, 'applied', { diff_id: 'd', files: [] }, 'r1')
+    const clash = at(3, 'applied', { diff_id: 'd', files: [], conflicts: [{ path: 'a.py' }], undo: true }, 'r2')
+    const item = (view: View) => view.items.find((item) => item.type === 'diff')
+    expect(item(fold(emptyView, [diff, applied, clash]))).toMatchObject({ undone: false, clashes: [{ path: 'a.py' }] })
+    expect(item(fold(emptyView, [diff, applied, clash, at(4, 'applied', { diff_id: 'd', files: [], undo: true }, 'r3')]))).toMatchObject({ undone: true, clashes: [] })
   })
 })

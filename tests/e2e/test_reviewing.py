@@ -1,0 +1,230 @@
+"""Changes as a person reviews them: part by part, by keyboard, with comments, in two layouts; what clashed, and what cannot be seen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from accessible import clean, violations
+from model_provider import Provider, do, say
+from playwright.async_api import BrowserContext, Page, expect
+from real_server import Server
+from shown import PATIENCE, ask, at, drawn, ended, opened
+
+from reconvene.agents.edit_format import Create, Edit, Replace, render
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+LINES = "".join(f"line_{n} = {n}\n" for n in range(30))
+
+
+def propose(provider: Provider, server: Server, name: str, *edits: Edit | Create) -> None:
+    (server.root / f"{name}.py").write_text(LINES)
+    provider.on(
+        f"review {name}", do(("update_code", {"task": f"Review {name}", "files": [f"{name}.py"]})), say("That was it.")
+    )
+    provider.on(f"The task:\nReview {name}", say(render([two(name), *edits])))
+
+
+def two(name: str, mark: str = "new") -> Edit:
+    parts = (Replace(("line_3 = 3",), (f"line_3 = '{mark}'",)), Replace(("line_25 = 25",), (f"line_25 = '{mark}'",)))
+    return Edit(f"{name}.py", parts)
+
+
+async def proposed(page: Page, name: str, hunks: int) -> None:
+    await ask(page, f"review {name}")
+    await expect(at(page, "hunk")).to_have_count(hunks, timeout=PATIENCE)
+
+
+async def test_a_diff_is_read_and_decided_by_keyboard_alone(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    propose(provider, server, "keys", Create("keys_new.py", ("# new",)))
+    page = await opened(context, server)
+    await proposed(page, "keys", 3)
+    await at(page, "link-state").evaluate("() => document.activeElement.blur()")
+    hunks = at(page, "hunk")
+    await page.keyboard.press("j")
+    await expect(hunks.nth(0)).to_be_focused()
+    await page.keyboard.press("j")
+    await page.keyboard.press("r")
+    await expect(hunks.nth(1)).to_have_attribute("data-taken", "false")
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await expect(hunks.nth(2)).to_be_focused()
+    await page.keyboard.press("r")
+    await page.keyboard.press("a")
+    await expect(hunks.nth(2)).to_have_attribute("data-taken", "true")
+    await page.keyboard.press("k")
+    await page.keyboard.press("c")
+    await expect(at(page, "comment-text")).to_be_focused()
+    await page.keyboard.type("jar: keep the number")  # letters in a comment are letters
+    await page.keyboard.press("Escape")
+    await expect(hunks.nth(1)).to_be_focused()
+    assert (server.root / "keys.py").read_text() == LINES
+    await expect(at(page, "send-back")).to_have_text("Send back with 1 comment")
+    again = "The person read your change and says:\n\nkeys.py, lines 23–29: jar: keep the number"
+    provider.on(again, say(render([two("keys", "number")])))
+    await at(page, "send-back").press("Enter")
+    await expect(at(page, "diff")).to_have_count(2, timeout=PATIENCE)
+    assert [key for key, _ in provider.requests if key.startswith(again)]
+    await expect(at(page, "verdict").first).to_have_text("sent back with feedback · you, here")
+    await at(page, "accept").press("Enter")
+    await ended(page)
+    assert "line_25 = 'number'\n" in (server.root / "keys.py").read_text()
+    await clean(page, "[data-testid=transcript]")
+
+
+async def test_both_layouts_show_what_changed_within_a_line(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    propose(provider, server, "layouts")
+    page = await opened(context, server)
+    await page.set_viewport_size({"width": 1440, "height": 900})
+    await proposed(page, "layouts", 2)
+    rows = at(page, "rows").first
+    await expect(rows.locator(".remove mark")).to_have_text("3")
+    await expect(rows.locator(".add mark")).to_have_text("'new'")
+    await expect(rows.locator(".add .hljs-string")).to_have_text("'new'", timeout=PATIENCE)
+    await clean(page)
+    await at(page, "split").click()
+    pair = rows.locator(".pair", has=page.locator(".half.remove"))
+    await expect(pair.locator(".half.remove .line")).to_contain_text("line_3 = 3")
+    await expect(pair.locator(".half.add .line")).to_contain_text("line_3 = 'new'")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 1440
+    box, column = await at(page, "diff").bounding_box(), await at(page, "asked").first.bounding_box()
+    assert box and column and box["width"] > column["width"] + 100
+    await clean(page)
+    await page.reload()
+    await expect(at(page, "rows").first).to_have_attribute("data-layout", "split")
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await expect(at(page, "accept")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    await at(page, "unified").evaluate("button => button.click()")
+    await clean(page)
+    await at(page, "reject").click()
+    await ended(page)
+
+
+async def test_characters_that_do_not_show_are_named_and_risky_files_marked(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    sly = Replace(("line_3 = 3",), ("line_3 = 'admin\u202e' # \u2066 if user \u2069",))
+    (server.root / "sly.py").write_text(LINES)
+    provider.on("review sly", do(("update_code", {"task": "Review sly", "files": ["sly.py"]})), say("That was it."))
+    provider.on("The task:\nReview sly", say(render([Edit("sly.py", (sly,)), Create("Makefile", ("all:", "\ttrue"))])))
+    page = await opened(context, server)
+    await ask(page, "review sly")
+    await expect(at(page, "unseen")).to_be_visible(timeout=PATIENCE)
+    assert await page.locator(".rows .unseen").all_inner_texts() == ["U+202E", "U+2066", "U+2069"]
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", await at(page, "rows").first.inner_text())
+    await at(page, "accept").click()
+    await expect(at(page, "diff")).to_have_count(2, timeout=PATIENCE)
+    await expect(at(page, "risk")).to_be_visible()
+    await clean(page)
+    await at(page, "reject").last.click()
+    await ended(page)
+
+
+async def test_what_clashed_is_compared_and_nothing_is_overwritten(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    propose(provider, server, "clash")
+    page = await opened(context, server)
+    await proposed(page, "clash", 2)
+    await at(page, "accept").click()
+    await ended(page)
+    await expect(at(page, "written")).to_have_text("Written: 1 file")
+    mine = LINES.replace("line_10 = 10\n", "line_10 = 'mine'\n").replace("line_3 = 3\n", "line_3 = 'new'\n")
+    (server.root / "clash.py").write_text(mine)
+    await at(page, "undo").click()
+    await expect(at(page, "conflict")).to_contain_text("clash.py was not taken back", timeout=PATIENCE)
+    assert (server.root / "clash.py").read_text() == mine
+    await at(page, "compare").click()
+    beside = at(page, "beside")
+    await expect(beside.locator(".add .line", has_text="line_10 = 'mine'")).to_be_visible(timeout=PATIENCE)
+    await clean(page)
+    await at(page, "tab-mine").press("ArrowRight")
+    await expect(at(page, "tab-theirs")).to_be_focused()
+    await expect(beside.locator(".add .line", has_text="line_25 = 25")).to_be_visible()
+    await at(page, "tab-base").click()
+    await expect(at(page, "source")).to_contain_text("line_25 = 'new'")
+    await page.keyboard.press("Escape")
+    await expect(beside).to_have_count(0)
+
+
+async def test_a_citation_opens_what_was_quoted_and_says_what_became_of_it(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    (server.root / "cited.py").write_text(LINES)
+    provider.on("cite", do(("read_file", {"path": "cited.py"})), say("It is at `cited.py:4`, see `nowhere.py:3`."))
+    page = await opened(context, server)
+    await ask(page, "cite")
+    await ended(page)
+    (server.root / "cited.py").write_text("# all new\n" + LINES)
+    cited = at(page, "answer-text").locator("[data-place='cited.py:4']")
+    beside = at(page, "beside")
+    await cited.focus()
+    await page.keyboard.press("Enter")
+    await expect(beside).to_have_attribute("data-changed", "changed", timeout=PATIENCE)
+    await expect(at(page, "beside-state")).to_contain_text("Changed since")
+    await expect(at(page, "source").locator(".meant .line")).to_have_text("line_3 = 3")
+    await clean(page)
+    await at(page, "tab-between").click()
+    await expect(beside.locator(".row.add .line")).to_have_text("added: # all new")
+    (server.root / "cited.py").unlink()
+    await page.keyboard.press("Escape")
+    await cited.click()
+    await expect(beside).to_have_attribute("data-changed", "gone", timeout=PATIENCE)
+    await expect(at(page, "source").locator(".meant .line")).to_have_text("line_3 = 3")
+    await page.keyboard.press("Escape")
+    await page.locator("[data-place='nowhere.py:3']").click()
+    await expect(beside).to_contain_text("There is no such file now.", timeout=PATIENCE)
+    await page.keyboard.press("Escape")
+    await page.locator("[data-testid=step] summary").first.click()
+    await at(page, "place").first.click()
+    await expect(at(page, "source")).to_contain_text("line_29 = 29")
+    await clean(page)
+
+
+async def test_two_thousand_lines_are_drawn_in_a_moment(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    """Counted, not timed: what is out of sight is not laid out, and a decision does not draw the lines anew."""
+    created = Create("large_new.py", tuple(f"value_{n} = {n}" for n in range(2000)))
+    propose(provider, server, "large", created)
+    page = await opened(context, server)
+    await proposed(page, "large", 3)
+    assert await page.locator(".rows .row").count() >= 2000
+    skipped = """() => [...document.querySelectorAll('.chunk')]
+      .filter(chunk => !chunk.firstChild.checkVisibility({ contentVisibilityAuto: true })).length"""
+    await page.locator(".rows .add .hljs-number").first.wait_for(state="attached")
+    await drawn(page)
+    assert await page.evaluate(skipped) >= await page.locator(".chunk").count() - 8
+    await page.evaluate(
+        """() => {
+          window.redrawn = 0
+          new MutationObserver(seen => (window.redrawn += seen.reduce((sum, change) => sum + change.addedNodes.length, 0)))
+            .observe(document.querySelector('[data-testid=diff]'), { subtree: true, childList: true })
+        }"""
+    )
+    await at(page, "hunk").first.get_by_role("checkbox").uncheck()
+    await expect(at(page, "accept")).to_have_text("Accept 2 of 3 parts")
+    assert await page.evaluate("window.redrawn") < 20
+    await at(page, "reject").click()
+    await ended(page)
+
+
+async def test_the_search_for_faults_finds_one(context: BrowserContext, server: Server) -> None:
+    page = await opened(context, server)
+    await page.evaluate(
+        """() => {
+          document.querySelector('h1').style.color = '#bbb'
+          document.querySelector('[for=prompt]').remove()
+          document.querySelector('#prompt').placeholder = ''
+        }"""
+    )
+    found = await violations(page)
+    assert any(fault.startswith("color-contrast") for fault in found) and any(
+        fault.startswith("label") for fault in found
+    )
