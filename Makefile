@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser faults bench bench-index bench-search screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser test-model faults eval bench bench-index bench-search bench-semble screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -51,6 +51,14 @@ test-browser: setup $(S)/chromium
 faults: setup    ## the long crash proofs (minutes)
 	@$(BIN)/pytest -q -s --timeout 3600 -m "long and not browser" tests $(PYTEST)
 
+# Its weights are 1.2 GB, fetched once and kept in the user's cache folder (RECONVENE_MODELS names another).
+test-model: setup $(S)/model  ## real small language models through a real server, kill -9 included (minutes)
+	@MODEL_TESTS=1 $(BIN)/pytest -q -s --timeout 3600 tests/model $(PYTEST)
+
+# MODEL=provider:name for another than the small one of this machine; EVAL="--questions 24 --minutes 90".
+eval: setup $(S)/model  ## does what a model is given help it? evidence, then answers of a real model (long; goes on where it was ended)
+	@$(BIN)/python -m bench.eval $(if $(MODEL),--model "$(MODEL)") $(EVAL)
+
 bench: setup     ## one table of measured costs, beside a floor measured in the same run
 	@$(BIN)/python -m bench $(BENCH)
 
@@ -66,6 +74,10 @@ bench-search: setup  ## search scored on QUERIES=file.jsonl with MIRRORS=folder 
 	@$(PYTHON) "$(SCORER)" --queries "$(QUERIES)" --mirrors "$(MIRRORS)" --out build/search-results.jsonl $(BENCH) -- \
 	  $(BIN)/python -m bench.search_jsonl --lines build/search-lines
 	@$(BIN)/python -m bench.search_table build/search-results.jsonl --lines build/search-lines $(if $(BASELINE),--baseline "$(BASELINE)")
+
+bench-semble: setup  ## search scored on semble's questions, QUERIES=file.tsv, with MIRRORS=folder of repositories
+	@test -n "$(QUERIES)" -a -n "$(MIRRORS)" || { echo "bench-semble needs QUERIES=… and MIRRORS=…" >&2; exit 2; }
+	@$(BIN)/python -m bench.search_semble --queries "$(QUERIES)" --mirrors "$(MIRRORS)"
 
 screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots
 	@$(BIN)/pytest -q -m browser tests/e2e/test_screenshots.py $(PYTEST)
@@ -92,6 +104,13 @@ $(S)/deps: requirements/dev.txt $(S)/venv
 
 $(S)/project: pyproject.toml hatch_build.py $(S)/deps
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(S)/model: requirements/model.txt $(S)/deps
+	@echo "· installing what runs a language model"
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python build/model
+	@sed -n '/^xllamacpp==/,/[^\\]$$/p' requirements/model.txt | \
+	  $(BIN)/uv pip install -q --python build/model/bin/python --require-hashes --only-binary :all: --no-deps -r -
 	@touch $@
 
 $(S)/npm: web/package-lock.json web/package.json web/.npmrc | $(S)/deps
