@@ -19,8 +19,9 @@ from reconvene.agents.edit_format import Create, Delete, Edit, Rename, Replace, 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.sessions import service
-from reconvene.sessions.kept import needed_by_all, patch
+from reconvene.sessions.kept import needed, needed_by_all, patch
 from reconvene.sessions.rows import Who
+from reconvene.sessions.sweeper import Sweeper
 from reconvene.workspace import contents as contents_module
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Outcome, Writer
@@ -496,6 +497,43 @@ async def test_a_session_is_one_patch_that_git_applies(tmp_path: Path) -> None:
     subprocess.run(["git", "apply", "-"], cwd=fresh, input=text.encode(), check=True)
     shutil.rmtree(fresh / ".git")
     assert {str(p.relative_to(fresh)): p.read_bytes() for p in fresh.rglob("*") if p.is_file()} == tree(house)
+    await house.close()
+
+
+async def test_contents_that_nobody_names_go_without_a_deletion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a proposal that its reviewer thinks about for long is named, though no diff was shown."""
+    monkeypatch.setattr(contents_module, "GRACE", -10.0)
+    thinking, decided = asyncio.Event(), asyncio.Event()
+
+    async def before(who: str, n: int) -> None:
+        if who == "reviewer":
+            thinking.set()
+            await decided.wait()
+
+    model = agents([update("x", "a.py"), "done"], [change()], before=before)
+    house = await House.open(tmp_path, model, files={k: v.decode() for k, v in BYTES.items()})
+    kept = Contents(house.settings.data_dir / "contents")
+    nobodys = kept.put(b"left by a crash")
+    session = await house.ask("q", turn={"review": True})
+    await thinking.wait()
+    sweeper = Sweeper(house.sessions)
+    rows = await house.rows(session)
+    assert needed(rows) and not needed(r for r in rows if r.type != "once")  # control: nothing else names them yet
+    await sweeper.sweep()
+    assert kept.get(nobodys) is None
+    decided.set()
+    diff = await pending(house, session)
+    await decide(house, session, diff)
+    rows = await house.completed(session)
+    assert contents(rows, "completed")[0]["outcome"] == "success" and tree(house) != BYTES
+    again = kept.put(b"left by another")
+    await sweeper.sweep()
+    assert kept.get(again) is not None  # not every round: that would read every log each time
+    house.uptime._before += 86401.0
+    await sweeper.sweep()
+    assert kept.get(again) is None
     await house.close()
 
 

@@ -17,6 +17,8 @@ OUTCOME = "apply_outcome"
 """Private row: `{"diff_id", "n", "outcome", "unsettled"}`: what became of it on disk."""
 HELD = "held"
 """Private row: `{"contents"}`: hashes in the store of contents that this session needs."""
+PROPOSED = "once"
+"""Private row: `{"key", "value"}`: among other things a proposal, as `agents.proposal` makes it."""
 
 
 def needed(rows: Iterable[Row]) -> set[str]:
@@ -29,6 +31,10 @@ def needed(rows: Iterable[Row]) -> set[str]:
                 hashes.update(content["contents"])
             case "apply_plan":
                 hashes |= Plan.from_json(content["plan"]).hashes
+            case "once" if isinstance(value := content["value"], dict):
+                # A proposal that nobody was shown yet: a reviewer, or a provider that is away, may take its time.
+                for file in value.get("files") or ():
+                    hashes.update(h for h in (file.get("base"), file.get("new")) if h)
             case "apply_outcome":
                 hashes.update(h for file in content["outcome"]["files"] for h in file["kept"])
     return hashes
@@ -38,7 +44,7 @@ async def needed_by_all(log: Log) -> set[str]:
     """The same of every session there is."""
     hashes: set[str] = set()
     for session in await log.sessions():
-        hashes |= needed(await log.read(session.id, 0, types=(HELD, PLAN, OUTCOME)))
+        hashes |= needed(await log.read(session.id, 0, types=(HELD, PLAN, OUTCOME, PROPOSED)))
     return hashes
 
 

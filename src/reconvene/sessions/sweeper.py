@@ -22,6 +22,8 @@ TOMBSTONE_KEPT = 30 * 86400.0
 """Seconds of uptime for which a deleted session is known to have been there, and its message ids are kept."""
 EMPTY_KEPT = 600.0
 """Seconds for which a session in which nothing was ever asked is kept."""
+CONTENTS_EVERY = 86400.0
+"""Seconds of uptime between two looks for contents of files that no session names; there is one after every deletion, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Sweeper:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
         self._task: asyncio.Task[None] | None = None
+        self._contents_swept: float | None = None
+        """Total uptime at which contents that nobody names were looked for last."""
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="sweeper")
@@ -87,9 +91,11 @@ class Sweeper:
                 deleted += 1
                 over -= s.bytes
         await sessions.log.purge(tombstones_before=now - TOMBSTONE_KEPT)
-        if deleted:
+        if deleted or self._contents_swept is None or now - self._contents_swept > CONTENTS_EVERY:
+            # Also without a deletion: a crash, or a run that came to nothing, leaves contents that no session names.
             contents = Contents(settings.data_dir / "contents")
             await asyncio.to_thread(contents.sweep, await needed_by_all(sessions.log))
+            self._contents_swept = now
         return Swept(unloaded, questions, archived, deleted)
 
     def _may_go(self, session: SessionRow) -> bool:

@@ -1,7 +1,7 @@
 """File contents that undo, recovery, conflicts and quotations need, in the data folder: each once, compressed, under its hash.
 
-A content is on disk for good when `put` returns, unless it is told that this one need not be. It is private to the owner like everything in the data folder. Nothing
-here is ever changed in place; `sweep` removes what nobody names any more.
+A content is on disk for good when `put` returns, unless it is told that this one need not be. It is private to the owner like everything
+in the data folder. Nothing here is ever changed in place; `sweep` removes what nobody names any more.
 """
 
 from __future__ import annotations
