@@ -70,13 +70,10 @@ class _Columns:
         self.lengths.append(sum(counts.values()))
 
     def pack(self, definitions: Sequence[Definition]) -> bytes:
-        names: dict[int, int] = {}
         symbols: dict[int, int] = {}
-        for d in definitions:
-            if d.kind == "impl" or d.kind in OUTLINE:
-                continue
-            for t, n in _count(d.name).items():
-                names[t] = names.get(t, 0) + n
+        defining = [d for d in definitions if d.kind != "impl" and d.kind not in OUTLINE]
+        names = _count("\n".join(d.name for d in defining))
+        for d in defining:
             if d.kind != "heading":
                 exact = symbol_term(last_name(d.name))
                 symbols[exact] = max(symbols.get(exact, 0), 2 if d.kind in HOLDERS else 1)

@@ -6,8 +6,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
@@ -83,13 +84,14 @@ class Gathered:
 
 
 class FileReader:
-    """Reads files of one workspace, as many at a time as there are workers. For one caller at a time."""
+    """Reads files of one workspace, as many at a time as there are workers. For one thread, which may begin a second reading within one."""
 
     def __init__(self, workspace: Workspace, limits: Limits, workers: Workers) -> None:
         self._workspace = workspace
         self._limits = limits
         self._workers = workers
-        self._threads = ThreadPoolExecutor(workers.count, thread_name_prefix="index-reader")
+        # Twice: what is asked for by its path is read while a look at everything, which has its threads, waits for just that.
+        self._threads = ThreadPoolExecutor(2 * workers.count, thread_name_prefix="index-reader")
         self._closing = threading.Event()
 
     def read_all(self, paths: Iterable[str], stats: Mapping[str, FileStat], store: Store) -> Iterator[Found]:
@@ -99,24 +101,24 @@ class FileReader:
             WorkersClosed: `close` was called here or of the workers.
             ReconveneError: `workspace_gone`, `search_failed` (no worker starts).
         """
-        todo = iter(paths)
-        under_way: set[Future[Found]] = set()
+        reading = _Reading(paths, 2 * self._workers.count)
         try:
-            while True:
-                for path in todo:
-                    under_way.add(self._submit(path, stats[path], store))
-                    if len(under_way) >= 2 * self._workers.count:
-                        break
-                if not under_way:
-                    return
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    if self._closing.is_set():
-                        raise WorkersClosed
-                    yield future.result()
+            for _ in range(self._workers.count):
+                self._submit(reading, stats, store)
+            left = self._workers.count
+            while left:
+                found = reading.done.get()
+                if self._closing.is_set():
+                    raise WorkersClosed
+                if found is None:
+                    left -= 1
+                elif isinstance(found, BaseException):
+                    raise found
+                else:
+                    reading.room.release()
+                    yield found
         finally:
-            for future in under_way:
-                future.cancel()
+            reading.give_up()
 
     def warm(self) -> None:
         """Start the workers, which takes them a moment, while nothing is asked of them yet."""
@@ -124,11 +126,21 @@ class FileReader:
             with contextlib.suppress(RuntimeError):  # it is being closed
                 self._threads.submit(self._workers.analyse, b"", "other")
 
-    def _submit(self, path: str, stat: FileStat, store: Store) -> Future[Found]:
+    def _submit(self, reading: _Reading, stats: Mapping[str, FileStat], store: Store) -> None:
         try:
-            return self._threads.submit(self._read, path, stat, store)
+            self._threads.submit(self._read_some, reading, stats, store)
         except RuntimeError:  # it was closed
             raise WorkersClosed from None
+
+    def _read_some(self, reading: _Reading, stats: Mapping[str, FileStat], store: Store) -> None:
+        """One thread's part of them."""
+        try:
+            while (path := reading.next()) is not None:
+                reading.done.put(self._read(path, stats[path], store))
+        except BaseException as e:
+            reading.done.put(e)
+        finally:
+            reading.done.put(None)
 
     def close(self) -> None:
         """What is under way is given up; nothing is waited for. Idempotent."""
@@ -173,6 +185,34 @@ class FileReader:
         if not data.strip():
             return Analysis("indexed", data.count(b"\n"), 0)
         return self._workers.analyse(data, language, utf16(data[:_HEAD]) or "utf-8")
+
+
+class _Reading:
+    """Files that a few threads read for one that takes in what they find, which is never more than `most` files behind.
+
+    A future for each file would cost as much as reading it.
+    """
+
+    def __init__(self, paths: Iterable[str], most: int) -> None:
+        self.done: SimpleQueue[Found | BaseException | None] = SimpleQueue()
+        """None from each thread when it ends."""
+        self.room = threading.Semaphore(most)
+        self._paths = iter(paths)
+        self._lock = threading.Lock()
+        self._given_up = False
+
+    def next(self) -> str | None:
+        self.room.acquire()
+        with self._lock:
+            path = None if self._given_up else next(self._paths, None)
+        if path is None:
+            self.room.release()  # for the next thread, which ends as well
+        return path
+
+    def give_up(self) -> None:
+        """Nobody takes in any more: the threads end when they are done with the file they are at."""
+        self._given_up = True
+        self.room.release()
 
 
 def _document(found: Found, record: FileRecord) -> Document:

@@ -6,6 +6,7 @@ The patterns and weights were chosen on 252 commits of nine repositories (two th
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, get_args
 
 Role = Literal["source", "types", "tool", "data", "test", "docs", "vendored"]
@@ -72,6 +73,7 @@ WEIGHTS: dict[Role, float] = {
 }
 
 
+@lru_cache(maxsize=1 << 13)
 def role_of(path: str) -> Role:
     """
     >>> role_of("src/app.py"), role_of("tests/test_app.py"), role_of("README.md"), role_of("vendor/x/y.go")

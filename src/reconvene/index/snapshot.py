@@ -160,7 +160,7 @@ def _role_rules() -> str:
         for name, value in vars(roles).items()
         if isinstance(value, re.Pattern | frozenset)
     }
-    code = roles.role_of.__code__
+    code = roles.role_of.__wrapped__.__code__
     return xxhash.xxh3_64_hexdigest(repr((sorted(told.items()), code.co_code, code.co_consts, roles.ROLES)).encode())
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import chain
 from threading import local
 from typing import Protocol
 from zlib import crc32
@@ -126,12 +127,7 @@ def text_counter() -> Callable[[str], dict[int, int]]:
 
     def count(text: str) -> dict[int, int]:
         runs = text.translate(BLANKED).split() if text.isascii() else _RUN.findall(text)
-        counts: dict[int, int] = {}
-        before = counts.get
-        for run, n in Counter(runs).items():
-            for t in known[run]:
-                counts[t] = before(t, 0) + n
-        return counts
+        return Counter(chain.from_iterable(map(known.__getitem__, runs)))
 
     return count
 
