@@ -17,8 +17,7 @@ def note_effects(note: Note) -> None:
 
     async def called(self: Any, name: str, tool_args: Any, ctx: Any, tool: Any) -> Any:
         durable = ctx.deps.durable
-        step = durable.journal.steps - 1
-        note(session=durable.session_id, key=f"return:{durable.run_id}.{step}:{ctx.tool_call_id}")
+        note(session=durable.session_id, key=f"return:{durable.run_id}.{durable._key(ctx.tool_call_id)}")
         return await call_tool(self, name, tool_args, ctx, tool)
 
     async def asked(self: Any, ctx: Any, request_context: Any) -> Any:

@@ -64,6 +64,7 @@ class Servers:
     ) -> None:
         self.zygote, self.folder, self.mutation = zygote, folder, mutation
         self.script = "looking"
+        self.settings: dict[str, Any] = {}
         self.pid = 0
         self.data = folder / "data"
         root = folder / "project"
@@ -77,6 +78,7 @@ class Servers:
         """`die_at`: kills itself as soon as so many rows are on disk."""
         job = {
             "script": self.script,
+            "settings": self.settings,
             "die_at": die_at,
             "data_dir": str(self.data),
             "root": str(self.folder / "project"),

@@ -31,6 +31,7 @@ import reconvene.search.context
 import reconvene.server.lifecycle
 import reconvene.workspace.edits
 import threefiles
+import widequestion
 from coding import agents
 from reconvene.config import Settings
 from reconvene.log.writer import Writer
@@ -58,6 +59,8 @@ def model_with_effects(effects: int, script: str) -> Any:
         await asyncio.sleep(0.003)
 
     note_effects(note)
+    if script == "wide question":
+        return widequestion.model
     if script == "three files":
         return agents(threefiles.ORCHESTRATOR, threefiles.CODER, threefiles.REVIEWER)
     return scripted(STEPS, before=before, between=between)
@@ -86,7 +89,7 @@ def serve(job: dict[str, Any]) -> None:
     model = model_with_effects(effects, job.get("script", "looking"))
     if job.get("die_at"):
         die_at(job["die_at"])
-    reconvene.agents.models.resolve = lambda *_: model
+    reconvene.agents.models.resolve = model if job.get("script") == "wide question" else lambda *_: model
     (mutations.MUTATIONS | mutations.OF_CHANGES)[job["mutation"]]()
     settings = Settings.load(
         {"data_dir": job["data_dir"], "port": 0, **job.get("settings", {})}, environ={"RECONVENE_LIMIT_HEARTBEAT": "90"}
