@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser test-model faults eval bench bench-index bench-search bench-semble screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser test-model faults security eval bench bench-index bench-search bench-semble screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -48,8 +48,12 @@ test-browser: setup $(S)/chromium
 	@echo "· browser tests"
 	@$(BIN)/pytest -q -m "browser and not long" $(PYTEST)
 
-faults: setup    ## the long crash proofs (minutes)
-	@$(BIN)/pytest -q -s --timeout 3600 -m "long and not browser" tests $(PYTEST)
+# Each also runs a few suites alone: SUITES="power io". Their figures go to docs/explanation/proof.md.
+faults: setup $(S)/proof  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
+	@$(BIN)/python tests/proof_sheet.py faults $(SUITES)
+
+security: setup $(S)/proof  ## nobody gets in: hostile models, code bases and clients (minutes)
+	@$(BIN)/python tests/proof_sheet.py security $(SUITES)
 
 # Its weights are 1.2 GB, fetched once and kept in the user's cache folder (RECONVENE_MODELS names another).
 test-model: setup $(S)/model  ## real small language models through a real server, kill -9 included (minutes)
@@ -100,6 +104,11 @@ $(S)/venv: requirements/boot.txt
 $(S)/deps: requirements/dev.txt $(S)/venv
 	@echo "· installing pinned packages"
 	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes --only-binary :all: $<
+	@touch $@
+
+$(S)/proof: requirements/proof.txt $(S)/deps
+	@echo "· installing what the long proofs need"
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 $(S)/project: pyproject.toml hatch_build.py $(S)/deps

@@ -203,7 +203,7 @@ async def test_without_a_credential_401(kind: str, headers: list[tuple[bytes, by
     assert names["www-authenticate"].startswith("Bearer")
 
 
-async def test_a_bearer_needs_no_origin() -> None:  # bad6
+async def test_bad6_a_bearer_needs_no_origin() -> None:
     assert (await Knock()(HOST, BEARER, kind="websocket"))[0] == 101
     assert (await Knock()(HOST, BEARER, method="POST"))[0] == 200
 
@@ -264,7 +264,7 @@ async def test_security_headers_are_on_everything() -> None:
         assert "microphone=()" in names["permissions-policy"]
 
 
-async def test_capacity_comes_last() -> None:  # bad22
+async def test_bad22_capacity_comes_last() -> None:
     knock = Knock(limits=Limits(handshakes_per_second=2, connections_per_user=3, connections=4))
     for _ in range(5):
         assert (await knock(HOST, kind="websocket"))[0] == 401  # costs no place
@@ -402,7 +402,7 @@ async def test_a_websocket_is_refused_before_the_upgrade(tmp_path: Path) -> None
         assert server.token not in log
 
 
-async def test_a_storm_is_shed_and_those_inside_stay(tmp_path: Path) -> None:  # bad22
+async def test_bad22_a_storm_is_shed_and_those_inside_stay(tmp_path: Path) -> None:
     async with serving(tmp_path, limits={"handshakes_per_second": 10}) as server, server.connect() as inside:
         answers = await asyncio.gather(*(server.connect() for _ in range(60)), return_exceptions=True)
         refused = [a.response for a in answers if isinstance(a, InvalidStatus)]

@@ -231,7 +231,7 @@ async def test_private_rows_are_in_the_range_and_never_sent(tmp_path: Path) -> N
             assert batch["after"] == frame["content"]["upto"] and [e["seq"] for e in batch["events"]] == [6]
 
 
-async def test_bad50_an_unknown_id_gets_a_fresh_session(tmp_path: Path) -> None:
+async def test_bad50_bad51_bad52_an_unknown_id_gets_a_fresh_session(tmp_path: Path) -> None:
     unknown = "s_" + "A" * 22
     async with serving(tmp_path) as server:
         other = await server.sessions.attach(Who("somebody-else"), session_id=None)
@@ -302,7 +302,7 @@ async def test_a_first_prompt_for_a_session_that_is_no_more_is_taken_once(tmp_pa
             assert checked(await receive(socket, "ack"))["content"]["status"] == "duplicate"
 
 
-async def test_questions_cancel_actions_and_pings(tmp_path: Path) -> None:
+async def test_bad65_bad66_questions_cancel_actions_and_pings(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, server.connect() as socket:
         session_id = (
             await opened(socket, prompt("p1", "Hello?", proto=1, client={"id": "c", "name": "Ann"}, config={}))

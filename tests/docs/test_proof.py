@@ -1,0 +1,91 @@
+"""The proof sheet is made from what is kept, every long test is in one of its suites, and every bad input has a case."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import proof_sheet
+from proof import ENVIRONMENT, report
+
+TREE = Path(__file__).parents[2]
+BAD_INPUTS = TREE / "docs" / "reference" / "bad-inputs.md"
+
+
+def long_tests(root: Path) -> set[str]:
+    """Test files with a test that only the long proofs run."""
+    return {
+        str(path.relative_to(TREE))
+        for path in root.rglob("test_*.py")
+        if re.search(r"^\s*@?(pytest\.mark\.long|pytestmark = .*long)\b", path.read_text(), re.M)
+        and "e2e" not in path.parts
+    }
+
+
+def outside(suites: dict[str, dict[str, proof_sheet.Suite]], tests: set[str]) -> set[str]:
+    named = [file for half in suites.values() for suite in half.values() for file in suite.files]
+    return {test for test in tests if not any(test == name or test.startswith(f"{name}/") for name in named)}
+
+
+def test_every_long_test_is_in_a_suite_and_every_suite_is_there() -> None:
+    assert not outside(proof_sheet.SUITES, long_tests(TREE / "tests"))
+    for half in proof_sheet.SUITES.values():
+        for suite in half.values():
+            assert all((TREE / file).exists() for file in suite.files), suite
+
+
+def test_control_a_long_test_outside_of_the_suites_is_seen() -> None:
+    faults = {"faults": {"deaths": proof_sheet.SUITES["faults"]["deaths"]}}
+    assert outside(faults, long_tests(TREE / "tests"))
+
+
+def test_the_page_is_what_is_kept() -> None:
+    assert proof_sheet.PAGE.read_text() == proof_sheet.page(proof_sheet.kept())
+
+
+def test_reports_of_one_proof_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "reports"
+    monkeypatch.setenv(ENVIRONMENT, str(path))
+    report("A", "{n:,} things, 0 wrong", counts={"n": 1500}, seed=1, seconds=2, cpu=1)
+    report("A", "{n:,} things, 0 wrong", counts={"n": 2500}, seed=2, seconds=3)
+    report("A", control="broken: noticed", seed=2)
+    report("B", "fine")
+    rows = proof_sheet.merged([json.loads(line) for line in path.read_text().splitlines()])
+    assert [proof_sheet.cells(row) for row in rows] == [
+        ["A", "4,000 things, 0 wrong", "broken: noticed", "1, 2", "5 s (1 s of CPU)"],
+        ["B", "fine", "—", "—", "0 s"],
+    ]
+
+
+# -- bad inputs
+
+
+def numbers(page: str) -> set[int]:
+    return {int(n) for n in re.findall(r"^(\d+)\. ", page, re.M)}
+
+
+def cases(tests: Path, page_tests: Path) -> set[int]:
+    """The numbers that are in the name or the id of a test."""
+    found: set[int] = set()
+    for path in sorted(tests.rglob("test_*.py")):
+        text = path.read_text()
+        named = re.findall(r"def test_\w*", text) + re.findall(r"""["'](bad\d+[^"']*)["']""", text)
+        found |= {int(n) for name in named for n in re.findall(r"bad(\d+)", name)}
+    for path in sorted(page_tests.rglob("*.test.ts")):
+        titles = re.findall(r"""(?:test|it)(?:\.each)?\(\s*["'`]([^"'`]*)""", path.read_text())
+        found |= {int(n) for title in titles for n in re.findall(r"bad(\d+)", title)}
+    return found
+
+
+def test_every_bad_input_has_a_case() -> None:
+    known = numbers(BAD_INPUTS.read_text())
+    assert known == set(range(1, len(known) + 1)) and len(known) >= 131
+    assert not known - cases(TREE / "tests", TREE / "web"), "these have no test with their number in its name or id"
+
+
+def test_control_a_bad_input_without_a_case_is_seen() -> None:
+    known = numbers(BAD_INPUTS.read_text() + "\n999. Something new → an error.\n")
+    assert known - cases(TREE / "tests", TREE / "web") == {999}
