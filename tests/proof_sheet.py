@@ -8,7 +8,7 @@ A suite is a few test files. Its tests marked `long` run in a pytest of their ow
 that fails makes the sheet fail, and leaves the page as it was. The rows of each suite are kept in `docs/explanation/proof.json` with the
 day and the commit, and the page `docs/explanation/proof.md` is made from all that are there: so one suite can be run alone.
 
-A new suite: add a line to `SUITES`, mark its tests `long`, and `report` after the last assertion.
+A new suite: add a line to `SUITES`, mark its tests `long`, and `report` after the last assertion. Until then they run among the `others`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,7 @@ SUITES: dict[str, dict[str, Suite]] = {
         "power": Suite("Power cuts", ["tests/faults/test_power.py", "tests/log/test_power_cut.py"]),
         "io": Suite("I/O faults", ["tests/faults/test_io_faults.py"]),
         "index": Suite("Index: equal to one built anew", ["tests/faults/test_index_equivalence.py"]),
-        "runs": Suite("Runs", ["tests/runs"]),
+        "others": Suite("Long tests of no other suite", []),
     },
     "security": {
         "model": Suite("A model that does its worst", ["tests/faults/test_hostile_model.py"]),
@@ -76,6 +77,19 @@ HALVES = {
 }
 
 
+def long_tests(root: Path = TREE / "tests") -> set[str]:
+    """Test files with a test that only the long proofs run."""
+    marked = re.compile(r"^\s*@?(pytest\.mark\.long|pytestmark = .*long)\b", re.M)
+    files = [p for p in root.rglob("test_*.py") if "e2e" not in p.parts and "model" not in p.parts]
+    return {str(path.relative_to(TREE)) for path in files if marked.search(path.read_text())}
+
+
+def others(tests: set[str]) -> list[str]:
+    """Those that no suite names."""
+    named = [file for half in SUITES.values() for suite in half.values() for file in suite.files]
+    return sorted(test for test in tests if not any(test == name or test.startswith(f"{name}/") for name in named))
+
+
 def run(half: str, name: str) -> tuple[list[Row], bool]:
     """One suite: its rows, and whether every test passed."""
     suite = SUITES[half][name]
@@ -90,7 +104,7 @@ def run(half: str, name: str) -> tuple[list[Row], bool]:
             "7200",
             "-m",
             "long and not browser",
-            *suite.files,
+            *files,
         ]
         print(f"\n── {half}/{name}: {suite.title}", flush=True)
         began = time.monotonic()

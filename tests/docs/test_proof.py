@@ -15,31 +15,17 @@ TREE = Path(__file__).parents[2]
 BAD_INPUTS = TREE / "docs" / "reference" / "bad-inputs.md"
 
 
-def long_tests(root: Path) -> set[str]:
-    """Test files with a test that only the long proofs run."""
-    return {
-        str(path.relative_to(TREE))
-        for path in root.rglob("test_*.py")
-        if re.search(r"^\s*@?(pytest\.mark\.long|pytestmark = .*long)\b", path.read_text(), re.M)
-        and "e2e" not in path.parts
-    }
-
-
-def outside(suites: dict[str, dict[str, proof_sheet.Suite]], tests: set[str]) -> set[str]:
-    named = [file for half in suites.values() for suite in half.values() for file in suite.files]
-    return {test for test in tests if not any(test == name or test.startswith(f"{name}/") for name in named)}
-
-
-def test_every_long_test_is_in_a_suite_and_every_suite_is_there() -> None:
-    assert not outside(proof_sheet.SUITES, long_tests(TREE / "tests"))
+def test_every_file_of_a_suite_is_there_and_has_long_tests() -> None:
+    long = proof_sheet.long_tests()
     for half in proof_sheet.SUITES.values():
         for suite in half.values():
-            assert all((TREE / file).exists() for file in suite.files), suite
+            assert set(suite.files) <= long, suite
 
 
-def test_control_a_long_test_outside_of_the_suites_is_seen() -> None:
-    faults = {"faults": {"deaths": proof_sheet.SUITES["faults"]["deaths"]}}
-    assert outside(faults, long_tests(TREE / "tests"))
+def test_a_long_test_that_no_suite_names_is_run_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "tests/faults/test_deaths.py" not in proof_sheet.others(proof_sheet.long_tests())
+    monkeypatch.delitem(proof_sheet.SUITES["faults"], "deaths")
+    assert "tests/faults/test_deaths.py" in proof_sheet.others(proof_sheet.long_tests())
 
 
 def test_the_page_is_what_is_kept() -> None:
