@@ -93,6 +93,7 @@ def others(tests: set[str]) -> list[str]:
 def run(half: str, name: str) -> tuple[list[Row], bool]:
     """One suite: its rows, and whether every test passed."""
     suite = SUITES[half][name]
+    files = suite.files or others(long_tests())
     with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as reports:
         program = [
             sys.executable,
