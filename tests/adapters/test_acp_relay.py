@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from reconvene.cli.acp_relay import ASKS, CURSOR, ID, REPLAY_FROM, Relay
+from reconvene.cli.acp_relay import ALL, ASKS, CURSOR, ID, REPLAY_FROM, Relay
 
 Message = dict[str, Any]
 
@@ -191,7 +191,7 @@ def test_a_session_that_was_being_loaded_is_loaded_on_not_again() -> None:
     assert relay.from_server(update).editor == [update]
     relay.lost()
     greeting, resume = relay.connected().server
-    assert resume["method"] == "session/resume" and resume["params"]["_meta"] == {REPLAY_FROM: "c1"}
+    assert resume["method"] == "session/resume" and resume["params"]["_meta"] == {REPLAY_FROM: "c1", ALL: True}
     relay.from_server({"id": greeting["id"], "result": {}})
     out = relay.from_server({"id": resume["id"], "result": {"modes": {}}})
     assert out.editor == [{"id": 2, "result": {"modes": {}}}] and out.server == []

@@ -13,8 +13,8 @@ from typing import Any
 
 Message = dict[str, Any]
 
-CURSOR, ASKS, ID, CLIENT, REPLAY_FROM = (
-    f"_reconvene/{name}" for name in ("cursor", "asks", "id", "client", "replayFrom")
+CURSOR, ASKS, ID, CLIENT, REPLAY_FROM, ALL = (
+    f"_reconvene/{name}" for name in ("cursor", "asks", "id", "client", "replayFrom", "all")
 )
 _OPENS = frozenset({"session/load", "session/resume"})
 _OWN = "reconvene:"
@@ -133,7 +133,11 @@ class Relay:
             loading = any(_of(m) == session_id and m["method"] in _OPENS for m in self._unanswered.values())
             if cursor is None and loading:
                 continue  # nothing of it has come: it is asked for again as it was
-            meta = {} if cursor is None else {"_meta": {REPLAY_FROM: cursor}}
+            meta: Message = {} if cursor is None else {"_meta": {REPLAY_FROM: cursor}}
+            if cursor is not None and any(_loads(m, session_id) for m in self._unanswered.values()):
+                meta["_meta"][ALL] = (
+                    True  # the editor shows its own prompts by itself, but not those of a session it loads
+                )
             params = {"sessionId": session_id, "cwd": self._cwd.get(session_id, "/"), "mcpServers": [], **meta}
             id = self._own_id()
             self._resumes[id] = session_id
@@ -237,6 +241,10 @@ class Relay:
         self._held.clear()
         for asked in self._asked.values():
             asked.theirs, asked.delivered = None, False
+
+
+def _loads(message: Message, session_id: str) -> bool:
+    return message["method"] == "session/load" and _of(message) == session_id
 
 
 def _of(message: Message) -> str | None:

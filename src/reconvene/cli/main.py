@@ -70,6 +70,13 @@ class ExportFormat(StrEnum):
     html = "html"
 
 
+class EditorOrAgent(StrEnum):
+    zed = "zed"
+    jetbrains = "jetbrains"
+    claude = "claude"
+    vscode = "vscode"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from reconvene import __version__
@@ -415,6 +422,17 @@ def acp(
     from reconvene.cli.acp import acp as run
 
     raise typer.Exit(run(places.data_dir(data_dir), root))
+
+
+@app.command()
+def config(
+    client: Annotated[EditorOrAgent, typer.Argument(metavar="zed|jetbrains|claude|vscode")],
+    data_dir: DataDir = None,
+) -> None:
+    """Print what to paste into an editor's or an agent's settings, so that it finds Reconvene."""
+    from reconvene.cli.snippets import print_snippet
+
+    print_snippet(client.value, places.data_dir(data_dir))
 
 
 @app.command()

@@ -26,6 +26,8 @@ CLIENT = "_reconvene/client"
 """In `_meta` of `initialize`: what the ids of this client's prompts begin with."""
 REPLAY_FROM = "_reconvene/replayFrom"
 """In `_meta` of `session/resume`: send what came after this cursor."""
+ALL = "_reconvene/all"
+"""In `_meta` of `session/resume`: true when a `session/load` that broke off is gone on with, so that its own prompts come too."""
 _MODES = [
     acp.SessionMode(id="ask", name="Ask", description="You decide on every change."),
     acp.SessionMode(
@@ -103,7 +105,7 @@ class Agent:
     async def load_session(self, cwd: str, session_id: str, **_: Any) -> acp.LoadSessionResponse:
         """Everything is sent as updates before this answers; what comes later follows."""
         session = await self._get(session_id)
-        attached = await self._attach(session, 0)
+        attached = await self._attach(session, 0, all_upto=session.head)
         await attached.caught_up(session.head)
         return acp.LoadSessionResponse(modes=await self._modes(session.id), field_meta=_at(session))
 
@@ -115,7 +117,8 @@ class Agent:
                 raise ReconveneError("invalid_field", f"_meta[{REPLAY_FROM!r}] must be a cursor.", path=REPLAY_FROM)
             found = await find_place(self._services, session, wanted)
             place, reason = (0 if found.stale else found.cursor.seq), found.stale
-        attached = await self._attach(session, place)
+        loading = session.head if meta.get(ALL) is True or reason is not None else 0
+        attached = await self._attach(session, place, all_upto=loading)
         await attached.caught_up(session.head)
         told = {
             **_at(session),
@@ -242,7 +245,7 @@ class Agent:
             )
         return str(workspace.root)
 
-    async def _attach(self, session: SessionRow, after: int) -> Attached:
+    async def _attach(self, session: SessionRow, after: int, *, all_upto: int = 0) -> Attached:
         if (before := self._attached.pop(session.id, None)) is not None:
             await before.close()
         attached = Attached(
@@ -257,7 +260,7 @@ class Agent:
         self._attached[session.id] = attached
         for tell in self._services.connections.on_open:
             tell(session.root)
-        await attached.begin(after)
+        await attached.begin(after, all_upto=all_upto)
         return attached
 
     async def _notify(self, method: str, params: Update) -> None:

@@ -30,7 +30,8 @@ class Attached:
 
     Args:
         notify, request: to the client; `request` returns its result.
-        own: whether this client itself sent the prompt with this id, so that it is not shown it again.
+        own: whether this client itself sent the prompt with this id, so that it is not shown it again, unless it asks for
+            everything (`begin`).
         forms: whether the client shows forms.
     """
 
@@ -48,6 +49,7 @@ class Attached:
         self.session = session
         self.translator = Translator(session.root, self._said)
         self.seq = 0
+        self._all_upto = 0
         self._services, self._who = services, who
         self._notify, self._request, self._own, self._forms = notify, request, own, forms
         self._task: asyncio.Task[None] | None = None
@@ -55,8 +57,9 @@ class Attached:
         self._waiting: dict[str, list[asyncio.Future[Ended | None]]] = {}
         self._moved = asyncio.Event()
 
-    async def begin(self, after: int) -> None:
-        """Go on after this seq: what lies before it the client has already."""
+    async def begin(self, after: int, *, all_upto: int = 0) -> None:
+        """Go on after this seq: what lies before it the client has already. Up to `all_upto` its own prompts are sent too."""
+        self._all_upto = all_upto
         await self._fold(after)
         self.seq = after
         self._task = asyncio.create_task(self._follow(), name="acp session")
@@ -116,7 +119,7 @@ class Attached:
         for row in chunk.rows:
             event = json.loads(row.wire())
             translated = self.translator.apply(event)
-            if row.type == "prompt" and self._own(event["content"]["id"]):
+            if row.type == "prompt" and row.seq > self._all_upto and self._own(event["content"]["id"]):
                 translated = [u for u in translated if u["sessionUpdate"] != "user_message_chunk"]
             updates += translated
         if updates:
