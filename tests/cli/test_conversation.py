@@ -13,7 +13,9 @@ import pytest
 from test_client import Life, Peer, server
 from test_link import SESSION, session
 
-from reconvene.cli.conversation import Conversation, Screen, _answer, _hint
+from reconvene.cli import deciding
+from reconvene.cli.conversation import Conversation, Screen
+from reconvene.cli.deciding import Parts, answer_of, edited
 from reconvene.cli.link import Link
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
@@ -174,12 +176,19 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
     """Filled whenever the person is asked; before that nothing should be typed."""
     times: asyncio.Queue[str] = asyncio.Queue()
+    real, of_parts = deciding.hint, Parts.hint
+
+    def of_part(self: Parts) -> str:
+        times.put_nowait("part")
+        return of_parts(self)
+
+    monkeypatch.setattr(Parts, "hint", of_part)
 
     def hint(item: dict[str, Any]) -> str:
         times.put_nowait(item["id"])
-        return _hint(item)
+        return real(item)
 
-    monkeypatch.setattr("reconvene.cli.conversation._hint", hint)
+    monkeypatch.setattr("reconvene.cli.conversation.hint", hint)
     return times
 
 
@@ -276,6 +285,88 @@ async def test_a_diff_is_decided(keyboard: int, asked: asyncio.Queue[str]) -> No
     assert await ask(life, asks=True) == 0
 
 
+TWO = {
+    "id": "d1",
+    "files": [
+        {
+            "path": "a.py",
+            "op": "edit",
+            "hunks": [{"id": f"h{n}", "unified": f"@@ -{n} @@\n-a\n+b\x1b[2J"} for n in (1, 2)],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "hunks", "verdict"),
+    [("yn", ["h1"], "accept"), ("ny", ["h2"], "accept"), ("nn", None, "reject"), ("x?yy", ["h1", "h2"], "accept")],
+)
+async def test_a_diff_is_gone_through_part_by_part(
+    keyboard: int, asked: asyncio.Queue[str], typed: str, hunks: Any, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def life(peer: Peer) -> None:
+        await begin(peer)
+        await peer.send(events("c1", "c2", event(2, "diff", TWO)))
+        assert await asked.get() == "d1"
+        os.write(keyboard, b"s\n")
+        for letter in typed:
+            assert await asked.get() == "part"
+            os.write(keyboard, f"{letter}\n".encode())
+        frame = await peer.get()
+        assert frame["content"] == {"verdict": verdict, "hunks": hunks, "feedback": None}
+        await peer.ack(frame)
+        decided = event(3, "decided", {"id": "d1", "verdict": verdict, "hunks": hunks})
+        await peer.send(events("c2", "c4", decided, event(4, "completed", {"outcome": "success", "text": ""})))
+        await peer.rest()
+
+    assert await ask(life, asks=True) == 0
+    said = capsys.readouterr().err
+    assert "part 2 of 2" in said and "\x1b" not in said and ("Answer y, n or q." in said) is ("?" in typed)
+
+
+async def test_q_goes_back_to_the_whole_and_then_leaves(keyboard: int, asked: asyncio.Queue[str]) -> None:
+    async def life(peer: Peer) -> None:
+        await begin(peer)
+        await peer.send(events("c1", "c2", event(2, "diff", TWO)))
+        for expected, word in (("d1", b"s\n"), ("part", b"y\n"), ("part", b"q\n"), ("d1", b"q\n")):
+            assert await asked.get() == expected
+            os.write(keyboard, word)
+        await peer.rest()
+
+    assert await ask(life, asks=True) == 130
+
+
+@pytest.mark.parametrize("change", [True, False])
+async def test_a_diff_is_edited(
+    keyboard: int, asked: asyncio.Queue[str], change: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("click.edit", lambda text, extension: text.replace("+b", "+c ```") if change else text)
+
+    async def life(peer: Peer) -> None:
+        await begin(peer)
+        await peer.send(events("c1", "c2", event(2, "diff", TWO)))
+        await asked.get()
+        os.write(keyboard, b"e\n")
+        if not change:
+            await asked.get()
+            os.write(keyboard, b"y\n")
+        frame = await peer.get()
+        content = frame["content"]
+        assert content["verdict"] == ("feedback" if change else "accept")
+        assert not change or ("+c ```" in content["feedback"] and content["feedback"].endswith("\n````"))
+        await peer.ack(frame)
+        decided = event(3, "decided", {"id": "d1", "verdict": "reject"})
+        await peer.send(events("c2", "c4", decided, event(4, "completed", {"outcome": "success", "text": ""})))
+        await peer.rest()
+
+    assert await ask(life, asks=True) == 0
+
+
+def test_an_edit_that_is_too_long_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.edit", lambda text, extension: "x" * 20_000)
+    assert "in words" in str(edited({"type": "diff", **TWO}))
+
+
 TYPED = {
     "y": ("accept", None, None),
     "N": ("reject", None, None),
@@ -289,11 +380,11 @@ TYPED = {
 @pytest.mark.parametrize("typed", TYPED)
 def test_what_is_typed_at_a_diff(typed: str) -> None:
     item = {"type": "diff", "id": "d1", "files": [{"hunks": [{"id": "h1"}, {"id": "h2"}]}, {"hunks": [{"id": "h3"}]}]}
-    frame = _answer(item, typed)
+    frame = answer_of(item, typed)
     assert isinstance(frame, dict)
     assert tuple(frame["content"][k] for k in ("verdict", "hunks", "feedback")) == TYPED[typed]
-    assert _answer(item, "4") == "The parts are 1 to 3."
-    assert _answer(item, "f") == "Type what should be different."
+    assert answer_of(item, "4") == "The parts are 1 to 3."
+    assert answer_of(item, "f") == "Type what should be different."
 
 
 async def test_ctrl_c_detaches_and_says_how_to_come_back(

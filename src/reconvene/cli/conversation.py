@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from reconvene.cli import terminal
 from reconvene.cli.client import Address, Client, Lost
+from reconvene.cli.deciding import Parts, answer_of, edited, hint
+from reconvene.cli.keyboard import Keyboard, keyboard
 from reconvene.cli.link import Advanced, Frame, Happening, Link, Notice, Opened, Replaced, new_id
 from reconvene.cli.transcript import Piece, Transcript
 from reconvene.errors import ReconveneError
@@ -93,7 +91,7 @@ class Conversation:
                 self._run_is(receipt.run_id)
             elif self._prompt["type"] == "action":
                 return DONE  # what it did needed no run
-        async with _lines() if self._screen.asks else contextlib.nullcontext(None) as lines:
+        async with keyboard() if self._screen.asks else contextlib.nullcontext(None) as lines:
             asked: str | None = None
             while True:
                 await self._news.wait()
@@ -126,26 +124,42 @@ class Conversation:
             return self._view.pending()
         return pending
 
-    async def _ask(self, client: Client, item: Item, lines: asyncio.Queue[str | None]) -> None:
+    async def _ask(self, client: Client, item: Item, typed: Keyboard) -> None:
         """Ask until the answer is taken or somebody else gave one."""
-        while not lines.empty():
-            lines.get_nowait()  # typed before the question was there: it is no answer to it
+        typed.forget()
+        parts: Parts | None = None
         while True:
-            print(f"{_hint(item)}> ", end="", file=sys.stderr, flush=True)
-            typed = asyncio.create_task(lines.get())
+            print(f"{parts.hint() if parts else hint(item)}> ", end="", file=sys.stderr, flush=True)
+            reading = asyncio.create_task(typed.get())
             gone = asyncio.create_task(self._settled(item["key"]))
             try:
-                await asyncio.wait({typed, gone}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 gone.cancel()
-                if not typed.done():
-                    typed.cancel()
-            if not typed.done() or typed.cancelled():
+                if not reading.done():
+                    reading.cancel()
+            if not reading.done() or reading.cancelled():
                 return
-            if (line := typed.result()) is None:
+            line = reading.result()
+            word = "" if line is None else line.strip().lower()
+            of_diff = item["type"] == "diff"
+            if line is None or (of_diff and parts is None and word == "q"):
                 self._left.set()
                 return
-            answer = _answer(item, line)
+            if parts is not None:
+                answer = parts.take(word)
+                if answer is None:
+                    if not parts.open:
+                        parts = None  # back to the whole
+                    continue
+            elif of_diff and word == "s":
+                parts = Parts(item)
+                continue
+            elif of_diff and word == "e":
+                with typed.lent():
+                    answer = await asyncio.to_thread(edited, item)
+            else:
+                answer = answer_of(item, line)
             if isinstance(answer, str):
                 terminal.say(answer)
                 continue
@@ -231,77 +245,3 @@ def _print(pieces: list[Piece]) -> None:
             terminal.out(piece.text)
         else:
             terminal.say(terminal.dim(piece.text) if piece.text.startswith("·") else piece.text)
-
-
-def _hint(item: Item) -> str:
-    if item["type"] == "diff":
-        parts = sum(len(file["hunks"]) for file in item["files"])
-        return "y, n, the parts to accept (1 3 …) or what to change " if parts > 1 else "y, n or what to change "
-    if item["type"] == "confirmation" or (item["schema"] or {}).get("type") == "boolean":
-        return "y or n "
-    return ""
-
-
-def _answer(item: Item, typed: str) -> Frame | str:
-    """The frame for what was typed, or a sentence why it cannot be one."""
-    word = typed.strip()
-    if not word:
-        return "Type an answer, or Ctrl-C to leave; the question waits."
-    yes_or_no = {"y": True, "yes": True, "n": False, "no": False}.get(word.lower())
-    if item["type"] == "diff":
-        return _decision(item, word, yes_or_no)
-    value: Any = word
-    kind = (item.get("schema") or {}).get("type")
-    if item["type"] == "confirmation" or kind == "boolean":
-        if yes_or_no is None:
-            return "Answer y or n."
-        value = yes_or_no
-    elif kind == "object":
-        try:
-            value = json.loads(word)
-        except ValueError as e:
-            return f"This needs a JSON object ({e})."
-    return {"type": "answer", "reply_to": item["id"], "content": value}
-
-
-def _decision(item: Item, word: str, yes_or_no: bool | None) -> Frame | str:
-    """What was typed at a diff: yes, no, the numbers of the parts to accept, or (with or without f before it) what to change."""
-    hunks = [hunk["id"] for file in item["files"] for hunk in file["hunks"]]
-    content: dict[str, Any] = {"verdict": "reject" if yes_or_no is False else "accept", "hunks": None, "feedback": None}
-    first, _, rest = word.partition(" ")
-    if yes_or_no is None and re.fullmatch(r"[\d\s,]+", word):
-        numbers = [int(n) for n in re.findall(r"\d+", word)]
-        if not numbers or not all(1 <= n <= len(hunks) for n in numbers):
-            return f"The parts are 1 to {len(hunks)}."
-        content["hunks"] = [hunks[n - 1] for n in sorted(set(numbers))]
-    elif yes_or_no is None:
-        said = rest.strip() if first.lower() in ("f", "feedback") else word
-        if not said:
-            return "Type what should be different."
-        content.update(verdict="feedback", feedback=said)
-    return {"type": "decision", "reply_to": item["id"], "content": content}
-
-
-@contextlib.asynccontextmanager
-async def _lines() -> AsyncIterator[asyncio.Queue[str | None] | None]:
-    """The lines typed on stdin, read without a thread, so that a question answered elsewhere can be taken back."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str | None]()
-    rest = bytearray()
-
-    def ready() -> None:
-        data = os.read(sys.stdin.fileno(), 65536)
-        if not data:
-            loop.remove_reader(sys.stdin.fileno())
-            lines.put_nowait(None)
-            return
-        rest.extend(data)
-        while b"\n" in rest:
-            line, _, after = bytes(rest).partition(b"\n")
-            rest[:] = after
-            lines.put_nowait(line.decode("utf-8", "replace"))
-
-    loop.add_reader(sys.stdin.fileno(), ready)
-    try:
-        yield lines
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
