@@ -29,6 +29,8 @@ DATA_BYTES = 128 * 1024
 """Data files (JSON, XML, style sheets) over it are known by their paths only."""
 DENIED = "denied"
 """State of a file that the operating system does not let us read; it is tried again each time."""
+LOOKS = 2
+"""At a time: what is asked for by its path is read while a look at everything, which keeps its threads, waits for just that."""
 _HEAD = 8000
 
 
@@ -90,9 +92,9 @@ class FileReader:
         self._workspace = workspace
         self._limits = limits
         self._workers = workers
-        # Twice: what is asked for by its path is read while a look at everything, which has its threads, waits for just that.
-        self._threads = ThreadPoolExecutor(2 * workers.count, thread_name_prefix="index-reader")
+        self._threads = ThreadPoolExecutor(LOOKS * workers.count, thread_name_prefix="index-reader")
         self._closing = threading.Event()
+        self._under_way: list[_Reading] = []
 
     def read_all(self, paths: Iterable[str], stats: Mapping[str, FileStat], store: Store) -> Iterator[Found]:
         """In the order they are done.
@@ -102,6 +104,7 @@ class FileReader:
             ReconveneError: `workspace_gone`, `search_failed` (no worker starts).
         """
         reading = _Reading(paths, 2 * self._workers.count)
+        self._under_way.append(reading)
         try:
             for _ in range(self._workers.count):
                 self._submit(reading, stats, store)
@@ -119,6 +122,7 @@ class FileReader:
                     yield found
         finally:
             reading.give_up()
+            self._under_way.remove(reading)
 
     def warm(self) -> None:
         """Start the workers, which takes them a moment, while nothing is asked of them yet."""
@@ -145,6 +149,8 @@ class FileReader:
     def close(self) -> None:
         """What is under way is given up; nothing is waited for. Idempotent."""
         self._closing.set()
+        for reading in tuple(self._under_way):
+            reading.give_up()
         # What is queued ends by itself: nobody who waits is told of a future that was cancelled in the queue.
         self._threads.shutdown(wait=False)
 
