@@ -25,6 +25,8 @@ export class Bench {
   looking = $state<string | null>(null)
   /** The event that the address names. */
   target = $state<number | null>(seqOf(location.hash))
+  /** Up to which event the session was known when it was opened: what comes later is news. Null until then. */
+  heard = $state<number | null>(null)
   /** Puts text into the prompt, at its caret. */
   attach: (text: string) => void = () => {}
   private timer: ReturnType<typeof setTimeout> | undefined

@@ -67,6 +67,28 @@ export function placeOf(list: readonly Turn[], seq: number): { turn: number; seq
   return best
 }
 
+/** What is drawn at a time: so many turns, with so many items together. */
+const MANY = 12
+const ROOM = 150
+
+const sizeOf = ({ prompts, items }: Turn): number => prompts.length + items.length
+
+/** How many turns before a place are drawn at a time; one at least, if there is one. */
+export function before(list: readonly Turn[], place: number): number {
+  let count = 0
+  let room = ROOM
+  while (count < MANY && place - count > 0 && ((room -= sizeOf(list[place - count - 1]!)) >= 0 || count === 0)) count += 1
+  return count
+}
+
+/** The same of those from a place on. */
+export function after(list: readonly Turn[], place: number): number {
+  let count = 0
+  let room = ROOM
+  while (count < MANY && place + count < list.length && ((room -= sizeOf(list[place + count]!)) >= 0 || count === 0)) count += 1
+  return count
+}
+
 const same = (a: readonly unknown[], b: readonly unknown[]): boolean => a.length === b.length && a.every((item, place) => item === b[place])
 
 const alike = (a: Turn, b: Turn): boolean => a.id === b.id && a.run === b.run && a.rewound === b.rewound && same(a.prompts, b.prompts) && same(a.items, b.items)

@@ -5,7 +5,7 @@ import { seqOf } from '../../src/page/bench.svelte'
 import { mention, mentionAt, replaced } from '../../src/page/mention'
 import { touched } from '../../src/page/touched'
 import { beside, treemap, type Box, type Leaf } from '../../src/page/treemap'
-import { endOf, placeOf, turns } from '../../src/page/turns'
+import { after, before, endOf, placeOf, turns, type Turn } from '../../src/page/turns'
 import { emptyView, fold, type LogEvent } from '../../src/client'
 
 const paths = fc.uniqueArray(
@@ -149,4 +149,24 @@ test('an event is shown where its item is, and a fork has all of a message', () 
 
 test('an address names an event, or does not', () => {
   expect(['#e12', '#e', '#e1x', '#12', '', '#e99999999999'].map(seqOf)).toEqual([12, null, null, null, null, null])
+})
+
+test('what is drawn at a time is bounded, and goes through all of a session in steps', () => {
+  const turn = (items: number): Turn => ({ id: '', run: null, prompts: [], items: Array.from({ length: items }) as Turn['items'], began: null, ended: null }) as unknown as Turn
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 400 }), { maxLength: 80 }), (sizes) => {
+      const list = sizes.map(turn)
+      for (const [step, next] of [[before, -1], [after, 1]] as const) {
+        let place = next < 0 ? list.length : 0
+        while (next < 0 ? place > 0 : place < list.length) {
+          const count = step(list, place)
+          const taken = next < 0 ? list.slice(place - count, place) : list.slice(place, place + count)
+          expect(count).toBeGreaterThan(0)
+          expect(count).toBeLessThanOrEqual(12)
+          expect(count === 1 || taken.reduce((sum, { items }) => sum + items.length, 0) <= 150).toBe(true)
+          place += next * count
+        }
+      }
+    }),
+  )
 })
