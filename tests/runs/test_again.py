@@ -320,9 +320,8 @@ async def test_usage_says_how_full_the_context_is(tmp_path: Path) -> None:
     house = await House.open(tmp_path, scripted([*LOOKING[:1], "done"]), limits=Limits(context=50_000))
     rows = await house.completed(await house.ask("q"))
     first, second = contents(rows, "usage")
-    assert (
-        first["context_limit"] == second["context_limit"] == 50_000 and first["context_used"] < second["context_used"]
-    )
+    assert first["context_limit"] == second["context_limit"] == 50_000
+    assert all(0 < u["context_used"] < 200 for u in (first, second))
     assert second["input_tokens"] == first["input_tokens"] + second["step"]["input_tokens"]
     assert first["model"] == "offline" and first["step"]["output_tokens"] == first["output_tokens"]
     await house.close()

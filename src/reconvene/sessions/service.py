@@ -13,14 +13,13 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.log.feed import Feed
-from reconvene.log.port import Appended, Command, Fence, Log, NewEvent, NewSession, Row, SessionRow
+from reconvene.log.port import Command, Log, NewEvent, NewSession, Row, SessionRow
 from reconvene.log.uptime import Uptime
 from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
@@ -30,10 +29,11 @@ from reconvene.sessions.attach import new_epoch, new_session_id
 from reconvene.sessions.beginning import beginning
 from reconvene.sessions.beginning import title_of as title_of
 from reconvene.sessions.decisions import changed_files, decision, stale_diff
-from reconvene.sessions.entrance import Entrance
 from reconvene.sessions.memory import apply
 from reconvene.sessions.rows import Receipt, Who, event, private
-from reconvene.sessions.state import CANCEL, ENDED, Pending, RunStatus, SessionState
+from reconvene.sessions.run_side import RunEnded as RunEnded
+from reconvene.sessions.run_side import RunSide
+from reconvene.sessions.state import CANCEL, Pending, RunStatus, SessionState
 from reconvene.workspace.roots import Roots
 
 
@@ -57,11 +57,7 @@ class _Change:
 Events = list[NewEvent]
 
 
-class RunEnded(Exception):
-    """What a run wanted to write comes too late: it has its `completed` already."""
-
-
-class Sessions(Entrance):
+class Sessions(RunSide):
     """The sessions of one server. See the module; `listeners` hear of every commit, in order, after the state was folded."""
 
     def __init__(self, log: Log, feed: Feed, roots: Roots, settings: Settings, uptime: Uptime) -> None:
@@ -380,84 +376,6 @@ class Sessions(Entrance):
         self.memory.forget(session_id)
         for tell in self.on_gone:
             tell(session_id, reason)
-
-    async def settle(self, session_id: str, question_id: str, answer: Any, *, by: str) -> bool:
-        """Answer a question for nobody in particular, because what it waited for came to be; whether it was still open."""
-        async with self.memory.alone(session_id) as state:
-            pending = state.pending.get(question_id)
-            if pending is None:
-                return False
-            answered = ev.Answered(id=question_id, answer=answer, by=by)
-            await self.log.append(session_id, [event(answered, run_id=pending.run_id, key=f"settled:{question_id}")])
-            return True
-
-    # -- for runs
-
-    def ending(
-        self,
-        run_id: str,
-        outcome: Literal["success", "cancelled", "failed"],
-        *,
-        text: str = "",
-        reason: str | None = None,
-    ) -> Events:
-        """The last events of a run; its key makes sure that it ends once."""
-        done = event(ev.Completed(outcome=outcome, text=text, reason=reason), run_id=run_id, key=f"completed:{run_id}")
-        return [done, private(ENDED, {"up": self.uptime.now()}, run_id=run_id)]
-
-    async def append_run(
-        self,
-        session_id: str,
-        events: Sequence[NewEvent],
-        *,
-        fence: Fence,
-        changes: Mapping[str, RunStatus] | None = None,
-    ) -> Appended:
-        """A run's own append: fenced, and it moves the session's last activity.
-
-        `changes` waits for every other change of the session, so that the session's status is that of its runs.
-        Raises: RunEnded when one of the runs to be changed has ended already.
-        """
-        if not changes:
-            return await self._append_run(session_id, events, fence, {})
-        async with self.memory.alone(session_id) as state:
-            if any(i in state.runs and state.runs[i].status == "completed" for i in changes):
-                raise RunEnded
-            status, run_id = state.status_with(dict(changes))
-            return await self._append_run(session_id, events, fence, {"status": status, "run_id": run_id})
-
-    async def _append_run(
-        self, session_id: str, events: Sequence[NewEvent], fence: Fence, update: Mapping[str, Any]
-    ) -> Appended:
-        moved = {"last_active": self.uptime.now(), "active_at": time.time(), **update}
-        return await self.log.append(session_id, events, fence=fence, update=moved)
-
-    async def finish_run(
-        self,
-        session_id: str,
-        run_id: str,
-        outcome: Literal["success", "cancelled", "failed"],
-        *,
-        fence: Fence,
-        text: str = "",
-        reason: str | None = None,
-        before: Sequence[NewEvent] = (),
-        consumed: AbstractSet[str] = frozenset(),
-    ) -> None:
-        """End a run, unless it has ended. A prompt that was steered into it and that no model saw starts a run of its own, in the
-        same commit."""
-        async with self.memory.alone(session_id) as state:
-            if state.runs[run_id].status == "completed":
-                return
-            new = [*before, *self.ending(run_id, outcome, text=text, reason=reason)]
-            changes: dict[str, RunStatus] = {run_id: "completed"}
-            late = [p.id for p in state.steering(run_id) if p.id not in consumed]
-            if late:
-                next_id = state.next_run_id()
-                new += beginning(state, next_id, late, position=len(state.queue))
-                changes[next_id] = "queued"
-            status, current = state.status_with(changes)
-            await self._append_run(session_id, new, fence, {"status": status, "run_id": current})
 
     # -- the machinery of one command
 
