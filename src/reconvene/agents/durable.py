@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_ai import Agent, RunContext
     from pydantic_ai.messages import ModelMessage
 
+    from reconvene.agents.foreign import Foreign
     from reconvene.agents.notes import Notes
     from reconvene.agents.run_command import Leave
     from reconvene.agents.token_ratio import TokenRatios
@@ -182,5 +183,7 @@ class AgentDeps:
     """What commands may be run; None: none."""
     worked: Callable[[], float] = lambda: 0.0
     """Seconds that the run took so far."""
+    foreign: Foreign | None = None
+    """The tools of MCP servers that the person configured; None: there are none."""
     extended: int = 0
     """How often a person let this run go on after it had reached a limit: each time the limits count once more."""

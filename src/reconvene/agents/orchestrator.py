@@ -18,6 +18,7 @@ from reconvene.agents.briefing import RETRIES, code_base, known, project_notes, 
 from reconvene.agents.changes import update_code
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.explore import explore
+from reconvene.agents.foreign import Foreign
 from reconvene.agents.run_command import run_command
 from reconvene.agents.token_ratio import Fitting
 from reconvene.agents.toolsets import toolset
@@ -48,10 +49,11 @@ def build(
     deps_type: type[AgentDeps] = AgentDeps,
     capabilities: Sequence[AbstractCapability[Any]] = (),
     commands: bool = False,
+    foreign: Foreign | None = None,
 ) -> Agent[AgentDeps, str]:
     """The orchestrator on a model (see `models.resolve`), with `capabilities` around its own bounds.
 
-    `commands`: it may ask to run programs.
+    `commands`: it may ask to run programs. `foreign`: tools of MCP servers that the person configured.
 
     A run may raise what `models.classify` understands, and ReconveneError `budget_exceeded` when the model goes in circles.
     """
@@ -64,6 +66,7 @@ def build(
             tools.looking_and_asking(),
             toolset(update_code, explore),
             *([toolset(run_command)] if commands else []),
+            *([foreign.toolset()] if foreign is not None else []),
         ],
         capabilities=[*capabilities, Fitting(), Bounds()],
         model_settings=settings,

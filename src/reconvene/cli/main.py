@@ -45,6 +45,10 @@ sessions_app = typer.Typer(
     help="List, read and tidy sessions. SESSION is an id, the start of one, or `last`.", no_args_is_help=True
 )
 app.add_typer(sessions_app, name="sessions")
+servers_app = typer.Typer(
+    help="MCP servers whose tools our agents may use. Only you add them; nothing in a code base can.", no_args_is_help=True
+)
+app.add_typer(servers_app, name="mcp-servers")
 
 DataDir = Annotated[
     Path | None,
@@ -68,6 +72,12 @@ class ExportFormat(StrEnum):
     jsonl = "jsonl"
     markdown = "markdown"
     html = "html"
+
+
+class ApprovalOf(StrEnum):
+    ask = "ask"
+    once = "once"
+    never = "never"
 
 
 class EditorOrAgent(StrEnum):
@@ -524,6 +534,40 @@ def sessions_rm(
     from reconvene.cli import sessions
 
     sessions.remove(places.data_dir(data_dir), session, sure=yes)
+
+
+@servers_app.command("add")
+def servers_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, hyphens.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What starts it, and its arguments.")],
+    approval: Annotated[
+        ApprovalOf, typer.Option("--approval", help="Ask you before each call, once in a session, or never.")
+    ] = ApprovalOf.ask,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable for it; may be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Add an MCP server, or change one."""
+    from reconvene.cli.mcp_servers import add
+
+    add(places.data_dir(data_dir), name, command, approval=approval.value, env=env or [])
+
+
+@servers_app.command("list")
+def servers_list(json: Json = False, data_dir: DataDir = None) -> None:
+    """List them. Values of variables are not shown."""
+    from reconvene.cli.mcp_servers import print_list
+
+    print_list(places.data_dir(data_dir), as_json=json)
+
+
+@servers_app.command("remove")
+def servers_remove(name: Annotated[str, typer.Argument(metavar="NAME")], data_dir: DataDir = None) -> None:
+    """Remove an MCP server."""
+    from reconvene.cli.mcp_servers import remove
+
+    remove(places.data_dir(data_dir), name)
 
 
 def exit_code(error: ReconveneError) -> int:

@@ -20,6 +20,9 @@ from pydantic_ai.models import Model
 from reconvene.agents import models
 from reconvene.agents.compaction import Compaction, context_limit
 from reconvene.agents.durable import AgentDeps, CannotWrite
+from reconvene.agents.foreign import RULE as FOREIGN_RULE
+from reconvene.agents.foreign import Foreign
+from reconvene.agents.foreign_servers import ForeignServers
 from reconvene.agents.notes import touched
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
@@ -87,8 +90,10 @@ class Surroundings:
     spending: Spending = field(init=False)
     failing: Failing = field(default_factory=Failing)
     token_ratios: TokenRatios = field(init=False)
+    foreign: ForeignServers = field(init=False)
 
     def __post_init__(self) -> None:
+        self.foreign = ForeignServers(self.sessions.settings.data_dir)
         self.providers = Providers.of(self.sessions.settings)
         self.spending = Spending(self.sessions.settings.data_dir)
         self.token_ratios = TokenRatios(self.sessions.settings.data_dir / FILE)
@@ -276,7 +281,7 @@ class Attempt:
         journal.context_limit = context_limit(model, deps.limits.context)
         journal.spent = self._note
         await self._note(journal)
-        agent = build(model, commands=deps.leave is not None)
+        agent = build(model, commands=deps.leave is not None, foreign=deps.foreign)
         prompt = "\n\n".join(
             [*written_before(state, run), *(state.prompts[p].text for p in run.prompts if p in state.prompts)]
         )
@@ -337,9 +342,17 @@ class Attempt:
             durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
             seen=list(context.paths()), notes=await notes_of(journal, workspace), repo_map=overview,
             chars_per_token=per_token, token_ratios=self.around.token_ratios,
-            contents=self.around.writers.contents, leave=await self._leave(workspace),
+            contents=self.around.writers.contents, leave=await self._leave(workspace), foreign=await self._foreign(),
             secrets={json.loads(row.content)["path"] for row in allowed},
         )  # fmt: skip
+
+    async def _foreign(self) -> Foreign | None:
+        """The tools of MCP servers that the person configured, and what they said of some earlier in this session."""
+        if not (tools := await self.around.foreign.tools()):
+            return None
+        rows = await self.sessions.log.read(self.session_id, 0, types=(FOREIGN_RULE,))
+        rules = {rule["name"]: rule["rule"] for rule in (json.loads(row.content) for row in rows)}
+        return Foreign(self.around.foreign, tools, rules)
 
     async def _leave(self, workspace: Workspace) -> Leave | None:
         """What commands may be run in this workspace, and what the person said of some earlier in this session."""

@@ -94,6 +94,8 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.around is not None:
+            self.around.foreign.close()
 
     # -- inside
 

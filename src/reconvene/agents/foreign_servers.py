@@ -1,0 +1,208 @@
+"""MCP servers that the person configured for our agents: which there are, and the connections to them.
+
+They are named in the data folder alone, never in a code base: what they start runs with the person's rights. They are started when the
+first run wants their tools, and end with the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reconvene.errors import ReconveneError
+
+FILE = "mcp-servers.json"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+START_TIME = 30.0
+CALL_TIME = 120.0
+TRY_AGAIN = 60.0
+"""Seconds for which a server that did not start is left alone."""
+Approval = Literal["ask", "once", "never"]
+_log = structlog.get_logger(__name__)
+
+
+class ForeignServer(BaseModel):
+    """One configured server. `approval`: a person is asked before each call, once in a session, or never."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    command: str = Field(min_length=1)
+    args: list[str] = []
+    env: dict[str, str] = {}
+    approval: Approval = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTool:
+    server: str
+    name: str
+    description: str
+    schema: dict[str, Any]
+    approval: Approval
+    only_reads: bool
+    """It says so itself: after a crash in the middle of a call it is called again without asking."""
+
+
+def configured(data_dir: Path) -> dict[str, ForeignServer]:
+    """Raises: `invalid_field` when the file cannot be read as what it should be."""
+    try:
+        said = json.loads((data_dir / FILE).read_text("utf-8"))
+        return {name: ForeignServer.model_validate(value) for name, value in said.items() if NAME.fullmatch(name)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, ValidationError) as e:
+        # Not what it says: a value of its `env` may be a secret.
+        raise ReconveneError(
+            "invalid_field", f"{data_dir / FILE} cannot be used ({type(e).__name__}). Mend or remove it."
+        ) from None
+
+
+def configure(data_dir: Path, servers: dict[str, ForeignServer]) -> None:
+    """Write them, readable by their owner alone."""
+    data_dir.mkdir(0o700, parents=True, exist_ok=True)
+    made = json.dumps({name: server.model_dump() for name, server in servers.items()}, indent=2)
+    part = data_dir / f"{FILE}.part"
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(data_dir / FILE)
+
+
+@dataclass(slots=True)
+class ForeignServers:
+    """The connections of one server process."""
+
+    data_dir: Path
+    _open: dict[str, _Connection] = field(default_factory=dict)
+    _failed: dict[str, float] = field(default_factory=dict)
+
+    async def tools(self) -> list[ForeignTool]:
+        """The tools of all configured servers. One that does not start is left out, and the log says why."""
+        try:
+            servers = await asyncio.to_thread(configured, self.data_dir)
+        except ReconveneError as e:  # what is wrong with it must not keep anybody from asking
+            _log.warning("no MCP servers", message=e.message)
+            return []
+        for name in [n for n, c in self._open.items() if servers.get(n) != c.server]:
+            self._open.pop(name).close()
+        found = await asyncio.gather(*(self._tools_of(name, server) for name, server in servers.items()))
+        return [tool for tools in found for tool in tools]
+
+    async def _tools_of(self, name: str, server: ForeignServer) -> list[ForeignTool]:
+        loop = asyncio.get_running_loop()
+        if self._failed.get(name, float("-inf")) > loop.time() - TRY_AGAIN and name not in self._open:
+            return []
+        try:
+            return await (await self._connection(name, server)).tools()
+        except (Exception, asyncio.CancelledError) as e:
+            if isinstance(e, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
+                raise
+            self._failed[name] = loop.time()
+            _log.warning("an MCP server does not start", server=name, error=type(e).__name__)
+            return []
+
+    async def _connection(self, name: str, server: ForeignServer) -> _Connection:
+        found = self._open.get(name)
+        if found is None or found.ended:
+            found = self._open[name] = _Connection(name, server, self.data_dir)
+        await found.ready()
+        return found
+
+    def close(self) -> None:
+        """End what was started; a later call starts it anew."""
+        for connection in self._open.values():
+            connection.close()
+        self._open.clear()
+
+    async def call(self, tool: ForeignTool, arguments: dict[str, Any]) -> tuple[str, bool]:
+        """The text of its result, and whether it is one. Raises: `tool_failed`."""
+        server = (await asyncio.to_thread(configured, self.data_dir)).get(tool.server)
+        if server is None:
+            raise ReconveneError("tool_failed", f"The MCP server {tool.server} was removed.")
+        try:
+            async with asyncio.timeout(CALL_TIME):
+                return await (await self._connection(tool.server, server)).call(tool.name, arguments)
+        except TimeoutError:
+            raise ReconveneError("tool_failed", f"{tool.server} did not answer within {CALL_TIME:.0f} s.") from None
+        except ReconveneError:
+            raise
+        except Exception as e:
+            raise ReconveneError("tool_failed", f"{tool.server} could not be asked ({type(e).__name__}).") from None
+
+
+class _Connection:
+    """A started server. Its task enters and leaves the library's client; anybody may call through it meanwhile."""
+
+    def __init__(self, name: str, server: ForeignServer, folder: Path) -> None:
+        self.name, self.server, self._folder = name, server, folder
+        self._client: Any = None
+        self._up = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task = asyncio.create_task(self._live(), name=f"mcp server {name}")
+        self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
+
+    def close(self) -> None:
+        self._closing.set()
+
+    async def ready(self) -> None:
+        up = asyncio.create_task(self._up.wait())
+        try:
+            await asyncio.wait({up, self._task}, timeout=START_TIME, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            up.cancel()
+        if not self._up.is_set():
+            self._task.cancel()
+            raise ReconveneError("tool_failed", f"The MCP server {self.name} does not start.")
+
+    async def _live(self) -> None:
+        from mcp.client.client import Client
+        from mcp.client.stdio import StdioServerParameters, stdio_client
+
+        # Not in the code base: many programs read settings, or code, from the folder they are started in.
+        started = StdioServerParameters(
+            command=self.server.command, args=self.server.args, env=self.server.env, cwd=str(self._folder)
+        )
+        # What it says on stderr may hold its secrets.
+        with open(os.devnull, "w") as nowhere:  # noqa: ASYNC230 - nothing blocks there
+            async with Client(stdio_client(started, errlog=nowhere), read_timeout_seconds=CALL_TIME) as self._client:
+                self._up.set()
+                await self._closing.wait()
+
+    async def tools(self) -> list[ForeignTool]:
+        listed = await self._client.list_tools()
+        return [
+            ForeignTool(
+                self.name,
+                tool.name,
+                tool.description or tool.title or "",
+                tool.input_schema,
+                self.server.approval,
+                bool(tool.annotations and tool.annotations.read_only_hint),
+            )
+            for tool in listed.tools
+        ]
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
+        try:
+            result = await self._client.call_tool(name, arguments)
+        except Exception:
+            with contextlib.suppress(Exception):  # one that broke is started anew by the next call
+                self.close()
+            raise
+        parts = [part.text if part.type == "text" else f"[{part.type}]" for part in result.content]
+        if not parts and result.structured_content is not None:
+            parts = [json.dumps(result.structured_content, ensure_ascii=False)]
+        return "\n".join(parts), not result.is_error
