@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from codebase import FILES, CodeBase
+from codebase import FILES, CodeBase, Repository
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.index.workers import Workers
 from reconvene.search import SearchResult, search
-from reconvene.search.result import SEEN
+from reconvene.search.answer import LATELY
+from reconvene.search.result import SEEN, TOGETHER
 from reconvene.search.texts import KnownTexts
 from reconvene.workspace import Workspace
 
@@ -135,6 +136,33 @@ async def test_what_the_session_has_seen_is_pointed_out_and_stays_in_its_place(i
     marked = await search(index, "cart", seen=["shop/cart.py"])
     assert places(plain) == places(marked)
     assert {s.path for s in marked.snippets if SEEN in s.why} == {"shop/cart.py"}
+
+
+async def test_what_was_changed_together_with_what_was_seen_comes_sooner(tmp_path: Path, workers: Workers) -> None:
+    code = Repository(tmp_path)
+    for name in ("alpha", "beta", "gamma"):
+        code.write(f"{name}.py", f"def wheel_{name}():\n    return {len(name)}\n")
+    code.commit("three")
+    for step in range(3):
+        for path in ("shop/money.py", "gamma.py"):
+            code.write(path, (code.root / path).read_text() + f"# {step}\n")
+        code.commit(f"both {step}")
+    for step in range(3):
+        code.write("alpha.py", (code.root / "alpha.py").read_text() + f"# {step}\n")
+        code.commit(f"alone {step}")
+    index = await code.index(workers)
+    await index.take_in_history()
+    plain = await search(index, "wheel")
+    assert plain.snippets[0].path != "gamma.py"
+    for seen in (["shop/money.py"], ["README.md", "shop/money.py", "nowhere.py"]):
+        found = await search(index, "wheel", seen=seen)
+        assert found.snippets[0].path == "gamma.py"
+        assert {s.path for s in found.snippets if TOGETHER in s.why} == {"gamma.py"}
+        assert {s.path for s in found.snippets} == {s.path for s in plain.snippets}, "what has no word stays away"
+    long_ago = ["shop/money.py", *(f"seen/{n}.py" for n in range(LATELY))]
+    assert places(await search(index, "wheel", seen=long_ago)) == places(plain), "what was seen long ago moves nothing"
+    assert not any(TOGETHER in s.why for s in plain.snippets)
+    await index.close()
 
 
 async def test_nothing_found_is_an_answer(index: RootIndex) -> None:

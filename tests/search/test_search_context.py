@@ -20,7 +20,14 @@ from reconvene.index.view import View
 from reconvene.index.workers import Workers
 from reconvene.search import SearchContext, lookup_or_search, search
 from reconvene.search.context import Entry, Place
-from reconvene.search.result import SEEN
+from reconvene.search.result import SEEN, SearchResult
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is about a machine that has too much to do."""
+    monkeypatch.setattr(rules, "FRESH_PATIENCE", 30.0)
+    monkeypatch.setattr(rules, "PATIENCE", 30.0)
 
 
 @pytest.fixture
@@ -170,7 +177,7 @@ def entry(key: str, *places: tuple[str, int, int, str | None]) -> Entry:
 
 
 def test_an_entry_is_the_same_after_its_way_through_the_log() -> None:
-    one = entry("k", ("b\\xff.py", 1, 2, None), ("ä.py", 3, 4, "A.b"))
+    one = dataclasses.replace(entry("k", ("b\\xff.py", 1, 2, None), ("ä.py", 3, 4, "A.b")), seen=("ö.py", "c.py"))
     assert Entry.from_json(one.to_json()) == one
     assert one.to_json().isascii()
 
@@ -367,6 +374,14 @@ async def test_control_without_the_statistics_a_grown_code_base_is_missed(
     assert found.result != await search(index, "cart price")
 
 
+def unmarked(result: SearchResult) -> SearchResult:
+    """Without what says of each place whether the session has seen its file by now."""
+    return dataclasses.replace(
+        result,
+        snippets=tuple(dataclasses.replace(s, why=tuple(w for w in s.why if w != SEEN)) for s in result.snippets),
+    )
+
+
 async def commits(seed: int, workers: Workers) -> list[str]:
     """As `drive`, in a repository whose commits speak of its files."""
     rng = random.Random(seed)
@@ -376,6 +391,7 @@ async def commits(seed: int, workers: Workers) -> list[str]:
         index = await code.index(workers)
         await index.take_in_history()
         context = SearchContext()
+        seen: list[str] = []
         for step in range(16):
             kind = rng.choice(["search", "search", "search", "commit", "reset", "write"])
             if kind == "commit":
@@ -390,9 +406,11 @@ async def commits(seed: int, workers: Workers) -> list[str]:
                 code.write("other/plain.py", f"nothing = {step}\n")
             elif kind == "search":
                 query = rng.choice(["cart price", "session sweep", "money owner item"])
-                found = await lookup_or_search(context, index, query, 3)
+                found = await lookup_or_search(context, index, query, 3, seen)
                 caches.append(found.cache)
-                assert found.result == await search(index, query, limit=3), (query, found.cache)
+                same = await search(index, query, limit=3, seen=found.entry.seen)
+                assert unmarked(found.result) == unmarked(same), (query, found.cache)
+                seen = [*seen, rng.choice(found.result.snippets).path]
         await index.close()
     return caches
 
@@ -400,6 +418,37 @@ async def commits(seed: int, workers: Workers) -> list[str]:
 async def test_a_remembered_answer_equals_a_new_one_while_people_commit(workers: Workers) -> None:
     caches = [cache for seed in range(6) for cache in await commits(seed, workers)]
     assert {"cached", "refreshed", "fresh"} <= set(caches)
+
+
+@pytest.mark.parametrize("forgets", [False, True], ids=["as-it-is", "control-forgets"])
+async def test_the_next_page_goes_on_though_the_first_is_seen_by_now(
+    forgets: bool, workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if forgets:
+        monkeypatch.setattr(SearchContext, "before", lambda self, cursor: None)
+    code = Repository(tmp_path)
+    for name in ("alpha", "beta", "gamma"):
+        rest = "plate = spoon + knife\n" * (3 if name == "gamma" else 1)
+        code.write(f"{name}.py", f"def wheel_{name}():\n    return {len(name)}\n\n\n{rest}")
+    code.commit("three")
+    for paths in [["gamma.py", "shop/money.py"], ["alpha.py"], ["beta.py"], ["alpha.py"], ["beta.py"]]:
+        for path in paths:
+            code.write(path, (code.root / path).read_text() + "# more\n")
+        code.commit("again")
+    index = await code.index(workers)
+    await index.take_in_history()
+    context = SearchContext()
+    first = await lookup_or_search(context, index, "wheel", 2)
+    shown = [s.path for s in first.result.snippets]
+    assert "gamma.py" not in shown
+    context = SearchContext.fold([first.entry.to_json()])
+    # What was changed with the third is seen by now, so it would go before the two that were shown.
+    seen = [*shown, "shop/money.py"]
+    second = await lookup_or_search(context, index, "wheel", 2, seen, first.result.next)
+    assert second.result.moved == forgets
+    if not forgets:
+        assert not {s.path for s in second.result.snippets} & set(shown)
+    await index.close()
 
 
 async def test_control_without_the_commits_in_the_mark_an_old_order_is_served(

@@ -14,7 +14,7 @@ import re
 import zlib
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from struct import Struct
@@ -128,6 +128,17 @@ class History:
         for c in found[np.argsort(-score[found], kind="stable")[:_BEST]].tolist():
             files = self.touched[self.bounds[c] : self.bounds[c + 1]]
             votes[files] += score[c] ** 2 / self.sizes[c]
+        return votes
+
+    def together(self, paths: Iterable[str]) -> Floats:
+        """Per path, how often it was changed together with these, themselves left out; a commit of few files says more."""
+        numbers = [self.number[path] for path in paths if path in self.number]
+        votes = np.zeros(len(self.paths))
+        if numbers:
+            commit = np.repeat(np.arange(len(self.sizes)), np.diff(self.bounds))
+            ours = np.bincount(commit, np.isin(self.touched, numbers), len(self.sizes))
+            votes += np.bincount(self.touched, (ours / np.maximum(self.sizes, 1))[commit], len(self.paths))
+            votes[numbers] = 0
         return votes
 
     def cochange(self, path: str) -> list[tuple[str, float]]:

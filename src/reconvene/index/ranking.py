@@ -26,6 +26,8 @@ Ints = NDArray[np.int64]
 
 FILE, CHUNK, STEM, FOLDER, NAMES, SYMBOL, ONLY_SYMBOL, HISTORY, RECENT = 1.0, 1.0, 0.5, 0.15, 0.35, 0.3, 2.0, 0.6, 0.1
 """Weights of the signals; ONLY_SYMBOL: of exact names when the query is nothing but one."""
+TOGETHER = 0.4
+"""Of having been changed in the same commits as what the session has seen."""
 _FILE_K, _K, _B, _NAMES_B = 3.0, 1.2, 0.75, 0.5
 _BEST_CHUNKS = 5
 _ASKED_FOR = 0.7
@@ -45,6 +47,8 @@ class Signals:
     symbol: Floats
     history: Floats
     """What commit messages say for it, at most 1."""
+    together: Floats
+    """How often it was changed together with what the session has seen, at most 1."""
     chunk: Floats
     chunk_file: Ints
     weights: dict[int, float]
@@ -59,8 +63,12 @@ class _Column:
     counts: Floats
 
 
-def rank(view: View, query: Query) -> Signals:
-    """Score every file of the view. Takes milliseconds; call it in a thread."""
+def rank(view: View, query: Query, seen: Iterable[str] = ()) -> Signals:
+    """Score every file of the view. Takes milliseconds; call it in a thread.
+
+    Args:
+        seen: paths that the asker works on: what was changed together with them comes sooner.
+    """
     statistics, columns = view.statistics, view.columns
     alive, chunk_file = columns.alive, columns.chunk_file
     files = len(alive)
@@ -104,7 +112,8 @@ def rank(view: View, query: Query) -> Signals:
     matched = (total > 0) & alive
     votes, recent = _past(view, query)
     votes *= matched
-    total += HISTORY * _share(votes) + RECENT * recent * matched
+    together = _share(np.r_[view.history.together(seen), 0.0][view.past] * matched)
+    total += HISTORY * _share(votes) + RECENT * recent * matched + TOGETHER * together
     parts = _role_weights(query)[columns.roles]
     total *= parts
     total *= alive
@@ -112,7 +121,7 @@ def rank(view: View, query: Query) -> Signals:
         code = ~np.isin(columns.roles, _NO_CODE)
         plain = query.names[0].isalpha() and not only
         total = _where_it_is_defined_first(total, (symbol > 0) & code, parts, plain=plain)
-    return Signals(total, stem, folder, names, symbol, _share(votes), chunk, chunk_file, weights)
+    return Signals(total, stem, folder, names, symbol, _share(votes), together, chunk, chunk_file, weights)
 
 
 def by_role(view: View, query: Query) -> Floats:

@@ -45,14 +45,6 @@ def like(index: RootIndex, view: View, paths: Iterable[str]) -> Query:
 
 def together(view: View, paths: Iterable[str]) -> NDArray[np.float64]:
     """Per file, counted through all segments, how often it was changed together with these, at most 1; a commit of few files says more."""
-    history = view.history
-    numbers = [history.number[path] for path in paths if path in history.number]
-    votes = np.zeros(len(history.paths) + 1)
-    if numbers and len(history.touched):
-        commit = np.repeat(np.arange(len(history.sizes)), np.diff(history.bounds))
-        ours = np.bincount(commit, np.isin(history.touched, numbers), len(history.sizes))
-        votes[:-1] = np.bincount(history.touched, (ours / np.maximum(history.sizes, 1))[commit], len(history.paths))
-        votes[numbers] = 0
-    found: NDArray[np.float64] = votes[view.past]
+    found: NDArray[np.float64] = np.r_[view.history.together(paths), 0.0][view.past]
     top = float(found.max(initial=0.0))
     return found / top if top > 0 else found

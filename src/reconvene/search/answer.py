@@ -26,6 +26,8 @@ from reconvene.search.matching import matching
 from reconvene.search.places import FILES
 from reconvene.search.result import SearchResult, pointed_out
 
+LATELY = 8
+"""Files that the session saw last, which move the order: about as many as one answer shows."""
 _WORTH_A_LOOK = 0.25
 
 
@@ -37,15 +39,17 @@ async def search(
     Args:
         query: see `search.query`.
         limit: snippets, 1 to `limits.search_hits`.
-        seen: paths that the session knows; they are pointed out, and change neither choice nor order.
-        cursor: `next` of the page before, for the same query.
+        seen: paths that the session knows, the last it came to at the end. They are pointed out, and what was changed together with the
+            last `LATELY` comes sooner.
+        cursor: `next` of the page before, for the same query and what was seen then.
 
     Raises:
         ReconveneError: `invalid_field`, `pattern_too_big`, `workspace_gone`, `search_failed`.
     """
     parsed = parse(query, index.limits)
     check_limit(limit, index)
-    return pointed_out(await page(index, parsed, limit, paging.read(cursor, question(index, parsed))), seen)
+    at = paging.read(cursor, question(index, parsed))
+    return pointed_out(await page(index, parsed, limit, at, tuple(seen)[-LATELY:]), seen)
 
 
 def question(index: RootIndex, query: Query) -> tuple[object, ...]:
@@ -53,14 +57,14 @@ def question(index: RootIndex, query: Query) -> tuple[object, ...]:
     return ("search", str(index.workspace.root), query.key)
 
 
-async def page(index: RootIndex, query: Query, limit: int, at: Position) -> SearchResult:
+async def page(index: RootIndex, query: Query, limit: int, at: Position, seen: Sequence[str]) -> SearchResult:
     """As many places as `limit`, from a position on; all pages of one answer together have `limits.search_hits` places at most."""
     most = index.limits.search_hits
     upto = min(at.shown + limit, most)
-    found, more = await answer(index, query, upto, ahead=upto < most)
+    found, more = await answer(index, query, upto, seen, ahead=upto < most)
     places = [(s.path, s.start, s.end, found.fingerprints[s.path]) for s in found.snippets]
     if at.shown and paging.digest_of(places[: at.shown]) != at.digest:
-        return replace(await page(index, query, limit, paging.BEGINNING), moved=True)
+        return replace(await page(index, query, limit, paging.BEGINNING, seen), moved=True)
     shown = found.snippets[at.shown : upto]
     paths = {s.path for s in shown}
     return replace(
@@ -71,10 +75,12 @@ async def page(index: RootIndex, query: Query, limit: int, at: Position) -> Sear
     )
 
 
-async def answer(index: RootIndex, query: Query, limit: int, *, ahead: bool = False) -> tuple[SearchResult, bool]:
+async def answer(
+    index: RootIndex, query: Query, limit: int, seen: Sequence[str] = (), *, ahead: bool = False
+) -> tuple[SearchResult, bool]:
     """The best places, and, with `ahead`, whether there are more than so many."""
     for last in (False, False, True):
-        result, more, stale = await asyncio.to_thread(_answer, index, query, limit, ahead)
+        result, more, stale = await asyncio.to_thread(_answer, index, query, limit, seen, ahead)
         # A file that changed since it was indexed is indexed again; one that is being written all the time is left out in the end.
         if last or not stale or index.progress is not None:
             break
@@ -93,10 +99,12 @@ def check_limit(limit: int, index: RootIndex) -> None:
         )
 
 
-def _answer(index: RootIndex, query: Query, limit: int, ahead: bool) -> tuple[SearchResult, bool, list[str]]:
+def _answer(
+    index: RootIndex, query: Query, limit: int, seen: Sequence[str], ahead: bool
+) -> tuple[SearchResult, bool, list[str]]:
     """The result, whether there is more, and the files that were left out because they are not what they were when indexed."""
     view = index.view
-    signals = rank(view, query)
+    signals = rank(view, query, seen)
     if not (query.terms or query.symbols):
         signals = replace(signals, score=by_role(view, query))
     files = Files(index, view, time.monotonic() + index.limits.search_time)

@@ -1,9 +1,10 @@
 """What a session has searched, and when such an answer still holds.
 
 A remembered answer is served only if a new search would give the same, to the letter: the question reads alike to the ranking
-(`Query.key`: its terms, names, phrases and filters; the order of words matters exactly as far as neighbours form a compound and sentences end), the files
-shown are what they were, no file changed since that had or has a word of the question, and the statistics of the code base and its commits
-are the same (`View.mark`). Likeness of the question's text plays no part.
+(`Query.key`: its terms, names, phrases and filters; the order of words matters exactly as far as neighbours form a compound and sentences
+end), the files shown are what they were, no file changed since that had or has a word of the question, and the statistics of the code base
+and its commits are the same (`View.mark`). Likeness of the question's text plays no part. What the session has come to see since plays
+none either: it is the answer to who had seen what it had then (`Entry.seen`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from reconvene.index import paging
 from reconvene.index.paging import BEGINNING, Position
 from reconvene.index.query import Query, parse
 from reconvene.index.root import RootIndex, version
-from reconvene.search.answer import check_limit, page, question
+from reconvene.search.answer import LATELY, check_limit, page, question
 from reconvene.search.files import read_as_indexed
 from reconvene.search.result import SearchResult, Snippet, cut_lines, pointed_out
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
-RECIPE = 5
+RECIPE = 6
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
 """Seconds to wait for a look at the disk where a remembered answer could be served; after that it is not."""
@@ -63,20 +64,22 @@ class Entry:
     fingerprints: Mapping[str, str]
     next: str | None = None
     """Cursor of the page after it."""
+    seen: tuple[str, ...] = ()
+    """What the session had seen last, as far as it moved the order."""
 
     @classmethod
-    def of(cls, key: str, result: SearchResult) -> Entry:
+    def of(cls, key: str, result: SearchResult, seen: tuple[str, ...] = ()) -> Entry:
         places = tuple(Place(s.path, s.start, s.end, s.score, s.symbol, s.why) for s in result.snippets)
         whole = not (result.truncated or result.partial)
         shown = dict(result.fingerprints)
-        return cls(key, result.query, result.epoch, result.mark, whole, result.total, places, shown, result.next)
+        return cls(key, result.query, result.epoch, result.mark, whole, result.total, places, shown, result.next, seen)
 
     def to_json(self) -> str:
         places = [[p.path, p.start, p.end, p.score, p.symbol, list(p.why)] for p in self.places]
         value = {
             "key": self.key, "query": self.query, "epoch": self.epoch, "mark": self.mark, "whole": self.whole,
             "total": self.total, "places": places, "fingerprints": dict(self.fingerprints),
-            "next": self.next,
+            "next": self.next, "seen": list(self.seen),
         }  # fmt: skip
         return json.dumps(value, separators=(",", ":"))
 
@@ -91,7 +94,7 @@ class Entry:
             places = tuple(Place(p[0], p[1], p[2], p[3], p[4], tuple(p[5])) for p in value["places"])
             return cls(
                 value["key"], value["query"], value["epoch"], value["mark"], value["whole"], value["total"], places, value["fingerprints"],
-                value["next"],
+                value["next"], tuple(value["seen"]),
             )  # fmt: skip
         except (KeyError, IndexError, TypeError) as e:
             raise ValueError("not an entry of a search context") from e
@@ -135,6 +138,10 @@ class SearchContext:
 
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
+
+    def before(self, cursor: str | None) -> Entry | None:
+        """The page that a cursor comes from, of those that are remembered."""
+        return next((e for e in reversed(self._entries.values()) if e.next == cursor), None) if cursor else None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -182,7 +189,7 @@ async def lookup_or_search(
 ) -> Found:
     """The answer to a question of a session: the remembered one if it still holds, else a new one, which the context remembers.
 
-    `cursor`: of the page before; each page is remembered for itself.
+    `seen`: paths that the session knows, the last it came to at the end. `cursor`: of the page before; each page is remembered for itself.
 
     Raises:
         ReconveneError: as `search`.
@@ -200,8 +207,11 @@ async def lookup_or_search(
         result = await asyncio.to_thread(remembered, index, parsed, entry)
         if result is not None:
             return Found(pointed_out(result, known), "cached", entry)
-    result = await page(index, parsed, limit, at)
-    now = Entry.of(key_of(parsed, limit) if result.moved else key, result)
+    # What a page shows is seen by then: the next one goes on in the order of the first.
+    first = context.before(cursor)
+    lately = known[-LATELY:] if first is None else first.seen
+    result = await page(index, parsed, limit, at, lately)
+    now = Entry.of(key_of(parsed, limit) if result.moved else key, result, lately)
     context.add(now)
     return Found(pointed_out(result, known), "fresh" if entry is None else "refreshed", now)
 

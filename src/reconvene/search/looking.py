@@ -12,7 +12,7 @@ from reconvene.index.runs import Hits
 from reconvene.index.view import View
 from reconvene.search.density import Density
 from reconvene.search.files import File, texts
-from reconvene.search.result import Snippet, cut_lines
+from reconvene.search.result import TOGETHER, Snippet, cut_lines
 from reconvene.search.windows import FileWindows, Window
 from reconvene.workspace.names import display_path
 
@@ -76,4 +76,6 @@ def why_shown(file: FileWindows, query: Query, signals: Signals, number: int, wi
         why.append("folder")
     if signals.history[number] > _TOLD:
         why.append("commits that touched it")
+    if signals.together[number] > _TOLD:
+        why.append(TOGETHER)
     return tuple(why)

@@ -10,6 +10,7 @@ from reconvene.workspace.names import display_path
 LINE_CHARS = 300
 """Of a line in a snippet, at most."""
 SEEN = "seen in this session"
+TOGETHER = "changed together with files seen"
 
 
 @dataclass(frozen=True, slots=True)
