@@ -46,7 +46,8 @@ sessions_app = typer.Typer(
 )
 app.add_typer(sessions_app, name="sessions")
 servers_app = typer.Typer(
-    help="MCP servers whose tools our agents may use. Only you add them; nothing in a code base can.", no_args_is_help=True
+    help="MCP servers whose tools our agents may use. Only you add them; nothing in a code base can.",
+    no_args_is_help=True,
 )
 app.add_typer(servers_app, name="mcp-servers")
 
