@@ -18,7 +18,7 @@ from serving import hello, prompt, receive, send, serving
 import reconvene
 from example import FILES
 from reconvene.index import RootIndex
-from reconvene.index.root import Refresh
+from reconvene.index.looks import Refresh
 from reconvene.server.lifecycle import Server
 
 HOME = str(Path(reconvene.__file__).parent) + "/"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reconvene.index.looks import Refresh
     from reconvene.index.registry import Indexes
-    from reconvene.index.root import Refresh, RootIndex
+    from reconvene.index.root import RootIndex
 
 __all__ = ["Indexes", "Refresh", "RootIndex"]
 

@@ -14,9 +14,9 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,17 +24,19 @@ import apsw
 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
-from reconvene.index import analysis
+from reconvene.index import analysis, stored
 from reconvene.index.arrays import EMPTY, Arrays
 from reconvene.index.definitions import Definition, unpack
-from reconvene.index.history import NO_HISTORY, History
 from reconvene.index.history import RECIPE as HISTORY_RECIPE
+from reconvene.index.history import History
 from reconvene.index.history_reader import HistoryReader
 from reconvene.index.languages.registry import language_of, rules_digest
+from reconvene.index.looks import LookAtAll, Refresh
 from reconvene.index.memory import give_back
 from reconvene.index.order import ReadingOrder, paths_about
 from reconvene.index.reader import DENIED, FileReader, Gathered
-from reconvene.index.segment import UNREAD, Document, Segment, path_terms
+from reconvene.index.refusals import closed, kept_elsewhere, unusable
+from reconvene.index.segment import Document, Segment
 from reconvene.index.settled import Settled, alone
 from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
 from reconvene.index.syntax.outline import Syntax
@@ -61,24 +63,6 @@ SETTLE_SECONDS = 1.0
 """A snapshot that is being written when the index is closed has so long to be done."""
 MOST_CHANGES = 1000
 """Files looked through to tell whether a change concerns a search; more than that and it is searched again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refresh:
-    """What a look at the disk found.
-
-    `changed`: paths whose content is not what it was, or that came or went. `parsed`: files analysed. `ms`: how long it took.
-    `reused`: nothing had changed. `partial`: the code base has more than could be looked at (`Listing.truncated`). `paused`: the index
-    is paused, so not everything was looked at.
-    """
-
-    epoch: int
-    changed: frozenset[str]
-    parsed: int
-    ms: int
-    reused: bool
-    partial: bool
-    paused: bool = False
 
 
 class RootIndex:
@@ -121,7 +105,7 @@ class RootIndex:
         self._order: ReadingOrder | None = None
         self._wants: deque[str] = deque(maxlen=3)
         self._urgent: deque[tuple[tuple[str, ...], Future[Refresh]]] = deque()
-        self._look_at_all: _LookAtAll | None = None
+        self._look_at_all: LookAtAll | None = None
         self._running: asyncio.Task[Refresh] | None = None
         self._waiting: asyncio.Task[Refresh] | None = None
         self._history_thread = ThreadPoolExecutor(1, thread_name_prefix="history")
@@ -160,7 +144,7 @@ class RootIndex:
             if index._store.meta("paused") == "1":
                 index._paused.set()
         except (OSError, apsw.Error) as e:
-            raise _unusable(workspace, e) from e
+            raise unusable(workspace, e) from e
         return index
 
     # -- what is known
@@ -221,21 +205,7 @@ class RootIndex:
 
         None when that is not known, or too much changed to look through.
         """
-        changes = self._store.changes(epoch)
-        if changes is None or len(changes) > MOST_CHANGES:
-            return None
-        wanted = frozenset(terms)
-        concerned = set()
-        for change in changes:
-            if (change.old is None or change.new is None) and not wanted.isdisjoint(path_terms(change.path)):
-                concerned.add(change.path)
-                continue
-            for blob in filter(None, (change.old, change.new)):
-                had = self._terms((blob, language_of(change.path).name))
-                if had is None or not wanted.isdisjoint(had):
-                    concerned.add(change.path)
-                    break
-        return frozenset(concerned)
+        return stored.concerned(self._store, epoch, terms, MOST_CHANGES)
 
     def definitions(self, path: str) -> tuple[Definition, ...]:
         """The definitions of a file as indexed, in the order of their lines. Blocking, and cached."""
@@ -259,7 +229,7 @@ class RootIndex:
             ReconveneError: `draining` when the index was closed; `workspace_gone`.
         """
         if self._closing.is_set():
-            raise _closed()
+            raise closed()
         begun = await asyncio.to_thread(self._begin_syntax, tuple(paths))
         if not begun:
             return {}
@@ -268,7 +238,7 @@ class RootIndex:
         try:
             return {path: future.result() for path, future in waiting.items() if future in done}
         except (WorkersClosed, asyncio.CancelledError):
-            raise _closed() from None
+            raise closed() from None
 
     def syntax_of(self, blob: bytes, path: str, data: bytes) -> Syntax:
         """The structure of a content that a file of this name has. Blocking until it is known, which takes a parser's deadline at most
@@ -283,7 +253,7 @@ class RootIndex:
         try:
             return self._syntax.of((blob, language_of(path).name), data)
         except WorkersClosed:
-            raise _closed() from None
+            raise closed() from None
 
     def syntax_error(self, path: str, content: bytes) -> int | None:
         """The line at which the grammar of the path's language first finds this content at fault; None: nowhere, or it cannot say.
@@ -314,7 +284,7 @@ class RootIndex:
             try:
                 begun[path] = self._syntax.begin(key, text.encode("utf-8", "replace"))
             except WorkersClosed:
-                raise _closed() from None
+                raise closed() from None
         return begun
 
     def arrays(self, path: str) -> Arrays:
@@ -335,13 +305,7 @@ class RootIndex:
 
     def left_out(self) -> dict[str, str]:
         """Files that are not in the index though they should be, and why (`denied`, `poison: time`, `poison: died`). Blocking."""
-        states = self._store.states()
-        found = {}
-        for path, record in self._store.files().items():
-            state = states[record.blob, language_of(path).name][0] if record.blob else record.state
-            if state.startswith(UNREAD):
-                found[path] = state
-        return found
+        return stored.left_out(self._store)
 
     # -- keeping it true
 
@@ -402,7 +366,7 @@ class RootIndex:
             ReconveneError: `search_failed` when another process keeps this index, or the data folder cannot be written.
         """
         if self.shared:
-            raise _kept_elsewhere(self.workspace)
+            raise kept_elsewhere(self.workspace)
         self._paused.set()  # ends a look that is under way
         await self._in_thread(self._start_anew)
         self._paused.clear()
@@ -523,17 +487,17 @@ class RootIndex:
 
     async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
         if self._closing.is_set():
-            raise _closed()
+            raise closed()
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._thread, functools.partial(self._with_whole_store, self._awake, work, *args)
             )
         except (WorkersClosed, StoppedError):
-            raise _closed() from None
+            raise closed() from None
         except apsw.Error as e:
             if self._closing.is_set():
-                raise _closed() from None
-            raise _unusable(self.workspace, e) from e
+                raise closed() from None
+            raise unusable(self.workspace, e) from e
 
     def _with_whole_store(self, work: Callable[..., T], *args: object) -> T:
         """Do it; when the stored index turns out to be damaged, do it again with a new one."""
@@ -592,10 +556,12 @@ class RootIndex:
     def _load(self) -> None:
         self.__dict__.pop("_records", None)
         partial = self._store.meta("complete") != "1"
-        self.view = View(epoch=self._store.epoch, partial=partial, history=self._stored_history())
+        self.view = View(epoch=self._store.epoch, partial=partial, history=stored.history(self._store))
         settled = self._settled.load(self._store)
         if settled is None or not self._lay_over(*settled):
-            self.view = self.view.replace((), self._stored_documents(), epoch=self.view.epoch, partial=partial)
+            self.view = self.view.replace(
+                (), stored.documents(self._store, self._records), epoch=self.view.epoch, partial=partial
+            )
 
     def _lay_over(self, segment: Segment, epoch: int) -> bool:
         """Make the view of this segment and what changed since; False when that is not known or too much."""
@@ -603,36 +569,11 @@ class RootIndex:
         if changed is None or len(changed) > max(MOST_CHANGES, len(segment.paths) // 4):
             return False
         known = {path: record for path in sorted(changed) if (record := self._store.file(path)) is not None}
-        documents = [self._stored_document(path, record) for path, record in known.items()]
+        documents = [stored.document(self._store, path, record) for path, record in known.items()]
         self.view = alone(segment, self.view).replace(
             changed - known.keys(), documents, epoch=self.view.epoch, partial=self.view.partial
         )
         return True
-
-    def _stored_document(self, path: str, record: FileRecord) -> Document:
-        language = language_of(path).name
-        found = self._store.analysis((record.blob, language)) if record.blob is not None else None
-        if found is None:
-            return Document(path, record.blob, language, record.state if record.blob is None else "", 0, 0, EMPTY)
-        arrays = Arrays.unpack(found.postings)
-        return Document(path, record.blob, language, found.state, found.lines, found.symbols, arrays)
-
-    def _stored_documents(self) -> list[Document]:
-        states = self._store.states()
-        keys = {
-            path: (record.blob, language_of(path).name)
-            for path, record in self._records.items()
-            if record.blob is not None
-        }
-        arrays = {key: Arrays.unpack(postings) for key, postings in self._store.postings(dict.fromkeys(keys.values()))}
-        unknown = ("", 0, 0)
-        documents = []
-        for path, record in self._records.items():
-            key = keys.get(path)
-            state, lines, symbols = states.get(key, unknown) if key else (record.state, 0, 0)
-            found = arrays.get(key, EMPTY) if key else EMPTY
-            documents.append(Document(path, record.blob, language_of(path).name, state, lines, symbols, found))
-        return documents
 
     def _take_settled(self, store: Store, epoch: int, name: str) -> None:
         """Name the snapshot in the store, and use it in place of what it was made of: mapped, it need not be in memory."""
@@ -644,12 +585,6 @@ class RootIndex:
             self._settled.drop(name)
         elif (segment := self._settled.take(store, name, epoch)) is not None:
             self._lay_over(segment, epoch)
-
-    def _stored_history(self) -> History:
-        kept = self._store.history()
-        with contextlib.suppress(ValueError, EOFError, zlib.error):
-            return History.unpack(*kept) if kept else NO_HISTORY
-        return NO_HISTORY
 
     def _put_history(self, history: History) -> None:
         self.view = replace(self.view, history=history)
@@ -671,7 +606,7 @@ class RootIndex:
             gone = [path for path in gone if self.workspace.stat(path) is None]
         parsed_before = self.parsed
         self.looked_ms = round((time.monotonic() - began) * 1000)
-        under_way = self._look_at_all = _LookAtAll(listing.stats)
+        under_way = self._look_at_all = LookAtAll(listing.stats)
         self.progress = (0, len(todo)) if todo else None
         try:
             changed = self._read(todo, gone, under_way)
@@ -686,7 +621,7 @@ class RootIndex:
         parsed = self.parsed - parsed_before
         return Refresh(self.view.epoch, changed, parsed, ms, not changed, listing.truncated, paused)
 
-    def _read(self, todo: list[str], gone: list[str], under_way: _LookAtAll) -> frozenset[str]:
+    def _read(self, todo: list[str], gone: list[str], under_way: LookAtAll) -> frozenset[str]:
         """Take in the files of a look at everything; returns what changed by it."""
         self._order = order = ReadingOrder(todo, stats=under_way.stats)
         if len(todo) > FIRST_BATCH:
@@ -801,24 +736,8 @@ class RootIndex:
             self.view = self.view.replace(batch.gone, batch.documents, epoch=epoch, partial=partial)
         return changed
 
-    def _terms(self, key: BlobKey) -> frozenset[int] | None:
-        for _, postings in self._store.postings([key]):
-            arrays = Arrays.unpack(postings)
-            return frozenset(arrays.terms.tolist()) | frozenset(arrays.symbols.tolist())
-        return None
-
     def _load_definitions(self, key: BlobKey) -> tuple[Definition, ...]:
         return unpack(self._store.definitions(key))
-
-
-@dataclass(slots=True)
-class _LookAtAll:
-    """One that is under way. `overtaken`: paths that were looked at by themselves meanwhile, so that what it knows of them is older.
-    `missed`: a path was asked for that it may not have seen."""
-
-    stats: Mapping[str, FileStat]
-    overtaken: set[str] = field(default_factory=set)
-    missed: bool = False
 
 
 async def end(workers: Workers) -> None:
@@ -840,20 +759,3 @@ def _retrieved(task: asyncio.Future[Any]) -> None:
     """Whoever waits for it gets its failure; when nobody does any more, that is no news."""
     if not task.cancelled():
         task.exception()
-
-
-def _unusable(workspace: Workspace, e: Exception) -> ReconveneError:
-    sentence = (
-        f"The index of {workspace.name} cannot be kept ({e}). "
-        "Check the space left and the permissions of the folder `indexes` in the data folder."
-    )
-    return ReconveneError("search_failed", sentence)
-
-
-def _kept_elsewhere(workspace: Workspace) -> ReconveneError:
-    sentence = f"Another process keeps the index of {workspace.name}. Ask again when it has ended."
-    return ReconveneError("search_failed", sentence)
-
-
-def _closed() -> ReconveneError:
-    return ReconveneError("draining", "The server is stopping; ask again when it is back.")
