@@ -6,7 +6,7 @@ import re
 
 import pytest
 from accessible import clean, violations
-from model_provider import Provider, do, say
+from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, Page, expect
 from real_server import Server
 from shown import PATIENCE, ask, at, drawn, ended, opened
@@ -213,6 +213,86 @@ async def test_two_thousand_lines_are_drawn_in_a_moment(
     assert await page.evaluate("window.redrawn") < 20
     await at(page, "reject").click()
     await ended(page)
+
+
+async def test_what_a_sub_agent_did_is_inside_of_its_step(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    propose(provider, server, "inner")
+    provider.on(
+        "The task:\nReview inner",
+        do(("read_file", {"path": "inner.py"}), ("search", {"query": "line_3"})),
+        say(render([two("inner")])),
+    )
+    page = await opened(context, server)
+    await proposed(page, "inner", 2)
+    outer = page.locator("[data-testid=step][data-tool=update_code]")
+    await expect(outer.locator("> summary")).to_contain_text("2 steps")
+    await expect(outer).to_have_attribute("open", "")  # as long as it works
+    inside = outer.get_by_test_id("step")
+    assert [await step.get_attribute("data-tool") for step in await inside.all()] == ["read_file", "search"]
+    await expect(outer.get_by_test_id("hunk")).to_have_count(0)  # what a person decides on stands by itself
+    await at(page, "reject").click()
+    await ended(page)
+    await expect(outer).not_to_have_attribute("open", "")
+    await outer.locator("> summary").click()
+    await inside.first.locator("summary").click()
+    await inside.first.get_by_test_id("place").click()
+    await expect(at(page, "source")).to_contain_text("line_29 = 29")
+    await page.keyboard.press("Escape")
+    await clean(page)
+
+
+ANSWER = """\
+## What there is
+
+A table and a list, with `src/hub.py:2` and [a link](https://example.org/x):
+
+| what | where |
+|---|---|
+| hub | `src/hub.py` |
+
+1. one
+2. two
+
+```python
+def sweep(self, now: float = 1.5) -> "list":  # a comment
+    return [s for s in self.sessions if s.idle(now)]
+```
+
+> quoted
+"""
+
+
+async def test_every_state_of_a_run_is_accessible(context: BrowserContext, server: Server, provider: Provider) -> None:
+    hold = Hold()
+    provider.on(
+        "all states",
+        do(
+            ("search", {"query": "sweep"}), ("read_file", {"path": "no/such.py"}), ("read_file", {"path": "src/hub.py"})
+        ),
+        say(ANSWER, hold, "The end."),
+    )
+    page = await opened(context, server)
+    await ask(page, "all states")
+    await expect(at(page, "answer-text")).to_contain_text("quoted", timeout=PATIENCE)
+    for prompt in ("one more", "and another"):
+        await ask(page, prompt)
+    await expect(at(page, "queued")).to_have_count(2)
+    await at(page, "prompt").fill("Steer it")
+    await expect(at(page, "steer")).to_be_visible()
+    await clean(page)
+    for step in await at(page, "step").all():
+        await step.locator("summary").click()
+    await clean(page)
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await clean(page)
+    await at(page, "steer").click()
+    await page.set_viewport_size({"width": 1280, "height": 720})
+    hold.set()
+    await ended(page, 3)
+    await page.locator(".hljs-keyword").first.wait_for(state="attached")
+    await clean(page)
 
 
 async def test_the_search_for_faults_finds_one(context: BrowserContext, server: Server) -> None:

@@ -228,7 +228,12 @@ async def test_a_full_context_is_told(context: BrowserContext, server: Server) -
     await ask(page, "fill it")
     await ended(page)
     await expect(at(page, "context-high")).to_have_text("context 87 %")
+    await at(page, "usage").click()
+    await expect(at(page, "usage-all")).to_contain_text("87,000 of 100,000 tokens")
+    await expect(at(page, "usage-all")).to_contain_text("latest step: 120 in, 30 out")
     await clean(page)
+    await page.keyboard.press("Escape")
+    await expect(at(page, "usage-all")).to_be_hidden()
 
 
 HIDDEN = """() => {

@@ -18,33 +18,38 @@ export function languageOf(path: string): string {
 export async function coloursOf(rows: readonly Row[], path: string): Promise<Colours | null> {
   const language = languageOf(path)
   if (!language) return null
-  const { highlight } = await import('../markdown/highlight')
+  const { coloured } = await import('../markdown/highlight')
   const side = async (which: 'old' | 'new'): Promise<Map<number, Coloured[]> | null> => {
     const lines = rows.flatMap((row) => (row.kind !== 'told' && row[which] !== null ? [{ at: row[which], text: row.text }] : []))
     const text = lines.map((line) => line.text).join('\n')
     if (text.length > MOST) return null
-    const nodes = await highlight(text, language)
-    if (!nodes) return null
-    const coloured = perLine(nodes)
-    return new Map(lines.map(({ at }, n) => [at, coloured[n] ?? []]))
+    const html = await coloured(text, language)
+    if (html === null) return null
+    const known = perLine(html)
+    return new Map(lines.map(({ at }, n) => [at, known[n] ?? []]))
   }
   const [before, after] = [await side('old'), await side('new')]
   return before && after ? { old: before, new: after } : null
 }
 
-/** The text of these nodes line by line, each piece with the class of the innermost element that colours it. */
-export function perLine(nodes: DocumentFragment): Coloured[][] {
+const ENTITIES: Record<string, string> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#x27;': "'" }
+
+/**
+ * What the highlighter wrote, line by line, each piece with the class of the innermost span around it. It is read as text: nothing of it
+ * becomes markup, so it needs no cleaning, which would take longer than the highlighting.
+ */
+export function perLine(html: string): Coloured[][] {
   const lines: Coloured[][] = [[]]
-  const walk = (node: Node, colour: string | undefined): void => {
-    for (const child of node.childNodes) {
-      if (child.nodeType === Node.TEXT_NODE) {
-        for (const [n, text] of (child.nodeValue ?? '').split('\n').entries()) {
-          if (n > 0) lines.push([])
-          if (text) lines.at(-1)!.push({ text, colour })
-        }
-      } else walk(child, (child as Element).className || colour)
+  const within: (string | undefined)[] = []
+  for (const [part, opened] of html.matchAll(/<span class="([^"<>]*)">|<\/span>|[^<]+|</g)) {
+    if (opened !== undefined) within.push(opened)
+    else if (part === '</span>') within.pop()
+    else {
+      for (const [n, text] of part.replace(/&(?:amp|lt|gt|quot|#x27);/g, (entity) => ENTITIES[entity]!).split('\n').entries()) {
+        if (n > 0) lines.push([])
+        if (text) lines.at(-1)!.push({ text, colour: within.at(-1) })
+      }
     }
   }
-  walk(nodes, undefined)
   return lines
 }

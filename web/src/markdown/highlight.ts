@@ -69,9 +69,15 @@ const ALIASES: Record<string, string> = {
 
 /** The text with its colours as classes; null when the language is not known. */
 export async function highlight(text: string, language: string): Promise<DocumentFragment | null> {
+  const html = await coloured(text, language)
+  return html === null ? null : sanitize(html, ['span'], ['class'])
+}
+
+/** The same as the highlighter writes it: escaped text in spans with classes. Not to be made part of the page as it is. */
+export async function coloured(text: string, language: string): Promise<string | null> {
   const name = ALIASES[language] ?? language
   const load = Object.hasOwn(LANGUAGES, name) ? LANGUAGES[name] : undefined
   if (!load) return null
   if (!hljs.getLanguage(name)) hljs.registerLanguage(name, (await load()).default)
-  return sanitize(hljs.highlight(text, { language: name, ignoreIllegals: true }).value, ['span'], ['class'])
+  return hljs.highlight(text, { language: name, ignoreIllegals: true }).value
 }

@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import hljs from 'highlight.js/lib/core'
+import typescript from 'highlight.js/lib/languages/typescript'
 import { changes } from '../../src/diff/changes'
+import { languageOf, perLine } from '../../src/diff/colours'
 import { hasUnseen, paired, pieces, rowsBetween, rowsOf, type Line, type Row } from '../../src/diff/rows'
 
 const isLine = (row: Row): row is Line => row.kind !== 'told'
@@ -137,4 +140,27 @@ describe('pieces', () => {
   test('ordinary text, in any script, is left alone', () => {
     for (const line of ['plain\ttext', 'größer 日本語 עברית', '👩 emoji']) expect(hasUnseen(line)).toBe(false)
   })
+})
+
+describe('colours', () => {
+  hljs.registerLanguage('typescript', typescript)
+  test('are those of the highlighter, line by line, and the text stays what it was', () => {
+    const token = fc.constantFrom('const', ' ', '\n', '"a&b"', '`t${x}\ny`', '<b>', '</span>', "'", '// c & d', '/*', '*/', '&lt;', 'f(', ')', '42')
+    fc.assert(
+      fc.property(fc.array(token).map((all) => all.join('')), (text) => {
+        const lines = perLine(hljs.highlight(text, { language: 'typescript' }).value)
+        expect(lines.map((line) => line.map((piece) => piece.text).join('')).join('\n')).toBe(text)
+      }),
+    )
+    const [first, second] = perLine(hljs.highlight('const x = `a\nb`', { language: 'typescript' }).value)
+    expect(first![0]).toEqual({ text: 'const', colour: 'hljs-keyword' })
+    expect(second).toEqual([{ text: 'b`', colour: 'hljs-string' }])
+  })
+  test.each([
+    ['src/a.PY', 'py'],
+    ['Makefile', 'makefile'],
+    ['a/b.test.ts', 'ts'],
+    ['LICENSE', ''],
+    ['.env', 'env'],
+  ])('the language of %s is %s', (path, language) => expect(languageOf(path)).toBe(language))
 })

@@ -42,6 +42,11 @@ describe('split', () => {
       { numRuns: 500 },
     ))
 
+  test('a definition that was cut in the middle counts as it is in the end', () => {
+    const whole = 'One\n\ntwo\n\nSee [x].\n\n[x]: http://y\n\nMore.'
+    expect(html(split(whole, true, grow(whole, [whole.indexOf('ttp')])))).toBe(html(split(whole, true)))
+  })
+
   test('control: keeping all but the last block is not enough', () => {
     const whole = '1. a\n\n2. b'
     let kept = split('', false)
