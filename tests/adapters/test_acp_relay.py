@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from reconvene.cli.acp_relay import ALL, ASKS, CURSOR, ID, REPLAY_FROM, Relay
+import pytest
+
+from reconvene.cli.acp_relay import ALL, ASKS, CURSOR, ID, REPLAY_FROM, Out, Relay
 
 Message = dict[str, Any]
 
@@ -218,3 +220,25 @@ def test_without_marks_of_its_own_a_prompt_would_be_done_twice() -> None:
     relay = Relay()
     first, second = (relay._marked(call(n, "session/prompt"))["params"]["_meta"][ID] for n in (1, 2))
     assert first != second
+
+
+def test_mutations_of_the_relay_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken one by one: what holds updates back until a cursor, what keeps an answer, what makes prompts harmless to repeat."""
+
+    def at_once(self: Relay, message: Message) -> Out:
+        cursor = (message["params"]["update"].get("_meta") or {}).get(CURSOR)
+        if cursor is not None:
+            self._open[message["params"]["sessionId"]] = cursor
+        return Out(editor=[message])
+
+    def forgetting(self: Relay, message: Message) -> Out:
+        out = answered(self, message)
+        self._asked = {k: a for k, a in self._asked.items() if a.ours != message.get("id")}
+        return out
+
+    answered = Relay._answered
+    for name, broken in (("_update", at_once), ("_answered", forgetting), ("_marked", lambda _, message: message)):
+        with monkeypatch.context() as mutated, pytest.raises((AssertionError, KeyError)):
+            mutated.setattr(Relay, name, broken)
+            for _ in range(300):
+                play(random.randrange(2**32))
