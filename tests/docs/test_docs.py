@@ -192,3 +192,13 @@ def test_the_sample_is_the_one_that_is_served() -> None:
 def test_the_version_is_in_the_changelog() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["version"] in (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_action_is_described() -> None:
+    from reconvene.sessions.actions import ACTIONS
+
+    page = (DOCS / "reference/events.md").read_text().split("## Actions")[1]
+    named = set(
+        re.findall(r"`([a-z_]+)`", " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|")))
+    )
+    assert named == {*ACTIONS, "fork"}
