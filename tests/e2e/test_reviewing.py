@@ -191,7 +191,7 @@ async def test_two_thousand_lines_are_drawn_in_a_moment(
     context: BrowserContext, server: Server, provider: Provider
 ) -> None:
     """Counted, not timed: what is out of sight is not laid out, and a decision does not draw the lines anew."""
-    created = Create("large_new.py", tuple(f"value_{n} = {n}" for n in range(2000)))
+    created = Create("large_new.py", tuple(f"value_{n}={n}" for n in range(2000)))
     propose(provider, server, "large", created)
     page = await opened(context, server)
     await proposed(page, "large", 3)
