@@ -135,4 +135,6 @@ def test_the_words_name_every_tool_and_parameter() -> None:
         [tool("look", properties={"query": query, "limit": {"type": "integer"}}, required=["query"])], True
     )
     assert "- look(query: string, limit?: integer): What look does.\n  query: Words and names." in words
-    assert '{"answer": "Markdown"}' in words
+    assert '{"tool": "look", "arguments": {"query": "..."}}' in words
+    assert '{"answer": "..."}' in words
+    assert "tool" not in step_words([], True)

@@ -33,10 +33,16 @@ def step_schema(tools: Sequence[ToolDefinition], answer: bool) -> dict[str, Any]
 
 def step_words(tools: Sequence[ToolDefinition], answer: bool) -> str:
     """How a model is told of its tools, as a part of its instructions."""
-    lines = ["Reply with one JSON object and nothing else. To use a tool:", '{"tool": "NAME", "arguments": {...}}']
+    lines = ["Each of your replies is one JSON object. To use a tool:", _example(tools)] if tools else []
     if answer:
-        lines += ["When you know enough, or no tool helps any more, to answer the person:", '{"answer": "Markdown"}']
-    lines += ["You see the tool's result, and then it is your turn again. The tools:", ""]
+        lines += [
+            "To answer the person, when the results show the answer or no tool helps any more:"
+            if tools
+            else "Reply with one JSON object:",
+            '{"answer": "..."}',
+        ]
+    if tools:
+        lines += ["An answer is for the person: no call belongs in it. The tools:", ""]
     for tool in tools:
         properties: Mapping[str, Any] = tool.parameters_json_schema.get("properties", {})
         required = tool.parameters_json_schema.get("required", [])
@@ -48,6 +54,12 @@ def step_words(tools: Sequence[ToolDefinition], answer: bool) -> str:
             if isinstance(p, dict) and p.get("description")
         ]
     return "\n".join(lines)
+
+
+def _example(tools: Sequence[ToolDefinition]) -> str:
+    """A call of the first tool. Small models copy what they see, so nothing stands in it that must not be copied."""
+    required = tools[0].parameters_json_schema.get("required", [])
+    return json.dumps({"tool": tools[0].name, "arguments": dict.fromkeys(required, "...")}, ensure_ascii=False)
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
