@@ -41,8 +41,8 @@ def measure(folder: Path, plan: Plan) -> list[Row]:
             f"{times:.2f}",
             f"≤ {MOST_RATIO} × pydantic-ai",
             times <= MOST_RATIO,
-            f"a scripted run of {STEPS} steps: a file is read in each, the last is an answer. Ours writes every step to the disk and delivers it; "
-            "the floor is pydantic-ai alone, with the same model and tool.",
+            f"a scripted run of {STEPS} steps: a file is read in each, the last is an answer. Ours writes every step to the disk and "
+            "delivers it; the floor is pydantic-ai alone, with the same model and tool.",
         ),
         Row(
             f"{name}: ms",
