@@ -92,7 +92,7 @@ class Siege:
         await house.sessions.submit(ME, session, id=None, text=f"task {self.seed}/{number}", turn=turn)
         person = asyncio.create_task(self._person(session, random.Random(f"{self.seed}/{number}")))
         try:
-            rows = await house.until(session, lambda rows: any(r.type == "completed" for r in rows), patience=60)
+            rows = await house.until(session, lambda rows: any(r.type == "completed" for r in rows), patience=600)
         except AssertionError as e:
             raise Violation(f"run {number} of seed {self.seed} never ended: {e}") from None
         finally:
