@@ -83,8 +83,9 @@ bench-semble: setup  ## search scored on semble's questions, QUERIES=file.tsv, w
 	@test -n "$(QUERIES)" -a -n "$(MIRRORS)" || { echo "bench-semble needs QUERIES=… and MIRRORS=…" >&2; exit 2; }
 	@$(BIN)/python -m bench.search_semble --queries "$(QUERIES)" --mirrors "$(MIRRORS)"
 
-screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots
+screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots, those of the README in docs/images
 	@$(BIN)/pytest -q -m browser tests/e2e/test_screenshots.py $(PYTEST)
+	@mkdir -p docs/images && cp build/screenshots/page-light.png build/screenshots/page-dark.png docs/images/
 
 lock:            ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements/dev.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -286,3 +287,62 @@ async def test_a_change_is_drawn(
         await expect(at(page, "rewound").first).to_be_visible(timeout=20_000)
         await expect(at(page, "stop")).to_have_count(0, timeout=20_000)
         await picture(page, "rewound")
+
+
+SOURCE = Path(__file__).parents[2] / "src" / "reconvene"
+
+
+@pytest.fixture(scope="module")
+def own_code(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Server]:
+    """A server of its own source: a code base of some size."""
+    server = Server(tmp_path_factory.mktemp("own"), "--model", MODEL, environ=provider.environ)
+    shutil.rmtree(server.root)
+    shutil.copytree(SOURCE, server.root, ignore=shutil.ignore_patterns("static", "__pycache__"))
+    server.start()
+    yield server
+    server.close()
+
+
+def line_of(path: str, text: str) -> int:
+    lines = (SOURCE / path).read_text("utf-8").splitlines()
+    return next(n for n, line in enumerate(lines, 1) if text in line)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_pictures_of_the_readme_are_drawn(
+    browser: Browser, own_code: Server, provider: Provider, scheme: Literal["light", "dark"]
+) -> None:
+    """`make screenshots` puts them into docs/images. They stay small enough to be kept with the code."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    question = "How do idle sessions go away?"
+    sweep, may_go = (line_of("sessions/sweeper.py", text) for text in ("def sweep(", "def _may_go("))
+    answer = (
+        f"They are swept by **`Sweeper.sweep`** at `sessions/sweeper.py:{sweep}`, once every `sweep_interval`:\n\n"
+        "1. the memory of those that were idle for `idle_unload` is freed; they stay resumable\n"
+        "2. those that were idle for `retention` are archived, and deleted in a later round\n\n"
+        f"Nothing alive goes: `sessions/sweeper.py:{may_go}` spares what is pinned or open somewhere, and only idle "
+        "sessions are asked for in the first place."
+    )
+    provider.on(
+        question,
+        do(("search", {"query": "sweep idle sessions"}), ("symbol", {"name": "Sweeper"})),
+        do(("read_file", {"path": "sessions/sweeper.py"})),
+        say(answer),
+    )
+    async with await browser.new_context(
+        viewport={"width": 1204, "height": 500}, color_scheme=scheme, reduced_motion="reduce"
+    ) as context:
+        page = await opened(context, own_code)
+        await expect(at(page, "facts")).to_have_attribute("data-phase", "ready", timeout=60_000)
+        await ask(page, question)
+        await expect(at(page, "turn").last).to_have_attribute("data-outcome", "success", timeout=30_000)
+        await at(page, "turn").first.evaluate("turn => turn.scrollIntoView()")
+        await at(page, "open-map").click()
+        await expect(at(page, "map-file").first).to_be_visible(timeout=20_000)
+        if scheme == "dark":
+            await at(page, "view-picture").click()
+            await expect(at(page, "cell").first).to_be_visible(timeout=20_000)
+        await page.evaluate("document.activeElement.blur()")
+        path = FOLDER / f"page-{scheme}.png"
+        await page.screenshot(path=path, animations="disabled")
+        assert path.stat().st_size <= 150_000
