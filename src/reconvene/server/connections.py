@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -49,6 +50,7 @@ class Connections:
         self._all: set[Connection] = set()
         self._by_client: dict[tuple[str, str], Connection] = {}
         self._by_session: dict[str, set[Connection]] = {}
+        self._first_prompts: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._woken: dict[Connection, None] = {}
         self._turn: asyncio.Handle | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -71,6 +73,11 @@ class Connections:
         self._all.add(connection)
         self._empty.clear()
         self.metrics.handshakes += 1
+
+    def bringing(self, owner: str, prompt_id: str) -> asyncio.Lock:
+        """Held while a prompt that makes its own session is taken: two connections that bring the same one at the same time, as after a
+        cut, must come to the same session."""
+        return self._first_prompts.setdefault((owner, prompt_id), asyncio.Lock())
 
     def remove(self, connection: Connection) -> None:
         self._all.discard(connection)

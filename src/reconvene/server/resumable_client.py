@@ -39,6 +39,14 @@ class ResumableClient:
     async def attach(cls, connection: Connection, frame: ClientFrame) -> None:
         """The first frame: find the session, say so, deliver what is missed, carry out the prompt if there is one."""
         assert isinstance(frame, Hello | Default)
+        if isinstance(frame, Default) and frame.id is not None:
+            async with connection.house.bringing(connection.principal.owner, frame.id):
+                await cls._attach(connection, frame)
+        else:
+            await cls._attach(connection, frame)
+
+    @classmethod
+    async def _attach(cls, connection: Connection, frame: Hello | Default) -> None:
         info = frame.client
         who = Who(connection.principal.owner, info.name if info else "client", info.id if info else None)
         client, attachment = await cls._attached(connection, who, frame)
