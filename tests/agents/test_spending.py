@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconvene.agents.spending import FILE, Clocks, Spending
+from reconvene.agents.spending import FILE, Clocks, Spending, price_known
 
 NOON = 1_795_435_200.0  # 2026-11-23, 12:00 UTC
 DAY = 86400.0
@@ -96,6 +96,14 @@ def test_a_reboot_takes_the_wall_clock_unless_it_went_back(tmp_path: Path, machi
     machine.wall += 31 * DAY
     machine.reboot()
     assert Spending(tmp_path, machine.clocks()).today() == 0
+
+
+def test_whose_price_is_known() -> None:
+    known = ("openai:gpt-5", "anthropic:claude-sonnet-4-5", "openai-chat:gpt-5")
+    assert all(map(price_known, known))
+    assert not any(
+        map(price_known, ("openai:of-my-own", "constrained:openai:qwen2.5-coder:7b", "nowhere:x", "offline"))
+    )
 
 
 def test_a_broken_ledger_and_a_reader_that_writes_nothing(tmp_path: Path, machine: Machine) -> None:

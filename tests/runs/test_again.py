@@ -20,6 +20,7 @@ from reconvene.agents.edit_format import Edit, Replace, render
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.runs.journal import Journal
+from reconvene.sessions import state as state_module
 from scripted import scripted
 
 FILES = {"a.py": "one = 1\n", "b.py": "two = 2\n"}
@@ -225,6 +226,24 @@ async def test_what_cannot_be_sent_anew(tmp_path: Path) -> None:
     hang.set()
     check_log(await house.completed(session))
     await house.close()
+
+
+@pytest.mark.parametrize("forgotten", ["retry", "resend"])
+async def test_control_an_action_that_is_forgotten_tells_the_model_what_was_taken_back(
+    tmp_path: Path, forgotten: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold = state_module._FOLDS["action"]
+
+    def without(state: Any, row: Any, content: dict[str, Any]) -> None:
+        if content["name"] != forgotten:
+            fold(state, row, content)
+
+    monkeypatch.setitem(state_module._FOLDS, "action", without)
+    with pytest.raises(AssertionError):
+        if forgotten == "retry":
+            await test_a_failed_run_is_run_once_more(tmp_path, False)
+        else:
+            await test_a_prompt_is_edited_and_sent_anew(tmp_path, False)
 
 
 # -- limits

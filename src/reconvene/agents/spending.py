@@ -48,6 +48,19 @@ class Clocks:
         return cls(time.time, up, boot)
 
 
+def price_known(model: str) -> bool:
+    """Whether what a model (`provider:name`) costs is in the price list that comes with pydantic-ai; else its use counts nothing."""
+    from genai_prices import data_snapshot
+
+    provider, _, name = model.removeprefix("constrained:").partition(":")
+    provider = {"openai-chat": "openai", "openai-responses": "openai"}.get(provider, provider)
+    try:
+        data_snapshot.get_snapshot().find_provider_model(name, None, provider, None)
+    except LookupError:
+        return False
+    return True
+
+
 class Spending:
     """The ledger of one data folder. Every method blocks on the disk, shortly; safe to call from any thread.
 

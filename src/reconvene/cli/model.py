@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from reconvene.agents.providers import CONSTRAINED, Providers, provider_of
+from reconvene.agents.spending import price_known
 from reconvene.cli import terminal
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
@@ -67,6 +68,11 @@ def model(
     if now.daily_cap is not None or now.spent_today:
         of = f" of ${now.daily_cap:.2f}, the daily cap" if now.daily_cap is not None else ""
         terminal.say(f"Spent today: ${now.spent_today:.2f}{of}")
+    if now.daily_cap is not None:
+        for unknown in [m for m in (now.model, now.fallback) if m and m != "offline" and not price_known(m)]:
+            terminal.say(
+                f"The price of {terminal.safe(unknown)} is not known here, so its use does not count to the cap."
+            )
     for state in now.providers:
         has = "key set" if state.key else "no key"
         terminal.say(f"  {state.provider}: {has}{f', {terminal.safe(state.base_url)}' if state.base_url else ''}")
