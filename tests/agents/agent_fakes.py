@@ -15,6 +15,7 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.config import Limits
+from reconvene.index.definitions import Definition
 from reconvene.search.context import SearchContext
 from reconvene.workspace import Workspace
 
@@ -78,6 +79,16 @@ def scripted(*steps: Step, chunk: int = 0) -> FunctionModel:
     return FunctionModel(stream_function=stream, model_name="scripted")
 
 
+class FakeIndex:
+    """Knows the definitions it is given, of any file."""
+
+    def __init__(self, definitions: Sequence[Definition] = ()) -> None:
+        self._definitions = tuple(definitions)
+
+    def definitions_of(self, blob: bytes, path: str) -> tuple[Definition, ...]:
+        return self._definitions
+
+
 def deps_of(root: Path, **given: Any) -> AgentDeps:
     limits = given.pop("limits", Limits())
     workspace = Workspace.open(root, data_dir=None, limits=limits)
@@ -85,7 +96,7 @@ def deps_of(root: Path, **given: Any) -> AgentDeps:
         **{
             "durable": FakeDurable(),
             "workspace": workspace,
-            "index": None,
+            "index": FakeIndex(),
             "context": SearchContext.fold([]),
             "limits": limits,
         }

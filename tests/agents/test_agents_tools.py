@@ -11,6 +11,8 @@ from reconvene.agents import excerpt, reading, searching
 from reconvene.agents.orchestrator import build
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
+from reconvene.index.definitions import find
+from reconvene.index.languages.registry import language_of
 from reconvene.protocol.events import Error, Plan
 from reconvene.search import SearchResult, Snippet
 
@@ -160,6 +162,41 @@ async def test_a_long_file_comes_in_pages(root: Path) -> None:
     outcome, got, _ = await call(root, "read_file", {"path": "long.py", "start": 901, "end": 5000})
     assert (got.splitlines()[1], got.splitlines()[-2]) == ("901| value_901 = 901", "1000| value_1000 = 1000")
     assert not outcome.truncated
+
+
+PAGED = "".join(
+    f"class Wheel{n}:\n" + "".join(f"    def spoke_{n}_{m}(self):\n        return {m}\n\n" for m in range(12)) + "\n"
+    for n in range(40)
+)
+
+
+async def test_a_file_too_long_for_a_page_says_what_is_further_on(root: Path) -> None:
+    (root / "wheels.py").write_text(PAGED)
+    index = fakes.FakeIndex(find(PAGED.encode(), language_of("wheels.py")))
+    _, got, _ = await call(root, "read_file", {"path": "wheels.py"}, index=index)
+    rows = got.splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("(further on are"))
+    assert rows[at - 1].startswith(f"{reading.PAGE_LINES}| ")
+    assert rows[at + 1] == "- line 305: class Wheel8:", "the outermost first, where there are too many"
+    assert [row.split(": ")[1] for row in rows[at + 1 : -1]] == [f"class Wheel{n}:" for n in range(8, 40)]
+    assert rows[at] == "(further on are, and 385 more:)"
+    assert rows[-1].startswith("(of 1,520 lines; go on with")
+    assert PAGED.splitlines()[304] == "class Wheel8:", "a row's line is the one to read from"
+    for part in ({"start": 2}, {"end": 300}, {"start": 1221}):
+        _, got, _ = await call(root, "read_file", {"path": "wheels.py", **part}, index=index)
+        assert "further on" not in got, "only to who opens the file"
+
+
+async def test_with_what_is_further_on_the_result_is_no_longer_than_without(root: Path) -> None:
+    text = "".join(f"def {'wheel' * 30}_{n}():\n    return '{'w' * 300}'\n" for n in range(200))
+    (root / "wide_wheels.py").write_text(text)
+    index = fakes.FakeIndex(find(text.encode(), language_of("wide_wheels.py")))
+    _, got, _ = await call(root, "read_file", {"path": "wide_wheels.py"}, index=index)
+    assert "(further on are, and " in got
+    assert len(got) <= excerpt.RESULT_CHARS + 200
+    shown = [int(row.split("|")[0]) for row in got.splitlines() if row[0].isdigit()]
+    told = [int(row.split("line ")[1].split(":")[0]) for row in got.splitlines() if row.startswith("- line")]
+    assert told and told[0] > shown[-1] and told == sorted(told)
 
 
 async def test_pages_tile_the_file(root: Path) -> None:

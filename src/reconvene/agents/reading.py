@@ -11,12 +11,14 @@ from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.excerpt import RESULT_CHARS, header, numbered, place, remember
+from reconvene.agents.outlined import CHARS, outlined
 from reconvene.agents.paths import locate
 from reconvene.agents.quoting import keeping
 from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
 from reconvene.agents.secret_leave import Rows, asked, key_of
 from reconvene.errors import ReconveneError
+from reconvene.workspace import FileSlice
 
 PAGE_LINES = 300
 
@@ -27,7 +29,7 @@ async def read_file(
     start: Annotated[int, Field(ge=1)] = 1,
     end: Annotated[int | None, Field(ge=1)] = None,
 ) -> ToolOutcome:
-    """Read lines of a file, numbered. Long files come in pages; the last line says how to go on.
+    """Read lines of a file, numbered. Long files come in pages; the last line says how to go on, and what is further on is told.
 
     Args:
         path: From the code base's root, as search prints it. A bare file name does when only one file has it.
@@ -55,14 +57,14 @@ async def read_file(
             return ToolOutcome("The person said no. Do not ask for this file again.", "not read: you said no", ok=False)
         private = allowed
         got = await asyncio.to_thread(read, secret=True)
-    lines: list[str] = []
-    room = RESULT_CHARS
-    for number, line in enumerate(redact(got.text).split("\n") if got.end >= got.start else [], got.start):
-        text = numbered(number, line)
-        room -= len(text) + 1
-        if room < 0 and lines:
-            break
-        lines.append(text)
+    lines = _fitting(got, RESULT_CHARS)
+    outline: list[str] = []
+    if start == 1 and end is None and not private and (len(lines) <= got.end - got.start or got.next_start is not None):
+        lines = _fitting(got, RESULT_CHARS - CHARS)
+        blob = bytes.fromhex(got.fingerprint)
+        outline = outlined(
+            await asyncio.to_thread(deps.index.definitions_of, blob, got.path), got.start + len(lines) - 1
+        )
     upto = got.start + len(lines) - 1
     following = upto + 1 if upto < got.end else got.next_start
     total = f"{got.total_lines:,} lines" if got.total_lines is not None else f"{got.size:,} bytes"
@@ -76,10 +78,22 @@ async def read_file(
     whole = got.start == 1 and following is None
     where = f"{got.path}, {total}" if whole else f"{got.path}:{got.start}-{upto} of {total}"
     outcome = ToolOutcome(
-        "\n".join([*told, head, *lines, *(tail if lines and not whole else [])]),
+        "\n".join([*told, head, *lines, *outline, *(tail if lines and not whole else [])]),
         f"{scrub(wanted.written)} → {where}" if wanted.written else where,
         truncated=more or got.truncated,
         places=[place(got.path, got.start, max(upto, got.start), None)],
         private=private,
     )
     return await keeping(deps, outcome, {got.path: got.fingerprint})
+
+
+def _fitting(got: FileSlice, room: int) -> list[str]:
+    """As many of its lines, numbered, as there is room for; one at least."""
+    lines: list[str] = []
+    for number, line in enumerate(redact(got.text).split("\n") if got.end >= got.start else [], got.start):
+        text = numbered(number, line)
+        room -= len(text) + 1
+        if room < 0 and lines:
+            break
+        lines.append(text)
+    return lines
