@@ -369,3 +369,15 @@ async def test_an_empty_code_base(tmp_path: object, workers: Workers) -> None:
     assert (await search(index, "anything at all")).snippets == ()
     assert Limits().search_hits == 200
     await index.close()
+
+
+@pytest.mark.parametrize("name", ["cart-total", "cart_total", '"cart.total"'], ids=["hyphen", "underscore", "dot"])
+async def test_a_use_may_stand_in_quotes(code: CodeBase, workers: Workers, name: str) -> None:
+    bare = name.strip('"')
+    code.write("routes.py", f"route('/total', name='{bare}')\n")
+    code.write("pages.py", f"def link():\n    return url_for('{bare}')\n")
+    code.write("other.py", f"link = '{bare}s'\n")
+    index = await code.index(workers)
+    found = await search(index, f"uses:{name}")
+    assert {s.path for s in found.snippets} == {"routes.py", "pages.py"}
+    await index.close()
