@@ -375,7 +375,7 @@ def test_thousands_of_steps_of_sessions_are_as_their_model() -> None:
     began, cpu = time.monotonic(), time.process_time()
     examples = int(os.environ.get("EXAMPLES", "300"))
     machine(examples, 40)
-    figure = "{sequences:,} sequences of submit, answer, decide, stop, reconnect, crash, two tabs, sweep ({steps:,} steps): all as the model"
+    figure = "{sequences:,} sequences of submit, answer, decide, stop, reconnect, crash, tabs, sweep ({steps:,} steps): as the model"
     report(
         "Schedules: sessions and their model",
         figure,
