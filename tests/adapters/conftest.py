@@ -10,8 +10,9 @@ from real import Place
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))  # its server in this process
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for a file: a server costs two seconds of processor time to start."""
+    made = Place(tmp_path_factory.mktemp("place"))
     yield made
     made.close()

@@ -55,6 +55,11 @@ class Place:
         self._started.append(process)
         assert process.stdout is not None and process.stdout.readline().startswith(b"http")
 
+    def serve_if_needed(self) -> None:
+        """A server that an earlier test left running is taken."""
+        if not _alive(self):
+            self.serve()
+
     @property
     def server(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.data / "server.json").read_text())

@@ -44,10 +44,10 @@ async def looks(client: Client) -> None:
 
 
 async def test_over_stdio_a_question_outlives_the_server_in_both_eras(place: Place) -> None:
+    told: list[str] = []
     for era in (MODERN, LEGACY):
-        told: list[str] = []
 
-        async def progress(done: float, total: float | None, message: str | None, told: list[str] = told) -> None:
+        async def progress(done: float, total: float | None, message: str | None) -> None:
             told.append(message or "")
             if len(told) == 1:
                 place.kill()
@@ -81,7 +81,7 @@ def bridge_answers_what_is_no_message(place: Place) -> None:
 
 
 async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place) -> None:
-    place.serve()
+    place.serve_if_needed()
     headers = {"Authorization": f"Bearer {place.token}"}
 
     def connection(era: str) -> Client:
