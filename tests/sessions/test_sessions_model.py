@@ -347,7 +347,7 @@ def machine(examples: int, steps: int, **more: Any) -> None:
 
 @pytest.mark.timeout(240)
 def test_sessions_are_as_their_model() -> None:
-    machine(5, 12)
+    machine(10, 15)
 
 
 @pytest.mark.timeout(240)
