@@ -74,7 +74,8 @@ commit beside it, and each can be had again: `SEED=… .venv/bin/python tests/pr
 
 All of `make faults` is 20,000 deaths, each call of a run killed and failed, 5,000 power cuts in each of three ways for the log and for
 whole sessions, and 5,000 schedules: about an hour of two idle cores. `DEATHS`, `CUTS`, `EVERY` (each n-th call), `SCHEDULES` and
-`EXAMPLES` in the environment make it smaller; the figures say what was run. Times are of the machine that ran it; CPU seconds can be compared.
+`EXAMPLES` in the environment make it smaller; the figures say what was run. Times are of the machine that ran it; CPU seconds can be
+compared.
 """
 HALVES = {
     "faults": "Nothing is lost: `make faults`",
