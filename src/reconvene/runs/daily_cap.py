@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
 from reconvene.agents.providers import Providers
 from reconvene.agents.spending import Spending
 from reconvene.errors import ReconveneError
-from reconvene.runs.journal import Journal
 from reconvene.sessions.state import SessionState
+
+if TYPE_CHECKING:
+    from reconvene.runs.journal import Journal
 
 _log = structlog.get_logger(__name__)
 DAILY_CAP = "daily_cap"
