@@ -111,7 +111,7 @@ def http() -> str:
 
     sessions = SimpleNamespace(roots=None, on_gone=[])
     settings = SimpleNamespace(limits=Limits(), data_dir=Path())
-    shell = SimpleNamespace(version="0", metrics=Metrics(), sessions=sessions, settings=settings)
+    shell = SimpleNamespace(version="0", metrics=Metrics(), sessions=sessions, settings=settings, on_close=[])
     described = build_api(typing.cast(Any, shell)).openapi()
     rows = [("Method", "Address", "What it does")]
     for path, methods in described["paths"].items():

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel
-from starlette.background import BackgroundTask
 
 from reconvene.errors import ReconveneError
 from reconvene.index.root import RootIndex
@@ -58,6 +57,13 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
         session = await services.sessions.get(who.owner, session_id)
         rows = await services.sessions.log.read(session.id, 0, upto=session.head, types=(_SEARCHED,))
         return tuple(SearchContext.fold(row.content for row in rows).paths())
+
+    gathering: dict[RootIndex, asyncio.Task[None]] = {}
+
+    async def gathered() -> None:
+        await asyncio.gather(*gathering.values(), return_exceptions=True)
+
+    services.on_close.append(gathered)
 
     def unchanged(request: Request, mark: str) -> bool:
         return request.headers.get("if-none-match") == mark
@@ -158,12 +164,13 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
         index = await opened(root)
         found = await complete(index, q, limit)
         body = models.Completions.model_validate({**asdict(found), "items": [asdict(item) for item in found.items]})
-        rest = BackgroundTask(gather, index) if found.partial else None
+        if found.partial and index not in gathering:
+            gathering[index] = asyncio.create_task(gather(index), name="gather names")
+            gathering[index].add_done_callback(lambda _: gathering.pop(index, None))
         return Response(
             body.model_dump_json(),
             media_type="application/json",
             headers={"cache-control": "no-store"},
-            background=rest,
         )
 
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Query, Response
-from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
 from reconvene.log.port import SessionRow
@@ -33,6 +32,7 @@ def add_finding_routes(api: FastAPI, services: Services) -> None:
     """Before the routes of a single session: `/api/sessions/search` would be taken for one."""
     sessions = services.sessions
     finding = Finding(sessions, services.settings.data_dir / "finding.db")
+    services.on_close.append(finding.close)
 
     @api.get("/api/sessions/search", response_model=FoundSessions)
     async def search_sessions(
@@ -52,9 +52,7 @@ def add_finding_routes(api: FastAPI, services: Services) -> None:
             searched=found.searched,
             of=found.of,
         )
-        rest = BackgroundTask(finding.catch_up) if found.partial else None
-        fresh = {"cache-control": "no-store"}
-        return Response(body.model_dump_json(), media_type="application/json", headers=fresh, background=rest)
+        return Response(body.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})
 
     @api.get("/api/sessions/{session_id}/export")
     async def export(session_id: str, who: Asking, format: Format = "jsonl") -> Response:

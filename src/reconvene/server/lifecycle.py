@@ -293,6 +293,8 @@ class Server:
         await services.connections.stop()
         web.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
+        for close in services.on_close:
+            await close()
         with contextlib.suppress(ReconveneError):  # a store that is gone takes no last words
             await sweeper.stop()
         if self._indexes is not None:

@@ -54,3 +54,5 @@ class Services:
     """Other protocols on the same sessions, by path: ASGI applications behind the gate."""
     on_root: list[Callable[[str], Awaitable[None]]] = field(default_factory=list)
     """Awaited with the real path of a code base that was added while the server runs."""
+    on_close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Awaited when the server ends, while the store is still open."""

@@ -40,8 +40,10 @@ _RANKED = 400
 """Best places that are looked at."""
 _AT_ONCE = 1.0
 """Seconds for which an answer takes in what is new."""
+_TOGETHER = 16
+"""Sessions that are taken in in one transaction."""
 _PIECE = 500
-"""Rows of the log that are taken in at a time."""
+"""Rows of a session that are taken in at a time."""
 _LONGEST = 50_000
 """Characters of one event."""
 _AROUND = 70
@@ -88,15 +90,11 @@ class FoundSession:
 
 @dataclass(frozen=True, slots=True)
 class FoundSessions:
-    """Best first. `partial`: not every session was taken in yet; `catch_up` does that. `searched`, `of`: sessions."""
+    """Best first. `searched`, `of`: sessions; while not all are taken in, that goes on behind."""
 
     sessions: tuple[FoundSession, ...]
     searched: int
     of: int
-
-    @property
-    def partial(self) -> bool:
-        return self.searched < self.of
 
 
 class Finding:
@@ -106,6 +104,9 @@ class Finding:
         self._sessions = sessions
         self._path = path
         self._lock = asyncio.Lock()
+        self._catching = asyncio.Lock()
+        self._rest: asyncio.Task[None] | None = None
+        self._deleted: set[str] = set()
         self._db: apsw.Connection | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         sessions.on_gone.append(self._gone)
@@ -122,39 +123,57 @@ class Finding:
             raise ReconveneError("invalid_field", sentence, path="q")
         if not 1 <= limit <= MOST:
             raise ReconveneError("invalid_field", f"limit must be 1 to {MOST}.", path="limit")
-        left = await self.catch_up(within=_AT_ONCE)
+        left = await self._catch_up(_AT_ONCE)
+        if left and (self._rest is None or self._rest.done()):
+            self._rest = asyncio.create_task(self._catch_up_behind(), name="find in sessions")
         mine = {s.id for s in await self._sessions.list(owner)}
         return await self._with(lambda db: _found(db, words, mine, limit, left))
 
-    async def catch_up(self, *, within: float | None = None) -> int:
-        """Take in what the log has and this has not, newest sessions first. Returns how many sessions are left after so many seconds."""
-        end = None if within is None else time.monotonic() + within
-        all_of_them = await self._sessions.log.sessions()
-        todo = await self._with(lambda db: _behind(db, all_of_them))
-        for place, session in enumerate(todo):
-            if end is not None and time.monotonic() > end:
-                return len(todo) - place
-            await self._take_in(session)
-        return 0
-
     async def close(self) -> None:
         """Idempotent."""
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        if self._rest is not None:
+            self._rest.cancel()
+        await asyncio.gather(*self._leaving, *filter(None, [self._rest]), return_exceptions=True)
         async with self._lock:
             if self._db is not None:
                 self._db.close()
                 self._db = None
 
-    async def _take_in(self, session: SessionRow) -> None:
-        upto = await self._with(lambda db: _begun(db, session))
-        while upto < session.head:
-            rows = await self._sessions.log.read(
-                session.id, upto, upto=session.head, public=True, types=_TYPES, max_events=_PIECE
-            )
-            upto = rows[-1].seq if len(rows) == _PIECE else session.head
-            await self._with(partial(_add, id=session.id, rows=rows, upto=upto))
+    async def _catch_up_behind(self) -> None:
+        """The next search tells what is wrong, if something is."""
+        with contextlib.suppress(ReconveneError):
+            await self._catch_up(None)
+
+    async def _catch_up(self, within: float | None) -> int:
+        """Take in what the log has and this has not, newest sessions first. Returns how many are left after so many seconds."""
+        if self._catching.locked() and within is not None:  # the rest of an earlier search is still being taken in
+            return len(await self._todo())
+        async with self._catching:
+            end = None if within is None else time.monotonic() + within
+            todo = await self._todo()
+            while todo and (end is None or time.monotonic() <= end):
+                some, todo = todo[:_TOGETHER], todo[_TOGETHER:]
+                read = await asyncio.gather(*(self._read(session, upto) for session, upto in some))
+                news = [(session, upto, rows) for (session, upto), rows in zip(some, read, strict=True)]
+                await self._with(partial(self._add, news=news))
+                todo = [(session, rows[-1].seq) for session, _, rows in news if len(rows) == _PIECE] + todo
+            return len(todo)
+
+    def _add(self, db: apsw.Connection, news: Sequence[tuple[SessionRow, int, Sequence[Row]]]) -> None:
+        # What was deleted since it was read has left already, and must not come back.
+        _add(db, [(session, upto, rows) for session, upto, rows in news if session.id not in self._deleted])
+
+    async def _todo(self) -> list[tuple[SessionRow, int]]:
+        sessions = await self._sessions.log.sessions()
+        return await self._with(lambda db: _behind(db, sessions))
+
+    async def _read(self, session: SessionRow, upto: int) -> list[Row]:
+        return await self._sessions.log.read(
+            session.id, upto, upto=session.head, public=True, types=_TYPES, max_events=_PIECE
+        )
 
     def _gone(self, session_id: str, reason: str) -> None:
+        self._deleted.add(session_id)
         task = asyncio.ensure_future(self._leave(session_id))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
@@ -217,41 +236,42 @@ def _open(path: Path) -> apsw.Connection:
     return db
 
 
-def _behind(db: apsw.Connection, sessions: Sequence[SessionRow]) -> list[SessionRow]:
-    known = {
-        id: (epoch, upto, title) for id, epoch, upto, title in db.execute("select id, epoch, upto, title from session")
-    }
+def _behind(db: apsw.Connection, sessions: Sequence[SessionRow]) -> list[tuple[SessionRow, int]]:
+    """Sessions that are not in here as they are now, with the seq up to which they are; those that are no more are removed."""
+    sql = "select id, epoch, upto, title from session"
+    known = {id: (epoch, upto, title) for id, epoch, upto, title in db.execute(sql)}
     for id in known.keys() - {s.id for s in sessions}:
         _remove(db, id)
-    return [s for s in sessions if s.head and known.get(s.id) != (s.epoch, s.head, s.title)]
+    behind = []
+    for session in sessions:
+        epoch, upto, title = known.get(session.id, (session.epoch, 0, None))
+        if epoch != session.epoch:
+            _remove(db, session.id)
+            upto, title = 0, None
+        if session.head and (upto, title) != (session.head, session.title):
+            behind.append((session, upto))
+    return behind
 
 
-def _begun(db: apsw.Connection, session: SessionRow) -> int:
-    """The seq up to which it was taken in; its title is as it is now."""
-    row = db.execute("select n, epoch, upto, title from session where id = ?", (session.id,)).fetchone()
-    if row is not None and row[1] != session.epoch:
-        _remove(db, session.id)
-        row = None
-    if row is None:
-        db.execute("insert into session(id, epoch, upto, title) values (?, ?, 0, '')", (session.id, session.epoch))
-        n, upto, title = db.last_insert_rowid(), 0, ""
-    else:
-        n, upto, title = row[0], row[2], row[3]
-    if title != session.title:
-        db.execute("delete from said where rowid = ?", (n << 32,))
-        _say(db, n << 32, session.title, "title", session.created_at)
-        db.execute("update session set title = ? where n = ?", (session.title, n))
-    return int(upto)
-
-
-def _add(db: apsw.Connection, id: str, rows: Sequence[Row], upto: int) -> None:
-    row = db.execute("select n from session where id = ?", (id,)).fetchone()
-    if row is None:  # deleted meanwhile
-        return
-    for event in rows:
-        if text := "\n".join(_texts(event.type, json.loads(event.content)))[:_LONGEST]:
-            _say(db, row[0] << 32 | event.seq, text, event.type, event.at)
-    db.execute("update session set upto = ? where n = ?", (upto, row[0]))
+def _add(db: apsw.Connection, news: Sequence[tuple[SessionRow, int, Sequence[Row]]]) -> None:
+    """The rows of each session after the seq up to which it is in here, and its title as it is now."""
+    for session, before, rows in news:
+        db.execute(
+            "insert or ignore into session(id, epoch, upto, title) values (?, ?, 0, '')", (session.id, session.epoch)
+        )
+        sql = "select n, upto, title from session where id = ?"
+        known: Any = db.execute(sql, (session.id,)).fetchone()
+        n, upto, title = known
+        if upto != before:
+            continue  # the file was made anew meanwhile: the next round has it
+        if title != session.title:
+            db.execute("delete from said where rowid = ?", (n << 32,))
+            _say(db, n << 32, session.title, "title", session.created_at)
+        for row in rows:
+            if text := "\n".join(_texts(row.type, json.loads(row.content)))[:_LONGEST]:
+                _say(db, n << 32 | row.seq, text, row.type, row.at)
+        now = rows[-1].seq if len(rows) == _PIECE else session.head
+        db.execute("update session set upto = ?, title = ? where n = ?", (now, session.title, n))
 
 
 def _say(db: apsw.Connection, rowid: int, text: str, kind: str, at: float) -> None:
