@@ -25,16 +25,17 @@ HOME = str(Path(reconvene.__file__).parent) + "/"
 HEAVY = {
     f"{HOME}{room}/{module}.py"
     for room, modules in {
-        "index": "analysis arrays definitions history history_reader literals order ranking reader segment settled snapshot store usage",
-        "search": "density extent places symbols windows",
+        "index": "analysis arrays definitions history history_reader literals order ranking reader runs segment settled snapshot store "
+        "stored usage",
+        "search": "atoms density extent files likeliest looking matching places symbols texts windows",
         "repomap": "importance likeness overview places",
         "workspace": "git_files git_history ignore_rules jail listing reading walk",
     }.items()
     for module in modules.split()
 }
 """What reads, parses, sorts or counts a code base. Asking an index for its state is none of it."""
-CHEAP = {"index/settled.py:is_due"}
-"""Compares a few numbers."""
+CHEAP = {"index/settled.py:exists", "index/settled.py:is_due"}
+"""They compare a few numbers."""
 
 
 @contextlib.contextmanager
