@@ -263,6 +263,27 @@ async def test_a_crash_at_any_row_of_a_change_of_models(tmp_path: Path, at: int)
     await house.close()
 
 
+async def test_a_crash_between_two_tries_is_no_crash_loop(tmp_path: Path) -> None:
+    """A provider that is down, and a server that is restarted a few times while it is: tries of a provider are not counted as crashes."""
+    two = Two(DOWN)
+    house = await begun(tmp_path, two, "second")
+    session = await house.ask("q")
+    for tries in (1, 3, 5):
+        rows = await house.until(
+            session,
+            lambda rows, tries=tries: (
+                contents(rows, "completed") or [c["status"] for c in contents(rows, "run")].count("recovering") >= tries
+            ),
+        )
+        if contents(rows, "completed"):
+            break
+        await house.restart()
+    rows = await house.completed(session)
+    check_log(rows)
+    assert contents(rows, "completed")[0]["text"] == "from second"
+    await house.close()
+
+
 async def test_control_without_its_record_the_first_model_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,6 +187,7 @@ class Attempt:
                 failures = 1 if journal.steps > steps else failures + 1
                 if e.code in RETRYABLE and failures <= self.sessions.settings.limits.provider_retries:
                     reason = await self._back_off(journal, e, failures)
+                    journal.without_progress -= 1  # as it is counted when the run is loaded
                     continue
                 if fails_over(e) and (other := await self._fallback(journal)) is not None:
                     reason, failures = await takes_over(journal, e, other, self.around.failing), 0

@@ -100,8 +100,9 @@ class Journal:
             match row.type:
                 case "run":
                     journal.attempt = max(journal.attempt, content.get("attempt") or 0)
-                    running += content["status"] == "running"
-                    recovering += content["status"] == "recovering"
+                    orderly = content["status"] == "recovering" and content.get("reason") not in (None, "restart")
+                    running += (content["status"] == "running") - orderly  # a provider failed, which is no crash
+                    recovering += content["status"] == "recovering" and not orderly
                 case "model":
                     last_model = row.seq
                     journal.worked_before = max(journal.worked_before, content.get("worked", 0.0))
