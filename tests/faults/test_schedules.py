@@ -102,7 +102,7 @@ def test_a_seed_is_the_same_schedule_each_time() -> None:
 
 def test_control_two_sessions_for_one_prompt_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     two_sessions_for_one_prompt(monkeypatch)
-    assert until_noticed(40, 40)
+    assert until_noticed(40, 600)
 
 
 @pytest.mark.long
