@@ -49,10 +49,10 @@ test-browser: setup $(S)/chromium
 	@$(BIN)/pytest -q -m "browser and not long" $(PYTEST)
 
 # Each also runs a few suites alone: SUITES="power io". Their figures go to docs/explanation/proof.md.
-faults: setup $(S)/proof  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
+faults: setup  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
 	@$(BIN)/python tests/proof_sheet.py faults $(SUITES)
 
-security: setup $(S)/proof  ## nobody gets in: hostile models, code bases and clients (minutes)
+security: setup $(S)/chromium  ## nobody gets in: hostile models, code bases and clients (minutes)
 	@$(BIN)/python tests/proof_sheet.py security $(SUITES)
 
 # Its weights are 1.2 GB, fetched once and kept in the user's cache folder (RECONVENE_MODELS names another).
@@ -89,7 +89,7 @@ screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots, 
 
 lock:            ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements/dev.txt
-	@for g in model proof; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group $$g -c requirements/dev.txt pyproject.toml -o requirements/$$g.txt; done
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group model -c requirements/dev.txt pyproject.toml -o requirements/model.txt
 	@echo 'uv==$(shell $(BIN)/uv --version | cut -d" " -f2)' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/boot.txt
 
 clean:           ## remove what the set-up made
@@ -105,11 +105,6 @@ $(S)/venv: requirements/boot.txt
 $(S)/deps: requirements/dev.txt $(S)/venv
 	@echo "· installing pinned packages"
 	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes --only-binary :all: $<
-	@touch $@
-
-$(S)/proof: requirements/proof.txt $(S)/deps
-	@echo "· installing what the long proofs need"
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 $(S)/project: pyproject.toml hatch_build.py $(S)/deps

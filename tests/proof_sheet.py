@@ -37,10 +37,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Suite:
-    """Test files of one kind of proof. `title` names it where its tests report no rows of their own."""
+    """Test files of one kind of proof. `title` names it where its tests report no rows of their own; `marks` chooses among their tests."""
 
     title: str
     files: Sequence[str]
+    marks: str = "long and not browser"
 
 
 SUITES: dict[str, dict[str, Suite]] = {
@@ -63,6 +64,11 @@ SUITES: dict[str, dict[str, Suite]] = {
     "security": {
         "model": Suite("A model that does its worst", ["tests/faults/test_hostile_model.py"]),
         "trees": Suite("Code bases that do their worst", ["tests/search/test_hostile_trees.py"]),
+        "doors": Suite(
+            "Hostile pages, hostile answers in the page, secrets",
+            sorted(str(path.relative_to(TREE)) for path in (TREE / "tests" / "security").glob("test_*.py")),
+            "long or not long",
+        ),
     },
 }
 HEAD = """\
@@ -110,7 +116,7 @@ def run(half: str, name: str) -> tuple[list[Row], bool]:
             "--timeout",
             "7200",
             "-m",
-            "long and not browser",
+            suite.marks,
             *files,
         ]
         print(f"\n── {half}/{name}: {suite.title}", flush=True)
