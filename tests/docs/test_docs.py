@@ -118,7 +118,7 @@ def test_every_address_is_there() -> None:
 
 def test_every_dependency_has_a_reason() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
-    extras = project["project"]["optional-dependencies"].values()
+    extras = project["project"].get("optional-dependencies", {}).values()
     python = [
         d
         for group in (project["project"]["dependencies"], *extras, *project["dependency-groups"].values())

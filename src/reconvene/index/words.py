@@ -17,7 +17,7 @@ from threading import local
 from typing import Protocol
 from zlib import crc32
 
-from Stemmer import Stemmer  # type: ignore[import-not-found]
+from Stemmer import Stemmer
 
 WORD = re.compile(r"[^\W\d]\w*|\d{2,5}")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
