@@ -201,7 +201,7 @@ class Server:
 
     def __init__(self, net: Net, folder: Path) -> None:
         self.net, self.folder = net, folder
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # in order: a seed is one schedule
 
     async def start(self) -> None:
         loop = self.net.loop
@@ -225,11 +225,11 @@ class Server:
 
     def spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
+        self.tasks[task] = None
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
+        self.tasks.pop(task, None)
         if not self.disk.dead and not task.cancelled() and (error := task.exception()):
             self.net.broken.append(error)
 

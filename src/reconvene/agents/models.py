@@ -17,7 +17,7 @@ from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.usage import UsageLimits
 
 from reconvene.agents.providers import CONSTRAINED, Access, Providers, provider_of
-from reconvene.agents.redact import redact_own
+from reconvene.agents.redact import know, redact_own
 from reconvene.agents.scrub import scrub
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
@@ -85,6 +85,8 @@ def _constrained(name: str, providers: Providers | None) -> Model:
 
 def _with(access: Access) -> Callable[[str], Provider[Any]]:
     """How pydantic-ai makes a provider with what was set for it."""
+    if access.key is not None:
+        know(access.key)  # a provider may repeat it in what it says is wrong
 
     def made(name: str) -> Provider[Any]:
         wanted = {"api_key": access.key, "base_url": access.base_url}

@@ -29,6 +29,8 @@ from reconvene.errors import ReconveneError
 State = Literal["new", "running", "ended", "unknown"]
 """new: nobody has started it. unknown: it was started, and its supervisor is gone without a result (the machine went down)."""
 _PIECE = 64 * 1024
+_SUPERVISORS = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Of the server's environment, what its supervisor needs to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Job:
                 timeout=30,
                 check=False,
                 cwd="/",
+                # Not the server's, where the providers' keys are: the supervisor lives as long as the command, as the same user.
+                env={name: os.environ[name] for name in _SUPERVISORS if name in os.environ},
             )
         except (OSError, subprocess.SubprocessError) as e:
             raise ReconveneError("tool_failed", f"The command could not be started: {e}.") from e

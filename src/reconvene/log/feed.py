@@ -77,7 +77,7 @@ class Watch:
 class _Recent:
     """A watched session: its public rows in (start, head], if start is known, and who waits."""
 
-    watches: set[Watch] = field(default_factory=set)
+    watches: dict[Watch, None] = field(default_factory=dict)
     start: int | None = None
     head: int | None = None
     head_tag: str = START_TAG
@@ -183,14 +183,14 @@ class Feed:
     def watch(self, session_id: str, wake: Callable[[], None]) -> Watch:
         """From now on `wake` is called, on the loop, whenever there are new events. It must not block."""
         watch = Watch(self, session_id, wake)
-        self._watched.setdefault(session_id, _Recent()).watches.add(watch)
+        self._watched.setdefault(session_id, _Recent()).watches[watch] = None
         return watch
 
     def _unwatch(self, watch: Watch) -> None:
         recent = self._watched.get(watch.session_id)
         if recent is None:
             return
-        recent.watches.discard(watch)
+        recent.watches.pop(watch, None)
         if not recent.watches:
             del self._watched[watch.session_id]
 

@@ -47,9 +47,11 @@ class Connections:
         self.server = server
         self.clock = clock
         self.draining = asyncio.Event()
-        self._all: set[Connection] = set()
+        # In the order in which they came, so that what is done for all is done in one order.
+        self._all: dict[Connection, int] = {}
+        self._came = 0
         self._by_client: dict[tuple[str, str], Connection] = {}
-        self._by_session: dict[str, set[Connection]] = {}
+        self._by_session: dict[str, dict[Connection, None]] = {}
         self._first_prompts: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._woken: dict[Connection, None] = {}
         self._turn: asyncio.Handle | None = None
@@ -70,7 +72,8 @@ class Connections:
     # -- registry
 
     def add(self, connection: Connection) -> None:
-        self._all.add(connection)
+        self._came += 1
+        self._all[connection] = self._came
         self._empty.clear()
         self.metrics.handshakes += 1
 
@@ -80,7 +83,7 @@ class Connections:
         return self._first_prompts.setdefault((owner, prompt_id), asyncio.Lock())
 
     def remove(self, connection: Connection) -> None:
-        self._all.discard(connection)
+        self._all.pop(connection, None)
         self._woken.pop(connection, None)
         key = (connection.principal.owner, connection.client_id or "")
         if self._by_client.get(key) is connection:
@@ -95,7 +98,7 @@ class Connections:
         self._unbind(connection)
         connection.session_id, connection.root = session_id, root
         if connection in self._all:
-            self._by_session.setdefault(session_id, set()).add(connection)
+            self._by_session.setdefault(session_id, {})[connection] = None
             for tell in self.on_open:
                 tell(root)
 
@@ -112,19 +115,25 @@ class Connections:
 
     def _unbind(self, connection: Connection) -> None:
         if connection.session_id is not None and (others := self._by_session.get(connection.session_id)):
-            others.discard(connection)
+            others.pop(connection, None)
             if not others:
                 del self._by_session[connection.session_id]
 
     def supersede(self, connection: Connection, client_id: str) -> None:
-        """One page, one connection: an older one of the same client, alive or half open, ends now."""
+        """One page, one connection: an older one of the same client, alive or half open, ends now.
+
+        Older is what came earlier, not what was slower to find its session: a client that was cut and came again may have both under way.
+        """
         key = (connection.principal.owner, client_id)
-        older = self._by_client.get(key)
+        other = self._by_client.get(key)
         connection.client_id = client_id
+        if other is not None and self._all.get(other, 0) > self._all.get(connection, 0):
+            connection.end(4410, "This client connected again.")
+            return
         if connection in self._all:
             self._by_client[key] = connection
-        if older is not None and older is not connection:
-            older.end(4410, "This client connected again.")
+        if other is not None and other is not connection:
+            other.end(4410, "This client connected again.")
 
     async def still_there(self, session_id: str, deletions: int) -> bool:
         """Whether a session was not deleted since there had been so many `deletions`."""
