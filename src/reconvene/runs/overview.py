@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from reconvene.agents.redact import redact
 from reconvene.index import RootIndex
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
@@ -27,6 +30,7 @@ async def overview_of(journal: Journal, index: RootIndex, chars_per_token: float
     )  # fmt: skip
     told = [event(shown, run_id=journal.run_id, item_id=f"{journal.run_id}.map", key=key)]
     if now is not kept:
+        now = replace(now, text=redact(now.text))  # the log keeps it for longer than the code may hold a secret
         told.insert(0, NewEvent(OVERVIEW, now.to_json(), journal.run_id, public=False))
     await journal.write(told)
     return now.text

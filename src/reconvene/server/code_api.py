@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
+from reconvene.agents.redact import redact
 from reconvene.errors import ReconveneError
 from reconvene.index.root import RootIndex
 from reconvene.repomap import repo_map
@@ -146,10 +147,10 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
         """Where a name is defined and where it is used, from the files as they are now."""
         found = await symbol_places(await opened(root), name)
         definitions = [
-            models.Definition(path=d.path, start=d.start, end=d.end, symbol=d.symbol, text=d.text)
+            models.Definition(path=d.path, start=d.start, end=d.end, symbol=d.symbol, text=redact(d.text))
             for d in found.definitions
         ]
-        uses = [models.Use(path=u.path, line=u.line, text=u.text, symbol=u.symbol) for u in found.uses]
+        uses = [models.Use(path=u.path, line=u.line, text=redact(u.text), symbol=u.symbol) for u in found.uses]
         return models.Symbol(
             name=found.name, definitions=definitions, uses=uses, files=found.files, truncated=found.truncated
         )
