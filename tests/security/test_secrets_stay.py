@@ -18,13 +18,20 @@ import model_provider
 import pytest
 from model_provider import MODEL, Provider, Refuse, do, say
 from real_server import Server
+from serving import serving
 
+from house import House
 from proof import report
 from reconvene.agents import models, redact
 from reconvene.agents.providers import Access, Providers
 from reconvene.commands import job as jobs
 from reconvene.commands.job import Job, Spec
 from reconvene.config import Settings
+from reconvene.index import Indexes
+from reconvene.runs import overview
+from reconvene.server import code_api
+from reconvene.server.indexing import Indexing
+from scripted import scripted
 
 IN_SOURCE = "AKIAZ7QK3J5LM2NP4RST"
 OF_THE_ENVIRONMENT = "canary-of-the-environment-51"
@@ -118,6 +125,7 @@ def test_a_supervisor_with_the_servers_environment_is_noticed(tmp_path: Path, mo
     monkeypatch.setenv("OPENAI_API_KEY", OF_THE_ENVIRONMENT)
     monkeypatch.setattr(jobs, "_SUPERVISORS", tuple(os.environ))
     assert OF_THE_ENVIRONMENT in parents_environment(tmp_path)
+    report("Secrets of the server", control="with the server's environment, what holds a command has a key")
 
 
 def test_nothing_prints_itself_with_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,3 +279,39 @@ def test_a_key_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     assert STORED in redact.redact_own(f"The key {STORED} is wrong.")
     redact.know(STORED)
     assert STORED not in redact.redact_own(f"The key {STORED} is wrong.")
+    report("Secrets of the server", control="a stored key that was not made known is repeated with a provider's words")
+
+
+async def test_where_a_symbol_is_looked_up_secrets_are_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "config.py").write_text(f"def aws(): return '{IN_SOURCE}'\nkept = aws(), '{IN_SOURCE}'\n")
+    async with serving(tmp_path) as server:
+        indexes = Indexes(tmp_path / "data", server.services.settings.limits, kept=True, alive=lambda root: False)
+        server.services.indexing = Indexing(server.services, indexes)
+        try:
+            await (await indexes.get(server.sessions.roots.all()[0])).refresh()
+            found = await server.http("GET", "/api/code/symbol?name=aws")
+            assert found.json["definitions"] and found.json["uses"]
+            assert found.body.count(redact.HIDDEN.encode()) == 2 and IN_SOURCE.encode() not in found.body
+            monkeypatch.setattr(code_api, "redact", lambda text: text)  # the control
+            assert IN_SOURCE.encode() in (await server.http("GET", "/api/code/symbol?name=aws")).body
+            report(
+                "Secrets of the server",
+                control="not hidden in a looked-up symbol or the kept overview, one in source is found there",
+            )
+        finally:
+            await indexes.close()
+
+
+@pytest.mark.parametrize("hidden", [True, False], ids=["hidden", "control"])
+async def test_the_overview_that_a_log_keeps_has_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: bool
+) -> None:
+    if not hidden:
+        monkeypatch.setattr(overview, "redact", lambda text: text)
+    house = await House.open(tmp_path, scripted(["Done."]), files={"config.py": f"AWS = '{IN_SOURCE}'\n"})
+    session = await house.ask("q")
+    await house.completed(session)
+    [kept] = await house.log.read(session, 0, types=(overview.OVERVIEW,))
+    assert "AWS" in kept.content and (IN_SOURCE in kept.content) is not hidden
+    await house.close()
