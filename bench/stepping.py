@@ -37,7 +37,9 @@ LINES = 40
 """Of what a step reads."""
 WORDS = 100
 """Of the answer."""
-LIMITS = Limits(model_requests=1000, tool_calls=1000)
+LIMITS = Limits(
+    model_requests=1000, tool_calls=1000, attempts_without_progress=1000
+)  # the same step is recovered again and again
 
 
 class Script:
