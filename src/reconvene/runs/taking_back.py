@@ -35,10 +35,10 @@ async def take_back(
     await index.refresh_within(2.0)
     clashes = [f for f in outcome["files"] if f["state"] != "done"]
     if clashes:
-        named = "; ".join(f"{f['path']}: {f['note'] or 'it was changed since'}" for f in clashes)
-        raise ReconveneError(
-            "conflict", f"Not taken back, because files changed since: {named}", paths=[f["path"] for f in clashes]
-        )
+        reasons = " ".join(f["note"] for f in clashes if f["note"]) or "Files were changed since."
+        others = ", ".join(display_path(f["path"]) for f in clashes if not f["note"])
+        rest = f" It is all files or none, so {others} stays too." if others else ""
+        raise ReconveneError("conflict", f"Not taken back. {reasons}{rest}", paths=[f["path"] for f in clashes])
     paths = ", ".join(display_path(s.path) for s in plan.steps)
     if not any(state.runs[journal.run_id].first_seq == seq + 1 for _, seq in state.rewinds):
         said = f"(The person took a change of yours back: {paths} is as it was before.)"
