@@ -88,7 +88,9 @@ screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots, 
 	@mkdir -p docs/images && cp build/screenshots/page-light.png build/screenshots/page-dark.png docs/images/
 
 lock:            ## renew the lock files from pyproject.toml
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group proof -c requirements/dev.txt pyproject.toml -o requirements/proof.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group docs -c requirements/dev.txt pyproject.toml -o requirements/docs.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group model -c requirements/dev.txt pyproject.toml -o requirements/model.txt
 	@echo 'uv==$(shell $(BIN)/uv --version | cut -d" " -f2)' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements/boot.txt
 
