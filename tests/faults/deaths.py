@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -43,7 +44,7 @@ from house import House
 from reconvene.config import Settings
 
 PATIENCE = 30.0
-"""Seconds for a life that is not killed: a run of half a second."""
+"""Seconds for a life that is not killed, a run of half a second, not counted those in which it only waited for a processor."""
 LIVES = 60
 """Deaths of one trial, at most."""
 Plan = dict[str, Any]
@@ -198,7 +199,10 @@ def in_child(
     patience: float,
     stuck: bool = True,
 ) -> int | None:
-    """Await `lived(told, known)` in a forked process. The wait status; None: it was killed after `patience` seconds and is `stuck`."""
+    """Await `lived(told, known)` in a forked process. The wait status; None: it was killed after `patience` seconds and is `stuck`.
+
+    A life that others keep from its processor is not stuck: it gets that time on top.
+    """
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -215,13 +219,26 @@ def in_child(
             os._exit(code)
     watched = os.pidfd_open(pid)
     try:
-        ended = select.select([watched], [], [], patience)[0]
+        began, left = time.monotonic(), patience
+        while not (ended := select.select([watched], [], [], left)[0]) and stuck:
+            left = patience - (time.monotonic() - began - starved(pid))
+            if left <= 0:
+                break
         if not ended:
             os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
         return None if not ended and stuck else status
     finally:
         os.close(watched)
+
+
+def starved(pid: int) -> float:
+    """Seconds for which the threads of a process were ready to run and others ran (proc(5), schedstat)."""
+    waited = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # it has ended since
+            waited += int(thread.read_text().split()[1])
+    return waited / 1e9
 
 
 async def rehearse(folder: Path) -> None:

@@ -17,7 +17,7 @@ from deaths import Tally
 from proof import report
 
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
-WORKERS = 2
+WORKERS = int(os.environ.get("WORKERS", "2"))
 MUTATIONS = [
     "send_before_commit",
     "no_idempotency_key",

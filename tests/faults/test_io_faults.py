@@ -15,7 +15,7 @@ from io_faults import Found
 
 from proof import report
 
-WORKERS = 2
+WORKERS = int(os.environ.get("WORKERS", "2"))
 EVERY = int(os.environ.get("EVERY", "1"))
 
 
