@@ -52,7 +52,7 @@ test-browser: setup $(S)/chromium
 faults: setup  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
 	@$(BIN)/python tests/proof_sheet.py faults $(SUITES)
 
-security: setup $(S)/chromium  ## nobody gets in: hostile models, code bases and clients (minutes)
+security: setup $(S)/chromium $(S)/proof  ## nobody gets in: hostile models, code bases, clients and bytes (an hour; a suite alone takes minutes)
 	@$(BIN)/python tests/proof_sheet.py security $(SUITES)
 
 # Its weights are 1.2 GB, fetched once and kept in the user's cache folder (RECONVENE_MODELS names another).
@@ -118,6 +118,13 @@ $(S)/model: requirements/model.txt $(S)/deps
 	@$(BIN)/uv venv -q --clear --python $(BIN)/python build/model
 	@sed -n '/^xllamacpp==/,/[^\\]$$/p' requirements/model.txt | \
 	  $(BIN)/uv pip install -q --python build/model/bin/python --require-hashes --only-binary :all: --no-deps -r -
+	@touch $@
+
+# The product's own packages are in it too: what is fuzzed runs in it.
+$(S)/proof: requirements/proof.txt $(S)/deps
+	@echo "· installing what attacks the server"
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python build/proof
+	@$(BIN)/uv pip sync -q --python build/proof/bin/python --require-hashes --only-binary :all: $<
 	@touch $@
 
 $(S)/npm: web/package-lock.json web/package.json web/.npmrc | $(S)/deps
