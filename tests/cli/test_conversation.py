@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_client import Life, Peer, server
-from test_link import SESSION, session
 
+from peer import SESSION, Life, Peer, server, session
 from reconvene.cli import deciding
 from reconvene.cli.conversation import Conversation, Screen
 from reconvene.cli.deciding import Parts, answer_of, edited
-from reconvene.cli.link import Link
+from reconvene.client.link import Link
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
 

@@ -25,8 +25,8 @@ from typing import Any
 import apsw
 
 from example import FILES
-from reconvene.cli.client import Address, Client, Lost
-from reconvene.cli.link import Advanced, Happening, Link, Opened, Receipt, Replaced, Settled, new_id
+from reconvene.client.following import Address, Following, Lost
+from reconvene.client.link import Advanced, Happening, Link, Opened, Receipt, Replaced, Settled, new_id
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import reduce
 
@@ -186,7 +186,7 @@ class Trial:
         self.changed.set()
 
     async def run(self) -> None:
-        async with Client(self.servers.where, self.link, self.happened) as client:
+        async with Following(self.servers.where, self.link, self.happened) as client:
             self.client = client
             prompt = client.link.put({"type": "default", "content": f"trial {self.rng.random()}"})
             sending = asyncio.create_task(client.submit(prompt))
@@ -214,7 +214,7 @@ class Trial:
         runs = self.link.follower.view.runs
         return bool(runs) and all(r.get("outcome") for r in runs.values())
 
-    async def die(self, client: Client) -> None:
+    async def die(self, client: Following) -> None:
         """Wait for a random moment, kill, note what was on disk, start again."""
         match self.rng.choice(["at once", "soon", "seen", "seen", "seen"]):
             case "at once":
@@ -240,7 +240,7 @@ class Trial:
         self.finished = {e: n for e, n in begun.items() if e in on_disk}
         await self.servers.start()
 
-    async def answer(self, client: Client) -> None:
+    async def answer(self, client: Following) -> None:
         """Answer each question once, with one id, as a person would."""
         given: set[str] = set()
         while True:

@@ -23,7 +23,7 @@ from typing import Any
 from unittest import mock
 
 from house import check_log
-from reconvene.cli.link import Broken, HeldBack, Link, Settled, TurnedAway
+from reconvene.client.link import Broken, HeldBack, Link, Settled, TurnedAway
 from reconvene.config import Limits, Settings
 from reconvene.log import sqlite, writer
 from reconvene.log.feed import Feed

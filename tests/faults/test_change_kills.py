@@ -16,8 +16,8 @@ from kills import Servers, preloaded, swallow
 from mutations import OF_CHANGES
 
 import threefiles
-from reconvene.cli.client import Client
-from reconvene.cli.link import Link, new_id
+from reconvene.client.following import Following
+from reconvene.client.link import Link, new_id
 from reconvene.protocol.view import reduce
 
 PATIENCE = 40.0
@@ -44,7 +44,7 @@ async def one(zygote: Any, folder: Path, at: int, mutation: str) -> tuple[list[s
         before, begun = servers.rows(), Counter(servers.effects())
         await servers.start()
 
-    async def decide(client: Client) -> None:
+    async def decide(client: Following) -> None:
         said: set[str] = set()
         while True:
             for item in link.follower.view.pending():
@@ -57,7 +57,7 @@ async def one(zygote: Any, folder: Path, at: int, mutation: str) -> tuple[list[s
             await changed.wait()
 
     sending: list[asyncio.Task[None]] = []
-    async with Client(servers.where, link, lambda _: changed.set()) as client:
+    async with Following(servers.where, link, lambda _: changed.set()) as client:
         config = {"review": True, "max_iterations": 3}
         frame = {"type": "default", "content": threefiles.PROMPT, "config": config}
         tasks = [asyncio.create_task(t) for t in (swallow(client.submit(frame)), decide(client), revive())]

@@ -18,8 +18,8 @@ from kills import Servers, preloaded, swallow
 
 import widequestion
 from proof import report
-from reconvene.cli.client import Client
-from reconvene.cli.link import Link, new_id
+from reconvene.client.following import Following
+from reconvene.client.link import Link, new_id
 from reconvene.protocol.view import reduce
 
 PATIENCE = 120.0
@@ -43,7 +43,7 @@ async def one(zygote: Any, folder: Path, at: int, mutation: str) -> tuple[list[s
         before, begun = servers.rows(), Counter(servers.effects())
         await servers.start()
 
-    async with Client(servers.where, link, lambda _: None) as client:
+    async with Following(servers.where, link, lambda _: None) as client:
         frame = {"type": "default", "content": widequestion.PROMPT}
         tasks = [asyncio.create_task(t) for t in (swallow(client.submit(frame)), revive())]
         try:

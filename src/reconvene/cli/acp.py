@@ -18,9 +18,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from reconvene.cli import background
 from reconvene.cli.acp_relay import Message, Out, Relay
-from reconvene.cli.api import Server, find
-from reconvene.cli.client import MAX_FRAME, OPEN_TIME
 from reconvene.cli.terminal import safe, say
+from reconvene.client.following import MAX_FRAME, OPEN_TIME
+from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 
 LONGEST_LINE = 16 * 1024**2

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from reconvene.cli import background, sessions
-from reconvene.cli.api import Server, find, need
-from reconvene.cli.client import Address
 from reconvene.cli.conversation import Conversation, Screen
-from reconvene.cli.link import Link, new_id
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import dim, interactive, say
+from reconvene.client.following import Address
+from reconvene.client.link import Link, new_id
+from reconvene.client.local import Server, find, need
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from reconvene.cli.api import Server, find
+from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 
 IDLE_EXIT = "10m"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reconvene.cli import asking, terminal
-from reconvene.cli.api import Server, need, session_path
 from reconvene.cli.sessions import events, resolve
+from reconvene.client.http import session_path
+from reconvene.client.local import Server, need
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import View, reduce
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reconvene.cli import terminal
-from reconvene.cli.api import find
 from reconvene.cli.places import root_of
+from reconvene.client.local import find
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.index import Indexes, Refresh, RootIndex

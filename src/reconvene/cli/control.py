@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from reconvene.cli.api import Server, find, need, wait_gone
 from reconvene.cli.terminal import dim, say
+from reconvene.client.local import Server, find, need, wait_gone
 from reconvene.errors import ReconveneError
 
 STOP_TIME = 30.0

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from reconvene.cli import terminal
-from reconvene.cli.client import Address, Client, Lost
 from reconvene.cli.deciding import Parts, answer_of, edited, hint
 from reconvene.cli.keyboard import Keyboard, keyboard
-from reconvene.cli.link import Advanced, Frame, Happening, Link, Notice, Opened, Replaced, new_id
 from reconvene.cli.transcript import Piece, Transcript
+from reconvene.client.following import Address, Following, Lost
+from reconvene.client.link import Advanced, Frame, Happening, Link, Notice, Opened, Replaced, new_id
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import Item, View
 
@@ -68,7 +68,7 @@ class Conversation:
         """
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._left.set)
-        async with Client(self._where, self._link, self._happened) as client:
+        async with Following(self._where, self._link, self._happened) as client:
             follow = asyncio.create_task(self._follow(client))
             stop = asyncio.create_task(client.stopped())
             leave = asyncio.create_task(self._left.wait())
@@ -84,7 +84,7 @@ class Conversation:
                     task.cancel()
                 await asyncio.gather(follow, stop, leave, return_exceptions=True)
 
-    async def _follow(self, client: Client) -> int:
+    async def _follow(self, client: Following) -> int:
         if self._prompt is not None:
             receipt = await client.submit(self._prompt)
             if receipt.run_id is not None:
@@ -124,7 +124,7 @@ class Conversation:
             return self._view.pending()
         return pending
 
-    async def _ask(self, client: Client, item: Item, typed: Keyboard) -> None:
+    async def _ask(self, client: Following, item: Item, typed: Keyboard) -> None:
         """Ask until the answer is taken or somebody else gave one."""
         typed.forget()
         parts: Parts | None = None

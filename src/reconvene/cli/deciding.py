@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from reconvene.cli import terminal
-from reconvene.cli.link import Frame
+from reconvene.client.link import Frame
 from reconvene.protocol.lines import unified
 from reconvene.protocol.view import Item
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reconvene.cli import terminal
-from reconvene.cli.api import Server, find
+from reconvene.client.local import Server, find
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 

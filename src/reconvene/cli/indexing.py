@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reconvene.cli import terminal
-from reconvene.cli.api import Server, find
 from reconvene.cli.places import root_of
+from reconvene.client.local import Server, find
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 

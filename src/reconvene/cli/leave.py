@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 from reconvene.cli import terminal
-from reconvene.cli.api import find
 from reconvene.cli.places import root_of
+from reconvene.client.local import find
 from reconvene.commands.confinement import kinds
 from reconvene.errors import ReconveneError
 from reconvene.workspace.names import display_path

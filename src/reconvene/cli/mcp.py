@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from reconvene.cli import background
-from reconvene.cli.api import Server, find
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import safe, say
+from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 
 Message = dict[str, Any]

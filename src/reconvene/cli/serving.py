@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconvene.cli.api import Server, find
 from reconvene.cli.control import on_desktop, show, sign_in_url
 from reconvene.cli.terminal import count, dim, safe, say
+from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 
 COMING_UP = 5.0

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from reconvene.cli import terminal
-from reconvene.cli.api import Server, need, session_path
 from reconvene.cli.transcript import Transcript
+from reconvene.client.http import session_path
+from reconvene.client.local import Server, need
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import reduce
 

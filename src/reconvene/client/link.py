@@ -1,7 +1,7 @@
 """A resumable client's half of the protocol, without I/O: what to send, what a frame means, what to do after a close.
 
 A `Link` holds what survives a connection: what is known of the session (a `Follower`) and the outbox. It is given each
-frame and each close and answers with what happened and what to do; `client.py` moves the bytes. So every cut, overlap
+frame and each close and answers with what happened and what to do; `following.py` moves the bytes. So every cut, overlap
 and repeat is tested without a network.
 """
 
@@ -215,8 +215,6 @@ class Link:
         if kind == "nack" and id in self.outbox and content["code"] in HELD_BACK:
             after = content.get("details", {}).get("retry_after", 1.0)
             return [HeldBack(id, float(after))]
-        if kind == "nack" and id is None and len(self.outbox) == 1:
-            id = next(iter(self.outbox))  # so broken that the server could not read its id; only one can be meant
         if id is None or self.outbox.pop(id, None) is None:
             if kind == "ack":
                 return []  # a second one

@@ -1,7 +1,7 @@
 """The resumable client over a real connection: it reconnects until told to stop, loses nothing, sees nothing twice.
 
     link = Link(client={"id": new_id(), "name": "example"}, follower=Follower(session_id))
-    async with Client(where, link, on=fold) as client:
+    async with Following(where, link, on=fold) as client:
         receipt = await client.submit({"type": "default", "content": "How are sessions swept?"})
 
 `on` gets every happening in order, as it comes; what is slow in it slows the reading of the socket, nothing else.
@@ -21,7 +21,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from reconvene.cli.link import After, Broken, Frame, Happening, HeldBack, Link, Opened, Receipt, Settled, TurnedAway
+from reconvene.client.link import After, Broken, Frame, Happening, HeldBack, Link, Opened, Receipt, Settled, TurnedAway
 from reconvene.errors import ReconveneError
 
 OPEN_TIME = 10.0
@@ -45,7 +45,7 @@ class Lost:
     delay: float
 
 
-class Client:
+class Following:
     """One session followed over as many connections as it takes.
 
     Args:
@@ -79,7 +79,7 @@ class Client:
         self.connections = 0
         """Connections that were opened so far."""
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Following:
         self._task = asyncio.create_task(self._run(), name="client")
         return self
 

@@ -3,73 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 import pytest
-from test_link import SESSION, batch, session, snapshot
 from websockets.asyncio.server import ServerConnection, serve
 
-from reconvene.cli.client import Address, Client, Lost
-from reconvene.cli.link import Link
+from peer import SESSION, Peer, batch, server, session, snapshot
+from reconvene.client.following import Address, Following, Lost
+from reconvene.client.link import Link
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
-
-Life = Callable[["Peer"], Awaitable[None]]
-
-
-class Peer:
-    """The server's end of one connection."""
-
-    def __init__(self, socket: ServerConnection) -> None:
-        self.socket = socket
-
-    async def get(self) -> dict[str, Any]:
-        frame: dict[str, Any] = json.loads(await self.socket.recv())
-        return frame
-
-    async def send(self, *frames: dict[str, Any]) -> None:
-        for frame in frames:
-            await self.socket.send(json.dumps(frame))
-
-    async def ack(self, frame: dict[str, Any], status: str = "accepted") -> None:
-        await self.send(
-            {"type": "ack", "reply_to": frame["id"], "content": {"status": status, "seq": 1, "run_id": "r1"}}
-        )
-
-    async def cut(self) -> None:
-        self.socket.transport.abort()
-
-    async def rest(self) -> None:
-        """Nothing more from here; wait for the client to go."""
-        with contextlib.suppress(Exception):
-            await self.socket.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def server(*lives: Life) -> AsyncIterator[Callable[[], Awaitable[Address]]]:
-    """One script for each connection, in order; a failing script fails the test."""
-    left = list(lives)
-    failures: list[BaseException] = []
-
-    async def handle(socket: ServerConnection) -> None:
-        try:
-            await left.pop(0)(Peer(socket))
-        except Exception as e:
-            failures.append(e)
-
-    async with serve(handle, "127.0.0.1", 0) as listening:
-        port = listening.sockets[0].getsockname()[1]
-
-        async def where() -> Address:
-            return Address(f"ws://127.0.0.1:{port}/ws", "secret")
-
-        yield where
-    assert not failures
-    assert not left
 
 
 def link(**more: Any) -> Link:
@@ -93,7 +37,7 @@ async def test_a_prompt_whose_answer_was_lost_is_sent_again_with_its_id() -> Non
         await peer.ack(frame, "duplicate")
         await peer.rest()
 
-    async with server(loses, keeps) as where, Client(where, link()) as client:
+    async with server(loses, keeps) as where, Following(where, link()) as client:
         receipt = await client.submit({"type": "default", "content": "Why?"})
         assert receipt.status == "duplicate"
         assert seen[0] == seen[1]
@@ -112,7 +56,7 @@ async def test_it_resumes_where_it_was_after_a_cut_in_the_middle() -> None:
         await peer.rest()
 
     happened: list[Any] = []
-    async with server(first, second) as where, Client(where, link(), happened.append) as client:
+    async with server(first, second) as where, Following(where, link(), happened.append) as client:
         await client.synced()
         assert [e["seq"] for h in happened for e in getattr(h, "events", ())] == [1, 2, 3]
         assert client.connections == 2
@@ -133,7 +77,7 @@ async def test_a_batch_that_does_not_join_on_is_not_applied() -> None:
         await peer.send(at_once(), batch("c0", "c6", 1, 6, synced=True))
         await peer.rest()
 
-    async with server(skips, whole) as where, Client(where, link()) as client:
+    async with server(skips, whole) as where, Following(where, link()) as client:
         await client.synced()
         assert [i["seq"] for i in client.link.follower.view.items.values()] == [1, 6]
         assert codes == [4002]
@@ -155,7 +99,7 @@ async def test_a_silent_server_is_left() -> None:
         await peer.send(at_once(), batch("c0", "c1", 1, synced=True))
         await peer.rest()
 
-    async with server(silent, speaks) as where, Client(where, link(), margin=0.05) as client:
+    async with server(silent, speaks) as where, Following(where, link(), margin=0.05) as client:
         await client.synced()
         assert codes == [4000]
 
@@ -174,7 +118,7 @@ async def test_a_heartbeat_keeps_it() -> None:
         enough.set()
         await peer.rest()
 
-    async with server(beats) as where, Client(where, link(), margin=0.1) as client:
+    async with server(beats) as where, Following(where, link(), margin=0.1) as client:
         await enough.wait()
         assert client.connections == 1
 
@@ -189,7 +133,7 @@ async def test_held_back_frames_are_sent_again_on_the_same_connection() -> None:
         await peer.ack(again)
         await peer.rest()
 
-    async with server(busy) as where, Client(where, link()) as client:
+    async with server(busy) as where, Following(where, link()) as client:
         assert (await client.submit({"type": "default", "content": "Why?"})).status == "accepted"
 
 
@@ -206,7 +150,7 @@ async def test_a_frame_is_sent_once_on_a_connection() -> None:
             await asyncio.wait_for(peer.get(), 0.05)
         await peer.rest()
 
-    async with server(counts) as where, Client(where, link()) as client:
+    async with server(counts) as where, Following(where, link()) as client:
         await client.synced()
         await client.submit({"type": "cancel", "content": {}})
         await asyncio.sleep(0.1)
@@ -220,7 +164,7 @@ async def test_a_refusal_reaches_who_asked() -> None:
         await peer.send(at_once(), snapshot("c0"), {"type": "nack", "reply_to": frame["id"], "content": content})
         await peer.rest()
 
-    async with server(refuses) as where, Client(where, link()) as client:
+    async with server(refuses) as where, Following(where, link()) as client:
         with pytest.raises(ReconveneError, match="Say something"):
             await client.submit({"type": "default", "content": " "})
 
@@ -237,7 +181,7 @@ async def test_after_1009_the_frame_is_failed_and_the_session_goes_on() -> None:
         await peer.send(at_once(), batch("c0", "c1", 1, synced=True))
         await peer.rest()
 
-    async with server(too_big, goes_on) as where, Client(where, link(follower=Follower(SESSION))) as client:
+    async with server(too_big, goes_on) as where, Following(where, link(follower=Follower(SESSION))) as client:
         with pytest.raises(ReconveneError, match="Shorten"):
             await client.submit({"type": "default", "content": "x" * 1000})
         await client.synced()
@@ -257,7 +201,7 @@ async def test_a_wrong_token_stops_it_and_everybody_who_waits() -> None:
         async def where() -> Address:
             return Address(f"ws://127.0.0.1:{port}/ws", "wrong")
 
-        async with Client(where, link()) as client:
+        async with Following(where, link()) as client:
             with pytest.raises(ReconveneError, match="401"):
                 await client.submit({"type": "default", "content": "Why?"})
             with pytest.raises(ReconveneError, match="401"):
@@ -273,7 +217,7 @@ async def test_a_refused_hello_stops_it() -> None:
         await peer.send({"type": "nack", "reply_to": None, "content": content})
         await peer.rest()
 
-    async with server(refuses) as where, Client(where, link(follower=Follower(SESSION))) as client:
+    async with server(refuses) as where, Following(where, link(follower=Follower(SESSION))) as client:
         with pytest.raises(ReconveneError, match="Another root"):
             await client.synced()
 
@@ -298,7 +242,7 @@ async def test_it_waits_for_a_server_and_follows_it_to_another_port() -> None:
             asked += 1
             return {1: None, 2: await first(), 3: None}.get(asked, await second())
 
-        async with Client(where, link()) as client:
+        async with Following(where, link()) as client:
             await client.synced()
             assert client.connections == 2
 
@@ -309,7 +253,7 @@ async def test_drop_breaks_the_connection_and_it_resumes() -> None:
         await peer.send(at_once(), snapshot("c0", synced=True))
         await peer.rest()
 
-    async with server(life, life) as where, Client(where, link()) as client:
+    async with server(life, life) as where, Following(where, link()) as client:
         await client.synced()
         await client.drop()
         while client.connections < 2:

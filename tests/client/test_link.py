@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconvene.cli.link import (
+from peer import SESSION, batch, session, snapshot
+from reconvene.client.link import (
     Advanced,
     Broken,
     HeldBack,
@@ -25,48 +26,6 @@ from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
 
 CONVERSATIONS = sorted((Path(__file__).parents[1] / "conformance").glob("*.jsonl"))
-SESSION = "s_" + "a" * 22
-
-
-def session(id: str = SESSION, mode: str = "fresh", reason: str | None = None, **retry: int) -> dict[str, Any]:
-    pacing = {"base_ms": 300, "cap_ms": 10_000, "spread_ms": 0, **retry}
-    content = {
-        "session_id": id,
-        "mode": mode,
-        "reason": reason,
-        "head": 0,
-        "state": "idle",
-        "run_id": None,
-        "root": "r",
-    }
-    return {
-        "type": "session",
-        "content": {**content, "hb_ms": 15_000, "retry": pacing, "server": {"boot": "b", "version": "1"}},
-    }
-
-
-def snapshot(cursor: str, *seqs: int, synced: bool = False) -> dict[str, Any]:
-    return {"type": "snapshot", "content": {"cursor": cursor, "events": [event(s) for s in seqs], "synced": synced}}
-
-
-def batch(after: str, upto: str, *seqs: int, synced: bool = False) -> dict[str, Any]:
-    return {
-        "type": "batch",
-        "content": {"after": after, "upto": upto, "events": [event(s) for s in seqs], "synced": synced},
-    }
-
-
-def event(seq: int) -> dict[str, Any]:
-    content = {"id": f"p{seq}", "text": "?"}
-    return {
-        "type": "prompt",
-        "seq": seq,
-        "run_id": "r1",
-        "item_id": None,
-        "parent_id": None,
-        "at": 0.0,
-        "content": content,
-    }
 
 
 def link(**more: Any) -> Link:

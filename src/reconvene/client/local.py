@@ -1,4 +1,4 @@
-"""The running server of a data folder: whether there is one, and its HTTP API. Standard library only, so that it starts fast."""
+"""The running server of a data folder on this machine: whether there is one, and where. Standard library only, so that it starts fast."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from reconvene.cli.link import refusal
+from reconvene.client.http import TIMEOUT, Endpoint, as_json
 from reconvene.errors import ReconveneError
 
-TIMEOUT = 30.0
 LOCK = "server.lock"
 """As in `reconvene.log.folder`, which would have to import SQLite."""
 ANSWER = 5.0
@@ -35,45 +33,21 @@ class Server:
     """What it says of itself; else the code of what is wrong with its database."""
 
     @property
-    def ws_url(self) -> str:
+    def endpoint(self) -> Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ws://{host}:{self.port}/ws"
+        return Endpoint(f"http://{host}:{self.port}", self.token)
+
+    @property
+    def ws_url(self) -> str:
+        return self.endpoint.ws_url
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout: float = TIMEOUT) -> Any:
-        """One request; returns the JSON of the answer, None when there is none.
-
-        Raises:
-            ReconveneError: what the server's problem document says; `starting` when it does not answer.
-        """
-        return _json(self._request(method, path, body, timeout))
+        """One request; see `Endpoint.call`."""
+        return self.endpoint.call(method, path, body, timeout=timeout)
 
     def text(self, method: str, path: str, *, timeout: float = TIMEOUT) -> str:
         """Like `call`, for an answer that is no JSON."""
-        return self._request(method, path, None, timeout).decode("utf-8", "replace")
-
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> bytes:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        headers = {"Authorization": f"Bearer {self.token}"}
-        data = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            data = json.dumps(body).encode()
-        try:
-            connection.request(method, path, body=data, headers=headers)
-            answer = connection.getresponse()
-            raw = answer.read()
-        except (OSError, http.client.HTTPException) as e:
-            reason = str(e) or type(e).__name__
-            raise ReconveneError(
-                "starting", f"The server on port {self.port} does not answer ({reason}). Try again in a moment."
-            ) from e
-        finally:
-            connection.close()
-        if answer.status >= 400:
-            said = _json(raw)
-            unsaid = {"detail": f"The server answered {answer.status} to {method} {path.partition('?')[0]}."}
-            raise refusal(said if isinstance(said, dict) else unsaid)
-        return raw
+        return self.endpoint.text(method, path, timeout=timeout)
 
 
 def find(data_dir: Path) -> Server | None:
@@ -124,7 +98,7 @@ def health(server: Server) -> str | None:
     connection = http.client.HTTPConnection(server.host, server.port, timeout=ANSWER)
     try:
         connection.request("GET", "/healthz")
-        said = _json(connection.getresponse().read())
+        said = as_json(connection.getresponse().read())
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -155,14 +129,3 @@ def wait_gone(pid: int, seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def session_path(session_id: str, rest: str = "") -> str:
-    return f"/api/sessions/{quote(session_id, safe='')}{rest}"
-
-
-def _json(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return None

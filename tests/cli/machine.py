@@ -1,0 +1,112 @@
+"""A person's machine: a data folder, a code base, and commands as they are typed there, each its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reconvene.client.local import Server, find
+
+RECONVENE = [sys.executable, "-m", "reconvene.cli.main"]
+
+
+LINK = re.compile(r"http://localhost:\d+/sign-in\?t=[\w-]{20,}\n")
+
+
+PATIENCE = 60.0
+
+
+FILES = {
+    "hub.py": """class Hub:
+    def sweep(self, now):
+        '''Remove idle sessions.'''
+        return [s for s in self.sessions if s.idle(now)]
+""",
+    "session.py": """class Session:
+    def idle(self, now):
+        '''Whether nobody used the session for an hour.'''
+        return now - self.last_active > 3600
+""",
+}
+
+
+class Machine:
+    """A data folder, a code base, and what is typed there."""
+
+    def __init__(self, base: Path) -> None:
+        self.data_dir = base / "data"
+        self.root = base / "project"
+        self.root.mkdir()
+        for name, text in FILES.items():
+            (self.root / name).write_text(text)
+        self.environment = {
+            k: v for k, v in os.environ.items() if not k.startswith("RECONVENE_") and not k.endswith("_API_KEY")
+        }
+        self.environment |= {
+            "RECONVENE_DATA_DIR": str(self.data_dir),
+            "RECONVENE_PORT": "0",
+            "HOME": str(base),
+            "CI": "1",
+        }
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def run(self, *words: str, stdin: str | bytes | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+        raw = stdin.encode() if isinstance(stdin, str) else stdin
+        how: dict[str, Any] = {"input": raw} if raw is not None else {"stdin": subprocess.DEVNULL}
+        done = subprocess.run(
+            [*RECONVENE, *words],
+            capture_output=True,
+            timeout=PATIENCE,
+            cwd=self.root,
+            env={**self.environment, **more},
+            **how,
+        )
+        return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*RECONVENE, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.root,
+            env=self.environment,
+        )
+        self.processes.append(process)
+        return process
+
+    def serve(self) -> Server:
+        process = self.start("serve", "--no-browser")
+        assert process.stdout is not None
+        assert LINK.fullmatch(process.stdout.readline())
+        server = find(self.data_dir)
+        assert server is not None
+        return server
+
+    def until(self, holds: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while not (result := holds()):
+            assert time.monotonic() < deadline, "it did not come to pass"
+            time.sleep(0.02)
+        return result
+
+    def clean(self) -> None:
+        if (server := find(self.data_dir)) is not None:
+            os.kill(server.pid, signal.SIGKILL)
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,120 @@
+"""`ask` as a person types it, against a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+
+from machine import PATIENCE, Machine, lines
+from reconvene.client.local import find
+
+
+def test_ask_answers_on_stdout_and_says_its_steps_on_stderr(served: Machine) -> None:
+    done = served.run("ask", "how are idle sessions removed?")
+    assert done.returncode == 0, done.stderr
+    assert "hub.py" in done.stdout, done.stdout + done.stderr
+    assert "· map: 2 files" in done.stderr
+    assert "· search" in done.stderr
+    assert "·" not in done.stdout.splitlines()[0]
+
+
+def test_ask_goes_on_with_a_session_and_shows_only_what_is_new(served: Machine) -> None:
+    first = lines(served.run("ask", "how are idle sessions removed?", "--json").stdout)
+    session_id = first[0]["content"]["session_id"]
+    done = served.run("ask", "-s", session_id[:12], "what does idle mean?", "--json")
+    again = lines(done.stdout)
+    assert again[0] == {"type": "session", "content": {"session_id": session_id, "mode": "resume", "reason": None}}
+    assert again[1]["type"] == "prompt"
+    assert again[1]["seq"] > first[-1]["seq"]
+    assert {e["run_id"] for e in again[1:]} == {"r2"}
+    assert (again[-1]["type"], again[-1]["content"]["outcome"]) == ("completed", "success")
+
+
+def test_what_is_piped_in_is_part_of_the_prompt(served: Machine) -> None:
+    done = served.run("ask", "review this", "--json", stdin="+ def sweep(self):\n\0\xff".encode("latin-1"))
+    prompt = next(e for e in lines(done.stdout) if e["type"] == "prompt")
+    assert prompt["content"]["text"] == "review this\n\n+ def sweep(self):\n\ufffd\ufffd"
+    whole = served.run("ask", "-", "--json", stdin="only this")
+    assert next(e for e in lines(whole.stdout) if e["type"] == "prompt")["content"]["text"] == "only this"
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "exit_code", "says"),
+    [
+        (["ask", " "], None, 2, "The prompt is empty"),
+        (["ask", "-"], "", 2, "The prompt is empty"),
+        (["ask", "-"], "x" * 300_000, 1, "200,000"),
+        (["ask", "-"], "x" * 1_500_000, 1, "Shorten it"),
+        (["ask", "-"], "x" * 5_000_000, 1, "Send less of it"),
+        (["ask", "-s", "s_nothing", "hello"], None, 1, "There is no session s_nothing"),
+        (["ask", "--root", "/nowhere", "hello"], None, 2, "There is no folder /nowhere"),
+        (["ask", "--root", "/", "hello"], None, 2, "cannot be served"),
+        (["attach", "s_nothing"], None, 1, "There is no session"),
+        (["sessions", "show", "s_nothing"], None, 1, "There is no session"),
+        (["sessions", "rm", "last"], None, 2, "say --yes"),
+        (["ask"], None, 2, "Missing argument"),
+        (["no-such-command"], None, 2, "No such command"),
+        (["serve", "--port", "99999"], None, 2, "port"),
+    ],
+    ids=lambda v: "-".join(v)[:30] if isinstance(v, list) else "",
+)
+def test_what_cannot_be_done_is_a_sentence_and_a_code(
+    served: Machine, words: list[str], stdin: str | None, exit_code: int, says: str
+) -> None:
+    if words[0] == "serve":
+        words = [*words, "--data-dir", str(served.data_dir / "other")]
+    if words[-1] == "last":  # whichever tests ran before this one
+        assert served.run("ask", "how are idle sessions removed?").returncode == 0
+    done = served.run(*words, stdin=stdin)
+    assert done.returncode == exit_code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_ask_starts_a_server_that_stays(machine: Machine) -> None:
+    done = machine.run("ask", "how are idle sessions removed?")
+    assert done.returncode == 0, done.stderr
+    assert "starting a server in the background" in done.stderr
+    server = find(machine.data_dir)
+    assert server is not None
+    assert "background" not in machine.run("ask", "what is idle?").stderr
+    assert find(machine.data_dir) == server
+    assert machine.run("stop").returncode == 0
+    assert find(machine.data_dir) is None
+    assert not (machine.data_dir / "server.json").exists()
+
+
+def test_ask_survives_a_kill_of_the_server(machine: Machine) -> None:
+    server = machine.serve()
+    asking = machine.start("ask", "how are idle sessions removed?")
+    assert asking.stderr is not None
+    assert "map" in asking.stderr.readline()
+    os.kill(server.pid, signal.SIGKILL)
+    assert any("connection lost" in line for line in iter(asking.stderr.readline, ""))
+    machine.serve()
+    out, err = asking.communicate(timeout=PATIENCE)
+    assert asking.returncode == 0, err
+    assert "connected again" in err
+    assert "hub.py" in out
+
+
+def test_ctrl_c_detaches_and_the_run_goes_on(served: Machine) -> None:
+    asking = served.start("ask", "how are idle sessions removed?")
+    assert asking.stderr is not None
+    assert "map" in asking.stderr.readline()
+    asking.send_signal(signal.SIGINT)
+    _, err = asking.communicate(timeout=PATIENCE)
+    assert asking.returncode == 130
+    (session_id,) = re.findall(r"reconvene attach (s_\S+)", err)
+    served.until(
+        lambda: any(
+            s["session_id"] == session_id and s["status"] == "idle"
+            for s in lines(served.run("sessions", "list", "--json").stdout)
+        )
+    )
+    shown = served.run("sessions", "show", session_id).stdout
+    assert "hub.py" in shown, shown

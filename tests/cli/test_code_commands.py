@@ -1,0 +1,65 @@
+"""`search`, `map` and `index`, with and without a server beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from machine import FILES, Machine, lines
+from reconvene.cli import code, indexing
+
+
+def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    built = machine.run("index")
+    assert re.fullmatch(r"2 files, \d+ symbols, 2 analysed, \d+\.\d s\.\n", built.stdout), built.stderr
+
+    def printed(command: Callable[..., Any], *args: Any, **how: Any) -> str:
+        command(machine.data_dir, machine.root, *args, **how)
+        return capsys.readouterr().out
+
+    (again,) = lines(printed(indexing.index, "refresh", as_json=True))
+    assert (again["files"], again["parsed"]) == (2, 0)
+    found = lines(printed(code.print_search, "idle sessions", k=10, files=False, as_json=True))
+    assert {"path", "start", "end", "score", "symbol", "text"} == set(found[0])
+    assert re.match(
+        r"\w+\.py:\d+-\d+ \d+\.\d+\n    ", printed(code.print_search, "idle", k=1, files=False, as_json=False)
+    )
+    files = printed(code.print_search, "idle sessions", k=10, files=True, as_json=False)
+    assert files.split() == list(dict.fromkeys(f["path"] for f in found))
+    assert printed(code.print_search, "zzzzqqqq", k=1, files=False, as_json=False) == ""
+    assert "hub.py" in printed(code.print_map, tokens=1024, focus=[], as_json=False)
+    rows = lines(printed(code.print_map, tokens=1024, focus=["hub.py"], as_json=True))
+    assert {row["path"] for row in rows} <= set(FILES)
+    assert all(set(row) == {"path", "line", "name", "kind", "score", "why"} for row in rows)
+    assert machine.run("search", " ").returncode == 2
+    first = machine.run("search", "session", "-k", "1")
+    cursor = first.stderr.split("--cursor ")[1].split()[0]
+    second = machine.run("search", "session", "-k", "1", "--cursor", cursor)
+    assert second.returncode == 0 and second.stdout and second.stdout != first.stdout
+    wrong = machine.run("map", "--cursor", cursor)
+    assert wrong.returncode == 2 and "another question" in wrong.stderr
+
+
+def test_an_index_is_paused_resumed_and_built_anew_here(machine: Machine) -> None:
+    paused = machine.run("index", "--pause")
+    assert paused.stdout == "The index is paused; 0 files are known so far.\n", paused.stderr
+    assert machine.run("index").stdout == paused.stdout, "a pause outlasts the process"
+    assert "2 files" in machine.run("index", "--resume").stdout
+    assert "2 analysed" in machine.run("index", "--rebuild").stdout
+    (state,) = lines(machine.run("index", "--status", "--json").stdout)
+    assert (state["phase"], state["files"], state["partial"], state["parsed"]) == ("verifying", 2, False, 0)
+    assert machine.run("index", "--pause", "--resume").returncode == 2
+
+
+def test_beside_a_server_the_server_does_it(served: Machine) -> None:
+    built = served.run("index", "--json")
+    (state,) = lines(built.stdout)
+    assert (state["phase"], state["verified"], state["files"] >= 2) == ("ready", True, True), built.stderr
+    assert "paused" in served.run("index", "--pause").stdout
+    assert "paused" in served.run("index").stdout
+    assert served.run("index", "--status", "--json").stdout.count('"phase":"paused"') == 1
+    assert " files, " in served.run("index", "--resume").stdout
+    assert " files, " in served.run("index", "--rebuild").stdout

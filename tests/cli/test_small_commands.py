@@ -1,0 +1,69 @@
+"""What all commands have in common: they start light, fail in a sentence, and agree with the server on places."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from machine import PATIENCE, Machine
+from reconvene.cli import places
+from reconvene.client.local import LOCK
+from reconvene.config import Settings
+from reconvene.log import folder
+
+HEAVY = ("pydantic_ai", "fastapi", "numpy", "uvicorn", "apsw", "anthropic", "openai")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["sessions", "list"], ["open"], ["stop"], ["serve", "--help"]], ids=" ".join
+)
+def test_nothing_heavy_is_imported_for_small_things(machine: Machine, words: list[str]) -> None:
+    script = (
+        f"import sys; sys.argv = ['reconvene', *{words!r}]\n"
+        "from reconvene.cli.main import main\n"
+        "try: main()\n"
+        f"except SystemExit: print('loaded:', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=machine.environment, timeout=PATIENCE
+    )
+    assert done.stdout.endswith("loaded: []\n"), done.stdout + done.stderr
+
+
+def test_something_unforeseen_is_one_line_and_a_log(machine: Machine) -> None:
+    script = (
+        "import sys; sys.argv = ['reconvene', 'open']\n"
+        "from reconvene.cli import control, main\n"
+        "def broken(*_, **__): raise RuntimeError('boom')\n"
+        "control.open_page = broken\n"
+        "main.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=machine.environment, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    log = machine.data_dir / "logs" / "cli.log"
+    assert done.stderr == f"reconvene: Something unforeseen: RuntimeError: boom. Its details are in {log}.\n"
+    assert "Traceback" in log.read_text()
+
+
+def test_places_and_lock_are_those_of_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert LOCK == folder.LOCK
+    for environment in ({}, {"RECONVENE_DATA_DIR": str(tmp_path)}, {"RECONVENE_DATA_DIR": "~/x"}):
+        monkeypatch.delenv("RECONVENE_DATA_DIR", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert places.data_dir(None) == Settings.load().data_dir
+        assert places.data_dir(Path("relative")) == Settings.load({"data_dir": "relative"}).data_dir
+
+
+def test_the_code_base_is_the_one_around_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert places.root_of(None, []) == inner
+    assert places.root_of(None, [str(tmp_path), str(tmp_path / "a"), "/elsewhere"]) == tmp_path / "a"
+    assert places.root_of(Path("."), [str(tmp_path)]) == inner
