@@ -42,6 +42,7 @@ from reconvene.runs.journal import Journal
 from reconvene.runs.overview import overview_of
 from reconvene.runs.taking_back import take_back
 from reconvene.runs.told import notes_of, plan_edits, written_before
+from reconvene.runs.tracing import Tracing
 from reconvene.search.context import SearchContext
 from reconvene.sessions.rows import event
 from reconvene.sessions.service import RunEnded, Sessions
@@ -85,6 +86,8 @@ class Surroundings:
     resolve: Callable[[str], Model] | None = None
     """How a model's name becomes a model; None: `agents.models.resolve`."""
     sleep: Callable[[float], Any] = asyncio.sleep
+    tracing: Tracing | None = None
+    """None unless somebody wants traces."""
     writers: Writers = field(init=False)
     providers: Providers = field(init=False)
     spending: Spending = field(init=False)
@@ -166,9 +169,13 @@ class Attempt:
                 await self._fail(journal, ReconveneError("recovery_exhausted", message))
                 return
             steps = journal.steps
-            await journal.begin(reason, self._budget(journal))
+            span = self.around.tracing.attempt(journal, reason) if self.around.tracing else None
+            await journal.begin(reason, self._budget(journal), span.rows if span else ())
             try:
-                text = await self._step(journal, run)
+                with span.going_on() if span else contextlib.nullcontext():
+                    text = await self._step(journal, run)
+                    if span:
+                        span.ended(self._stop or "answered")
             except asyncio.CancelledError:
                 journal.deltas.flush()
                 raise
@@ -277,6 +284,7 @@ class Attempt:
             applying=self.applying,
             told=lambda: plan_edits(state, journal),
             before=lambda: afford(journal, state, self.around.providers, self.around.spending),
+            around=self.around.tracing.capabilities(self.session_id, self.run_id) if self.around.tracing else (),
         )
         deps.durable, deps.extended, deps.worked = self.durability, extra, journal.worked
         journal.context_limit = context_limit(model, deps.limits.context)
@@ -293,7 +301,7 @@ class Attempt:
             deps=deps,
             usage=journal.usage_copy(),
             usage_limits=models.usage_limits(self.sessions.settings.limits, times=1 + extra),
-            capabilities=[self.durability, Compaction(share=self._room)],
+            capabilities=[*self.durability.around, self.durability, Compaction(share=self._room)],
         )
         return str(result.output)
 

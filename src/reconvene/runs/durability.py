@@ -45,6 +45,7 @@ from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.errors import ReconveneError
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
+from reconvene.runs import tracing
 from reconvene.runs.applying import Applying
 from reconvene.runs.branch import Branch
 from reconvene.runs.journal import RETURN, Journal
@@ -66,7 +67,7 @@ class Durability(AbstractCapability[AgentDeps]):
     """One attempt's hooks. It is also the `Durable` that tools are given.
 
     `steering`: prompts that people sent into the run so far. `unload`: called when every branch waits for a person. `before`: awaited
-    before every model request, also of sub-agents; what it raises ends the attempt.
+    before every model request, also of sub-agents; what it raises ends the attempt. `around`: what sub-agents are given beside.
     """
 
     def __init__(
@@ -80,8 +81,9 @@ class Durability(AbstractCapability[AgentDeps]):
         applying: Applying | None = None,
         told: Callable[[], list[PromptState]] = list,
         before: Callable[[], Awaitable[None]] | None = None,
+        around: Sequence[AbstractCapability[Any]] = (),
     ) -> None:
-        self.journal = journal
+        self.journal, self.around = journal, around
         self.applying, self._told, self._before = applying, told, before
         self.known = base + len(journal.messages)
         """How many of the conversation's messages are in the log."""
@@ -118,6 +120,7 @@ class Durability(AbstractCapability[AgentDeps]):
     ) -> Any:
         key = self._key(call.tool_call_id)
         if (known := self.journal.results.get(key)) is not None:
+            tracing.told(None)
             if "retry" in known:
                 raise ModelRetry(known["retry"])
             if ctx.deps.notes is not None:
@@ -235,6 +238,7 @@ class Durability(AbstractCapability[AgentDeps]):
             steering=list,
             unload=lambda: None,
             before=self._before,
+            around=self.around,
         )
         try:
             result = await agent.run(
@@ -244,7 +248,7 @@ class Durability(AbstractCapability[AgentDeps]):
                 deps=replace(ctx.deps, durable=durability, asks=False),
                 usage=ctx.usage,
                 usage_limits=ctx.usage_limits,
-                capabilities=[durability],
+                capabilities=[*self.around, durability],
             )
         except (ReconveneError, AgentRunError):
             raise
@@ -315,6 +319,7 @@ class Durability(AbstractCapability[AgentDeps]):
     async def _record(
         self, key: str, call: ToolCallPart, outcome: ToolOutcome, began: float, retry: dict[str, str] | None
     ) -> Any:
+        tracing.told(outcome)
         item_id = self._item_of(call.tool_call_id) or f"{self.run_id}.{key}"
         value = retry or {"value": _jsonable(outcome.value)}
         shown = ev.ToolResult(

@@ -33,9 +33,11 @@ SETTLED = "apply_settled"
 """Private row: `{"diff_id", "n"}`: what a program wrote meanwhile was looked for once more."""
 ONCE = "once"
 """Private row: `{"key", "value"}` of an effect that is not repeated."""
+TRACE = "trace"
+"""Private row: `{"traceparent"}`: where the attempt that begins here is in OpenTelemetry."""
 
 _KEYED = [t for t in ev.CONTENTS if t not in ("text", "reasoning")] + [
-    MODEL, BRANCH, RETURN, ONCE, PLAN, OUTCOME, SETTLED,
+    MODEL, BRANCH, RETURN, ONCE, PLAN, OUTCOME, SETTLED, TRACE,
 ]  # fmt: skip
 _PROGRESS = frozenset({MODEL, BRANCH, RETURN, ONCE, OUTCOME, "answered", "decided"})
 HISTORY_BYTES = 400_000
@@ -82,6 +84,8 @@ class Journal:
         self.usage = RunUsage()
         self.open_items: dict[str, int] = {}
         """Items with deltas and no message: item id → attempt."""
+        self.traced: str | None = None
+        """Where the last attempt is in OpenTelemetry."""
         self.deltas = Deltas(run_id, 0, self._soon)
 
     @classmethod
@@ -94,7 +98,7 @@ class Journal:
                 journal.keys.add(row.key)
             if row.type in _PROGRESS:
                 running = recovering = 0
-            if row.type not in (MODEL, BRANCH, RETURN, ONCE, PLAN, OUTCOME, SETTLED, "run"):
+            if row.type not in (MODEL, BRANCH, RETURN, ONCE, PLAN, OUTCOME, SETTLED, TRACE, "run"):
                 continue
             content = json.loads(row.content)
             match row.type:
@@ -129,6 +133,8 @@ class Journal:
                     journal.writes[content["diff_id"]][content["n"] - 1]["settled"] = True
                 case "once":
                     journal.once[content["key"]] = content["value"]
+                case "trace":
+                    journal.traced = content["traceparent"]
         journal.without_progress = max(running, recovering)
         for row in await sessions.log.read(
             session_id, last_model, run_id=run_id, types=("text", "reasoning", "message", "item_aborted")
@@ -183,13 +189,13 @@ class Journal:
     def _soon(self, events: list[NewEvent]) -> None:
         self.sessions.log.append_soon(self.session_id, events, fence=self.fence)
 
-    async def begin(self, reason: str | None, budget: dict[str, Any]) -> None:
-        """A new attempt: strikes what the one before it left unfinished."""
+    async def begin(self, reason: str | None, budget: dict[str, Any], also: Sequence[NewEvent] = ()) -> None:
+        """A new attempt: strikes what the one before it left unfinished. `also` is written with it."""
         self.attempt += 1
         self.without_progress += 1
         self.deltas = Deltas(self.run_id, self.attempt, self._soon)
         status = ev.Run(status="running", attempt=self.attempt, reason=reason, budget=budget)
-        await self.write([*self.struck(), event(status, run_id=self.run_id)], changes={self.run_id: "running"})
+        await self.write([*self.struck(), event(status, run_id=self.run_id), *also], changes={self.run_id: "running"})
 
     def struck(self) -> list[NewEvent]:
         """The events that strike what no message will ever replace."""
