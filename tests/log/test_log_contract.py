@@ -123,7 +123,7 @@ async def test_a_command_is_done_once(log, s):
     ],
 )
 async def test_control_without_its_check_each_promise_breaks(log, s, monkeypatch, broken, value, check):
-    monkeypatch.setattr(f"reconvene.log.transaction.Transaction.{broken}", lambda self, *args: value)
+    monkeypatch.setattr(f"reconvene.log.decisions.Decisions.{broken}", lambda self, *args: value)
     with pytest.raises((AssertionError, ReconveneError, pytest.fail.Exception)):
         await globals()[check](log, s)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from reconvene.errors import ReconveneError
 from reconvene.protocol.cursor import START_TAG, Cursor
 from reconvene.protocol.events import wire
 
@@ -152,8 +153,19 @@ SESSION_FIELDS = frozenset({"title", "status", "run_id", "pinned", "archived", "
 """What `update` may set."""
 
 
+class Moved(ReconveneError):
+    """Another process changed the session since the caller looked: to be decided anew, once `on_commit` has told it."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__("store_busy", "The session was changed elsewhere at the same time. Try again.")
+        self.session_id = session_id
+
+
 class Log(Protocol):
     """See the module's promises. Every method may raise ReconveneError `store_error`, `store_busy`, `store_lost` or `disk_full`."""
+
+    shared: bool
+    """Whether other processes write to it too."""
 
     on_commit: Callable[[str, tuple[Row, ...]], None]
     """Called with (session_id, rows) for every append that wrote events; set once, before the first one."""
@@ -179,15 +191,21 @@ class Log(Protocol):
         command: Command | None = None,
         fence: Fence | None = None,
         update: Mapping[str, Any] | None = None,
+        seen: int | None = None,
     ) -> Appended:
         """Append all events or none. `update`: fields of the session's row, see SESSION_FIELDS.
 
         Events may be empty (only `update`, or only a `command` that did nothing). The order of calls is the order of seq.
-        Raises: `id_conflict`, `fenced`, `no_such_session`."""
+        `seen`: the last stateful event that the caller decided by; when another process has written a later one, nothing changes.
+        Raises: `id_conflict`, `fenced`, `no_such_session`, Moved."""
         ...
 
     def append_soon(self, session_id: str, events: Sequence[NewEvent], *, fence: Fence | None = None) -> None:
         """Like append, not waited for: it rides the next commit. A failure is reported by the next `append` with that fence."""
+        ...
+
+    async def follow(self, session_id: str) -> None:
+        """From now on `on_commit` tells every row of the session, in order, also those that other processes write."""
         ...
 
     async def read(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from reconvene.errors import ReconveneError
+from reconvene.log.decisions import MAX_SEQ, Decisions, Done, Live, Wants
 from reconvene.log.port import Appended, Command, Fence, NewEvent, NewSession
-from reconvene.log.transaction import MAX_SEQ, Done, Live, Transaction, Wants
+from reconvene.log.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Request(Generic[T]):
     def wants(self) -> Wants:
         return Wants()
 
-    def apply(self, tx: Transaction) -> T:
+    def apply(self, tx: Any) -> T:
         """Decide; a refusal (ReconveneError) is raised before anything is changed."""
         raise NotImplementedError
 
@@ -42,11 +43,17 @@ class Append(Request[Appended]):
     command: Command | None = None
     fence: Fence | None = None
     update: Mapping[str, Any] = field(default_factory=dict)
+    seen: int | None = None
 
     def wants(self) -> Wants:
-        return Wants(self.session_id, self.command, keys_of(self.events), self.fence.name if self.fence else None)
+        return Wants(
+            self.session_id,
+            command=self.command,
+            keys=keys_of(self.events),
+            fence=self.fence.name if self.fence else None,
+        )
 
-    def apply(self, tx: Transaction) -> Appended:
+    def apply(self, tx: Decisions) -> Appended:
         # The command first: a known id leads to its session, whatever session is named now.
         if self.command and (done := tx.command(self.command)):
             return repeated_command(done)
@@ -58,6 +65,7 @@ class Append(Request[Appended]):
             if known := tx.key(live, key):
                 seq, run_id = known
                 return Appended("duplicate", live.id, seq, seq, run_id)
+        tx.check_seen(live, self.seen)
         return write(tx, live, self.events, self.command, self.update)
 
 
@@ -69,12 +77,12 @@ class Create(Request[Appended]):
     update: Mapping[str, Any] = field(default_factory=dict)
 
     def wants(self) -> Wants:
-        return Wants(self.new.id, self.command)
+        return Wants(self.new.id, makes=self.new.id, command=self.command)
 
-    def apply(self, tx: Transaction) -> Appended:
+    def apply(self, tx: Decisions) -> Appended:
         if self.command and (done := tx.command(self.command)):
             return repeated_command(done)
-        refuse_taken(tx, self.new.id)
+        tx.refuse_taken(self.new.id)
         return write(tx, tx.add_session(self.new), self.events, self.command, self.update)
 
 
@@ -88,7 +96,7 @@ class Fork(Request[Appended]):
     update: Mapping[str, Any] = field(default_factory=dict)
 
     def wants(self) -> Wants:
-        return Wants(self.source, self.command)
+        return Wants(self.source, command=self.command)
 
     def apply(self, tx: Transaction) -> Appended:
         if self.command and (done := tx.command(self.command)):
@@ -99,7 +107,7 @@ class Fork(Request[Appended]):
         if not 0 <= self.upto <= source.head:
             sentence = f"The session has events 1 to {source.head}; it cannot be forked at {self.upto}."
             raise ReconveneError("invalid_field", sentence, path="upto")
-        refuse_taken(tx, self.new.id)
+        tx.refuse_taken(self.new.id)
         for key in keys_of(self.events):
             if (known := tx.key(source, key)) and known[0] <= self.upto:
                 raise ReconveneError(
@@ -122,7 +130,7 @@ class Claim(Request[Fence]):
     def wants(self) -> Wants:
         return Wants(fence=self.name)
 
-    def apply(self, tx: Transaction) -> Fence:
+    def apply(self, tx: Decisions) -> Fence:
         fence = Fence(self.name, tx.generation(self.name) + 1)
         tx.set_fence(fence.name, fence.generation)
         return fence
@@ -197,7 +205,7 @@ def keys_of(events: Sequence[NewEvent]) -> tuple[str, ...]:
 
 
 def write(
-    tx: Transaction, live: Live, events: Sequence[NewEvent], command: Command | None, update: Mapping[str, Any]
+    tx: Decisions, live: Live, events: Sequence[NewEvent], command: Command | None, update: Mapping[str, Any]
 ) -> Appended:
     """Nothing is in the way any more. Without events, `first` and `last` are the head."""
     if live.head + len(events) > MAX_SEQ:
@@ -219,8 +227,3 @@ def no_such_session(id: str) -> ReconveneError:
 
 def repeated_command(done: Done) -> Appended:
     return Appended("duplicate", done.session_id, done.seq, done.seq, done.run_id)
-
-
-def refuse_taken(tx: Transaction, id: str) -> None:
-    if tx.session(id) is not None or tx.one("find_tombstone", id) is not None:
-        raise ReconveneError("id_conflict", f"There is, or was, a session {id}; make a new id.", session_id=id)

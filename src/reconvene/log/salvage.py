@@ -20,9 +20,9 @@ from typing import Any, get_args
 import apsw
 
 from reconvene.log import database
+from reconvene.log.decisions import MAX_SEQ
 from reconvene.log.port import SessionStatus
 from reconvene.log.queries import STATEMENTS, migrations
-from reconvene.log.transaction import MAX_SEQ
 from reconvene.protocol.cursor import START_TAG
 
 EVENT = ("place", "type", "run_id", "item_id", "parent_id", "key", "public", "stateful", "at", "tag", "content")

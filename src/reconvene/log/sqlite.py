@@ -18,8 +18,9 @@ import structlog
 
 from reconvene.errors import ReconveneError
 from reconvene.log import database, requests
+from reconvene.log.checking import checked, checked_update
+from reconvene.log.decisions import MAX_SEQ
 from reconvene.log.port import (
-    SESSION_FIELDS,
     Appended,
     Command,
     Fence,
@@ -30,7 +31,6 @@ from reconvene.log.port import (
     Tombstone,
 )
 from reconvene.log.reader import Readers
-from reconvene.log.transaction import MAX_SEQ
 from reconvene.log.watchdog import INTERVAL, Watchdog
 from reconvene.log.writer import Answers, Commits, Writer
 from reconvene.protocol.cursor import START_TAG
@@ -46,17 +46,13 @@ ANSWERED_WITHIN = 30.0
 """Seconds. A disk that stands still keeps its writes, but nobody waits longer for it."""
 
 _SESSION = tuple(f.name for f in fields(SessionRow))
-_TYPES: dict[str, tuple[type, ...]] = {
-    "title": (str,), "status": (str,), "run_id": (str, type(None)), "pinned": (bool, int), "archived": (bool, int),
-    "last_active": (float, int), "active_at": (float, int), "meta": (str,),
-}  # fmt: skip
-assert _TYPES.keys() == SESSION_FIELDS
 
 
 class SqliteLog:
     """The port of `log/port.py`. Made by `open`; all methods belong to the event loop that opened it."""
 
     sqlite_version = apsw.sqlite_lib_version()
+    shared = False
 
     def __init__(self, path: Path, readers: Readers) -> None:
         self.path = path
@@ -131,6 +127,7 @@ class SqliteLog:
         command: Command | None = None,
         fence: Fence | None = None,
         update: Mapping[str, Any] | None = None,
+        seen: int | None = None,
     ) -> Appended:
         return await self._ask(requests.Append(session_id, checked(events), command, fence, checked_update(update)))
 
@@ -217,6 +214,9 @@ class SqliteLog:
             _log.exception("on_lost failed")
 
     # reading
+
+    async def follow(self, session_id: str) -> None:
+        """Nobody else writes this file: `on_commit` tells everything as it is."""
 
     async def read(
         self,
@@ -318,45 +318,3 @@ def to_row(session_id: str, columns: Sequence[Any]) -> Row:
 def to_session(columns: Sequence[Any]) -> SessionRow:
     values = dict(zip(_SESSION, columns, strict=True))
     return SessionRow(**values | {"pinned": bool(values["pinned"]), "archived": bool(values["archived"])})
-
-
-def checked(events: Sequence[NewEvent]) -> tuple[NewEvent, ...]:
-    """The events, if SQLite can store them and their keys differ: one that cannot be written must not reach a commit with others.
-
-    Raises:
-        ReconveneError: `invalid_field`.
-    """
-    keys: set[str] = set()
-    for e in events:
-        if not (
-            e.type + e.content + (e.run_id or "") + (e.item_id or "") + (e.parent_id or "") + (e.key or "")
-        ).isascii():
-            _check_text(e)
-        if e.key is not None:
-            if e.key in keys:
-                raise ReconveneError("invalid_field", f"Two events of one append have the key {e.key}.", path="key")
-            keys.add(e.key)
-    return tuple(events)
-
-
-def _check_text(e: NewEvent) -> None:
-    for name in ("type", "content", "run_id", "item_id", "parent_id", "key"):
-        text = getattr(e, name)
-        try:
-            (text or "").encode()
-        except UnicodeEncodeError as error:
-            raise ReconveneError(
-                "invalid_field", f"{name} of a {e.type!a} event has a lone surrogate, which is not text.", path=name
-            ) from error
-
-
-def checked_update(update: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The update, if its fields exist and have their types.
-
-    Raises:
-        ReconveneError: `invalid_field`.
-    """
-    for name, value in (update or {}).items():
-        if not isinstance(value, _TYPES.get(name, ())):
-            raise ReconveneError("invalid_field", f"A session's {name} cannot be set to {value!a}.", path=name)
-    return dict(update or {})

@@ -19,10 +19,11 @@ import structlog
 
 from reconvene.errors import ReconveneError
 from reconvene.log.database import OUT_OF_SPACE, Identity, abandon, explain, open_writer
+from reconvene.log.decisions import Known
 from reconvene.log.port import Fence, Row
 from reconvene.log.queries import STATEMENTS
 from reconvene.log.requests import Append, Claim, Request
-from reconvene.log.transaction import Known, Transaction
+from reconvene.log.transaction import Transaction
 
 _log = structlog.get_logger(__name__)
 
@@ -242,7 +243,7 @@ class Writer:
         try:
             self._reopen()
             assert self.db is not None
-            if unknown.tx.probe and self.db.execute(STATEMENTS["event_at"], unknown.tx.probe).fetchall():
+            if (probe := unknown.tx.probe) and self.db.execute(STATEMENTS["event_at"], probe).fetchall():
                 self.commits += 1
                 return unknown.answers, unknown.tx.commits
             # It is not there. Requests without events may be done twice: claiming, setting and deleting twice is as good as once.

@@ -61,8 +61,8 @@ delete from value where name = ?1;
 select value from value where name = ?1;
 
 -- name: event_at
--- Whether the event at place ?1 is the one with tag ?2.
-select 1 from event where place = ?1 and tag = ?2;
+-- Whether event ?2 of session ?1 is the one with tag ?3.
+select 1 from event where place = (?1 << 32 | ?2) and tag = ?3;
 
 -- name: copy_events
 -- Events up to ?3 of session ?1 to session ?2, with new tags: the copy is another log, and its cursors are its own.
