@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,9 @@ async def test_the_description(tmp_path: Path) -> None:
         assert "/api/sessions/{session_id}/messages" in described["paths"]
         body = described["paths"]["/api/sessions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert set(body["properties"]) == {"root_directory", "recovery", "title"}
+        named = re.findall(r'"\$ref": ?"([^"]+)"', json.dumps(described))
+        known = {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
+        assert named and not set(named) - known, "a description that refers to what is elsewhere is none for most tools"
         protocol = (await server.http("GET", "/api/protocol.json")).json
         assert {"ClientFrame", "ServerFrame", "PlainFrame", "Event"} <= set(protocol["$defs"])
         assert (await server.http("GET", "/docs")).status == 404

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,6 +49,21 @@ def protocol_schema() -> dict[str, Any]:
         "oneOf": _refs(["ClientFrame", "ServerFrame"]),
         "$defs": dict(sorted(defs.items())),
     }
+
+
+def client_frames(place: str) -> dict[str, Any]:
+    """What a client may send, for another document that holds its definitions at `place` ("#/components/schemas/"): `ClientFrame` and
+    all that it refers to, by name.
+    """
+    defs = protocol_schema()["$defs"]
+    found: dict[str, Any] = {}
+    todo = ["ClientFrame"]
+    while todo:
+        if (name := todo.pop()) not in found:
+            text = json.dumps(defs[name])
+            todo += re.findall(r'"#/\$defs/([^"]+)"', text)
+            found[name] = json.loads(text.replace('"#/$defs/', f'"{place}'))
+    return found
 
 
 def _refs(names: Iterable[str]) -> list[dict[str, str]]:

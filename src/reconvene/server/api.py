@@ -16,7 +16,7 @@ from starlette.responses import StreamingResponse
 from reconvene.errors import ReconveneError
 from reconvene.log.port import SessionRow
 from reconvene.protocol.parsing import parse_resumable
-from reconvene.protocol.schema import protocol_schema
+from reconvene.protocol.schema import client_frames, protocol_schema
 from reconvene.server import api_models as models
 from reconvene.server.asgi import Receive, Scope, Send, headers
 from reconvene.server.code_api import add_code_routes
@@ -59,6 +59,7 @@ def build_api(services: Services) -> FastAPI:
         responses={"default": {"model": models.Problem, "description": "Problem details (RFC 9457)."}},
     )
     answer_with_problems(api, services.metrics)
+    _described(api)
     _server_routes(api, services)
     add_finding_routes(api, services)
     _session_routes(api, services)
@@ -286,9 +287,24 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return await shown(await sessions.fork(who, session_id, upto=wish.upto))
 
 
+def _described(api: FastAPI) -> None:
+    """The frames of the WebSocket are part of the description: it refers to nothing outside of itself, which tools could not read."""
+    describe = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            schemas = describe()["components"]["schemas"]
+            for name, schema in client_frames(_SCHEMAS).items():
+                assert schemas.setdefault(name, schema) is schema, name
+        return describe()
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+_SCHEMAS = "#/components/schemas/"
 _FRAME = {
     "required": True,
-    "content": {"application/json": {"schema": {"$ref": "/api/protocol.json#/$defs/ClientFrame"}}},
+    "content": {"application/json": {"schema": {"$ref": f"{_SCHEMAS}ClientFrame"}}},
 }
 _STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
