@@ -173,6 +173,10 @@ class Settings(BaseModel):
     """A server started in the background stops after so long without a connection or a run."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What goes to `logs/server.log`; warnings are shown on stderr too."""
+    otlp_endpoint: str | None = Field(default=None, pattern="^https?://.")
+    """Where traces and metrics are sent as OTLP over HTTP, such as `http://localhost:4318`; `OTEL_EXPORTER_OTLP_ENDPOINT` does the same."""
+    otlp_content: bool = False
+    """Whether prompts, answers, code and what tools are told go into traces; else they have names, counts and times only."""
     limits: Limits = Limits()
     origins: dict[str, str] = {}
 

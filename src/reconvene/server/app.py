@@ -10,9 +10,8 @@ from typing import Any, Protocol
 import structlog
 
 from reconvene.errors import ReconveneError
-from reconvene.server.asgi import Receive, Scope, Send, respond, respond_problem
+from reconvene.server.asgi import Receive, Scope, Send, header, respond, respond_problem
 from reconvene.server.gate import Gate
-from reconvene.server.metrics import CONTENT_TYPE
 from reconvene.server.page import SAMPLE_PATHS, Page
 from reconvene.server.pages import missing
 from reconvene.server.services import Services
@@ -110,7 +109,9 @@ class App:
         await respond(scope, send, status, json.dumps(said).encode(), "application/json")
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
-        await respond(scope, send, 200, self.services.metrics.text().encode(), CONTENT_TYPE)
+        accept = (header(scope, b"accept") or b"").decode("latin-1")
+        body, kind = await asyncio.to_thread(self.services.metrics.exposition, accept)
+        await respond(scope, send, 200, body, kind)
 
     async def warm(self) -> _Routed:
         if self._api is None or (self._api.done() and (self._api.cancelled() or self._api.exception())):
@@ -142,11 +143,7 @@ def build_app(services: Services) -> tuple[Gate, App]:
     metrics.gauge("reconvene_sessions_loaded", "Sessions whose state is in memory.", lambda: len(sessions.memory))
     metrics.gauge("reconvene_connections", "Open WebSockets and event streams.", lambda: services.capacity.connections)
     metrics.gauge("reconvene_runs", "Runs that are going on.", lambda: services.runs.active)
-
-    def count(_session_id: str, rows: tuple[Any, ...]) -> None:
-        metrics.appends += len(rows)
-
-    sessions.listeners.append(count)
+    sessions.listeners.append(metrics.committed)
     app = App(services)
     gate = Gate(
         app,

@@ -348,10 +348,16 @@ def _surroundings(services: Services, settings: Settings) -> tuple[Any, Indexes]
     from reconvene.index import Indexes
     from reconvene.runs.attempt import Surroundings
     from reconvene.server import plain_client, resumable_client  # noqa: F401  # the first connection would import them
+    from reconvene.server.telemetry import Telemetry
 
     def alive(root: str) -> bool:
         return services.connections.on_root(root) or services.runs.active > 0
 
     rehearse(services.providers)
     indexes = Indexes(settings.data_dir, settings.limits, kept=True, alive=alive)
-    return Surroundings(services.sessions, indexes), indexes
+    around = Surroundings(services.sessions, indexes)
+    telemetry = Telemetry.open(settings, services.metrics, version=services.version, instance=services.boot)
+    if telemetry is not None:
+        around.tracing = telemetry.tracing
+        services.on_close.append(telemetry.close)
+    return around, indexes
