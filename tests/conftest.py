@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 # The machine's own settings must not leak into a test, and no test may reach a provider.
-for name in [n for n in os.environ if n.startswith("RECONVENE_")]:
+for name in [n for n in os.environ if n.startswith("RECONVENE_") and n != "RECONVENE_TEST_DATABASE"]:
     del os.environ[name]
 os.environ["RECONVENE_OFFLINE_DELAY_MS"] = "0"
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from postgres import fresh_url
 from reconvene.log.port import Log, Row
+from reconvene.log.postgres import PostgresLog
 from reconvene.log.sqlite import SqliteLog
 
 STORES: dict[str, Callable[..., Awaitable[Any]]] = {
-    "sqlite": lambda folder, **settings: SqliteLog.open(folder / "reconvene.db", **settings),
+    "sqlite": lambda store, **settings: SqliteLog.open(store.folder / "reconvene.db", **settings),
+    "postgres": lambda store, **settings: PostgresLog.open(store.url, **settings),
 }
 
 
@@ -21,11 +24,12 @@ class Store:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
+        self.url = fresh_url() if kind == "postgres" else ""
         self.log: Any = None
         self.told: list[tuple[str, tuple[Row, ...]]] = []
 
     async def open(self, **settings: Any) -> Log:
-        self.log = await STORES[self.kind](self.folder, **settings)
+        self.log = await STORES[self.kind](self, **settings)
         self.log.on_commit = lambda session_id, rows: self.told.append((session_id, rows))
         return self.log
 

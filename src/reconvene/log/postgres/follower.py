@@ -1,0 +1,182 @@
+"""What other nodes write: heard by LISTEN, read from the tables, told here in the order of seq.
+
+A NOTIFY only says where to look. One that is lost delays: every `POLL` seconds, and after every new connection, the heads of all
+followed sessions are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import structlog
+
+from reconvene.errors import ReconveneError
+from reconvene.log.port import Row
+from reconvene.log.postgres.address import Address, is_lost
+from reconvene.log.postgres.statements import STATEMENTS
+from reconvene.log.postgres.transaction import to_row
+
+_log = structlog.get_logger(__name__)
+POLL = 2.0
+"""Seconds between two looks at all heads, whatever was notified."""
+READ_AT_ONCE = 2000
+"""Rows."""
+LONGEST_PAUSE = 1.0
+
+
+class Follower:
+    """One listening connection of a node.
+
+    Args:
+        tell: called with (session_id, rows), in order and without gaps for every followed session.
+        node: what this node's own notifications begin with; its writer tells of those.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        channel: str,
+        node: str,
+        tell: Callable[[str, tuple[Row, ...]], None],
+        poll: float = POLL,
+    ) -> None:
+        self.known: dict[str, int] = {}
+        """Followed sessions, and the last seq of each that was told."""
+        self.wanted: Callable[[str], bool] = lambda _id: True
+        """Whether anybody here still looks at a session; else it is followed no longer."""
+        self.on_gone: Callable[[str, str], None] = lambda _id, _reason: None
+        self.on_value: Callable[[str], None] = lambda _name: None
+        """A value of the small store was set elsewhere; "": any of them may have been."""
+        self.reads = 0
+        self._address, self._channel, self._node, self._tell, self._poll = address, channel, node, tell, poll
+        self._dirty: set[str] = set()
+        self._news = asyncio.Event()
+        self._listening = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when it listens for the first time."""
+        self._task = asyncio.create_task(self._run(), name="log follower")
+        listening = asyncio.create_task(self._listening.wait())
+        await asyncio.wait({self._task, listening}, return_when=asyncio.FIRST_COMPLETED, timeout=10.0)
+        listening.cancel()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # what this node's writer tells it
+
+    def wrote(self, session_id: str, last: int) -> None:
+        """This node wrote up to here, and tells of it itself."""
+        if session_id in self.known:
+            if self.wanted(session_id):
+                self.known[session_id] = max(last, self.known[session_id])
+            else:
+                del self.known[session_id]
+
+    def deliver(self, session_id: str, rows: Sequence[Row]) -> None:
+        """Rows from the tables, beginning at or before what is known."""
+        known = self.known.get(session_id)
+        if known is None:
+            return
+        fresh = tuple(row for row in rows if row.seq > known)
+        if fresh:
+            self.known[session_id] = fresh[-1].seq
+            self._tell(session_id, fresh)
+
+    # the listening connection
+
+    async def _run(self) -> None:
+        pause = 0.05
+        while True:
+            db = None
+            try:
+                db = await self._address.connect()
+                await db.add_listener(self._channel, self._notified)
+                self._listening.set()
+                pause = 0.05
+                self.on_value("")
+                await self._look_at_heads(db)
+                await self._keep_up(db)
+            except Exception as e:
+                if is_lost(e) or isinstance(e, asyncpg.PostgresError | ReconveneError):
+                    _log.warning("what other nodes write is not heard now; it will be read later", error=str(e))
+                else:
+                    _log.exception("the log's follower failed")
+            finally:
+                if db is not None:
+                    db.terminate()
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    async def _keep_up(self, db: asyncpg.Connection) -> None:
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        while True:
+            if not self._dirty:
+                self._news.clear()
+                try:
+                    async with asyncio.timeout_at(looked + self._poll):
+                        await self._news.wait()
+                except TimeoutError:
+                    pass
+            if loop.time() >= looked + self._poll:
+                await self._look_at_heads(db)
+                looked = loop.time()
+            if self._dirty:
+                await self._read(db)
+
+    def _notified(self, _db: Any, _pid: int, _channel: str, payload: object) -> None:
+        node, *lines = str(payload).split("\n")
+        if node == self._node:
+            return
+        for line in lines:
+            word, *rest = line.split(" ")
+            if word == "!":
+                self.known.pop(rest[0], None)
+                self.on_gone(rest[0], rest[1])
+            elif word == "=":
+                self.on_value(rest[0])
+            elif word in self.known:
+                self._mark(word, int(rest[1]))
+
+    def _mark(self, session_id: str, head: int) -> None:
+        if not self.wanted(session_id):
+            del self.known[session_id]
+        elif head > self.known[session_id]:
+            self._dirty.add(session_id)
+            self._news.set()
+
+    async def _look_at_heads(self, db: asyncpg.Connection) -> None:
+        asked = dict(self.known)
+        if not asked:
+            await db.fetchval("select 1", timeout=5.0)  # a connection that died silently is found out
+            return
+        heads: dict[str, int] = dict(await db.fetch(STATEMENTS["heads"], list(asked)))
+        for id, head in heads.items():
+            if id in self.known:
+                self._mark(id, head)
+        if lost := [id for id in asked if id not in heads]:
+            for id, reason in await db.fetch(STATEMENTS["gone"], lost):
+                self.known.pop(id, None)
+                self.on_gone(id, reason)
+
+    async def _read(self, db: asyncpg.Connection) -> None:
+        wanted = {id: self.known[id] for id in self._dirty if id in self.known}
+        self._dirty.clear()
+        if not wanted:
+            return
+        self.reads += 1
+        found = await db.fetch(STATEMENTS["news"], list(wanted), list(wanted.values()), READ_AT_ONCE)
+        rows: dict[str, list[Row]] = {}
+        for id, *columns in found:
+            rows.setdefault(id, []).append(to_row(id, columns))
+        if len(found) >= READ_AT_ONCE:  # it may have ended in the middle
+            self._dirty.update(wanted)
+        for id, news in rows.items():
+            self.deliver(id, news)

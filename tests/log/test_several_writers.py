@@ -1,0 +1,292 @@
+"""Several nodes on one PostgreSQL: each hears everything of the sessions it follows, in order, whoever wrote it and whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from log_words import E, a_session, seqs
+
+from postgres import fresh_url
+from reconvene.errors import ReconveneError
+from reconvene.log.port import Command, Moved, NewSession, Row
+from reconvene.log.postgres import PostgresLog
+from reconvene.log.postgres.address import Address
+from reconvene.log.postgres.schema import prepare
+from reconvene.log.postgres.writer import Unknown, Writer
+
+LONG = 3600.0
+"""Seconds between polls, for tests in which nothing may depend on one."""
+
+
+class Node:
+    """A log, and what it told."""
+
+    def __init__(self, log: PostgresLog) -> None:
+        self.log = log
+        self.told: dict[str, list[Row]] = {}
+        self.gone: list[tuple[str, str]] = []
+        self.values: list[str] = []
+        self.news = asyncio.Event()
+        log.on_commit = self._told
+        log.follower.on_gone = lambda id, reason: self._heard(self.gone, (id, reason))
+        log.follower.on_value = lambda name: self._heard(self.values, name)
+
+    def _told(self, id: str, rows: tuple[Row, ...]) -> None:
+        self.told.setdefault(id, []).extend(rows)
+        self.news.set()
+
+    def _heard(self, where: list[Any], what: Any) -> None:
+        where.append(what)
+        self.news.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():
+                self.news.clear()
+                await self.news.wait()
+
+    def seqs(self, id: str) -> list[int]:
+        return seqs(self.told.get(id, []))
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[tuple[Node, Node]]:
+    url = fresh_url()
+    a, b = await PostgresLog.open(url, poll=LONG), await PostgresLog.open(url, poll=LONG)
+    yield Node(a), Node(b)
+    await a.close()
+    await b.close()
+
+
+async def cut(log: PostgresLog, application: str = "reconvene") -> int:
+    """End every connection of everybody to this test's tables; how many."""
+    db = await asyncpg.connect(log.address.url)
+    try:
+        pids = await db.fetch(
+            "select pid from pg_stat_activity where pid <> pg_backend_pid() and application_name = $1 and pid = any($2)",
+            application,
+            [p for p in [log._writer.db and log._writer.db.get_server_pid(), *_pids(log)] if p],
+        )
+        for (pid,) in pids:
+            await db.execute("select pg_terminate_backend($1)", pid)
+        return len(pids)
+    finally:
+        await db.close()
+
+
+def _pids(log: PostgresLog) -> list[int]:
+    return [h._con.get_server_pid() for h in log._pool._holders if h._con is not None and not h._con.is_closed()]
+
+
+async def test_a_node_hears_what_another_writes_to_a_session_it_follows(two):
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    await a.log.append(s, [E("before")])
+    await b.log.follow(s)
+    for i in range(20):
+        await a.log.append(s, [E("x", n=i), E("y", n=i)])
+    await b.until(lambda: len(b.seqs(s)) == 40)
+    assert b.seqs(s) == list(range(2, 42))
+    assert b.told[s] == (await a.log.read(s, 1))
+
+
+async def test_what_is_not_followed_or_not_wanted_any_more_is_not_read(two):
+    a, b = two
+    for id in ("s_a", "s_b"):
+        await a_session(a.log, id)
+    await b.log.follow("s_a")
+    b.log.follower.wanted = lambda id: id != "s_a"
+    await b.log.follow("s_b")
+    for id in ("s_a", "s_b"):
+        await a.log.append(id, [E("x")])
+    await b.until(lambda: b.seqs("s_b") == [1])
+    assert b.seqs("s_a") == [] and "s_a" not in b.log.follower.known
+
+
+async def test_both_write_and_both_are_told_all_in_the_same_order(two):
+    seed = random.randrange(2**32)
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    for node in two:
+        await node.log.follow(s)
+
+    async def write(node: Node) -> None:
+        for i in range(40):
+            await node.log.append(s, [E("x", n=i)] * rng.randint(1, 3))
+
+    await asyncio.gather(write(a), write(b), write(a), write(b))
+    rows = await a.log.read(s, 0)
+    assert seqs(rows) == list(range(1, len(rows) + 1))
+    for node in two:
+        await node.until(lambda node=node: len(node.told[s]) >= len(rows))
+        assert node.told[s] == rows
+
+
+async def test_who_decided_by_an_older_state_decides_again(two):
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    for node in two:
+        await node.log.follow(s)
+    await a.log.append(s, [E("run", stateful=True)], seen=0)
+    await a.log.append(s, [E("delta")])
+    with pytest.raises(Moved):
+        await b.log.append(s, [E("run", stateful=True)], seen=0)
+    await b.until(lambda: b.seqs(s) == [1, 2])
+    assert (await b.log.append(s, [E("run", stateful=True)], seen=1)).first == 3
+    assert seqs(await a.log.read(s, 0)) == [1, 2, 3]
+
+
+async def test_control_without_the_check_both_decide_by_the_same_state(two, monkeypatch):
+    monkeypatch.setattr("reconvene.log.postgres.transaction.Transaction.check_seen", lambda self, live, seen: None)
+    with pytest.raises(pytest.fail.Exception):
+        await test_who_decided_by_an_older_state_decides_again(two)
+
+
+async def test_one_command_at_both_nodes_is_done_once(two):
+    a, b = two
+    for id in ("s_a", "s_b"):
+        await a_session(a.log, id)
+    command = Command("o", "c", "h")
+    answers = await asyncio.gather(
+        *(n.log.append(s, [E("x")], command=command) for _ in range(10) for n, s in ((a, "s_a"), (b, "s_b")))
+    )
+    assert [x.status for x in answers].count("accepted") == 1 and len({x.session_id for x in answers}) == 1
+    assert len(await a.log.read("s_a", 0)) + len(await a.log.read("s_b", 0)) == 1
+
+
+async def test_a_claim_at_one_node_fences_the_other(two):
+    await zombie(two)
+
+
+async def zombie(two: tuple[Node, Node]) -> None:
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    old = await a.log.claim("s_a/r1")
+    await a.log.append(s, [E("x")], fence=old)
+    await b.log.claim("s_a/r1")
+    a.log.append_soon(s, [E("stale")], fence=old)
+    with pytest.raises(ReconveneError) as caught:
+        await a.log.append(s, [E("stale")], fence=old)
+    assert caught.value.code == "fenced"
+    assert len(await b.log.read(s, 0)) == 1
+
+
+async def test_control_fences_remembered_without_asking_let_a_zombie_write(two, monkeypatch):
+    monkeypatch.setattr("reconvene.log.postgres.transaction.Transaction.set_fence", _without_telling_the_session)
+    with pytest.raises(pytest.fail.Exception):
+        await zombie(two)
+
+
+def _without_telling_the_session(tx: Any, name: str, generation: int) -> None:
+    tx.known.fences[name] = tx._new_fences[name] = generation
+    tx.changed = True
+
+
+async def test_deletion_and_values_are_told(two):
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    await b.log.follow(s)
+    await a.log.put("sign_in:x", "1")
+    assert await a.log.delete(s, reason="deleted", at=1.0)
+    await b.until(lambda: b.gone == [(s, "deleted")] and "sign_in:x" in b.values)
+
+
+async def test_connections_that_are_cut_lose_nothing_and_a_lost_notify_only_delays(two):
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    await b.log.follow(s)
+    done = 0
+
+    async def write() -> None:
+        nonlocal done
+        while done < 60:
+            await a.log.append(s, [E("x", n=done)], command=Command("o", f"c{done}", "h"))
+            done += 1
+
+    writing = asyncio.create_task(write())
+    for _ in range(4):
+        at = done
+        while done < at + 5 and not writing.done():
+            await asyncio.sleep(0.005)
+        await cut(a.log)
+        await cut(b.log)
+        b.log.follower._task.cancel()  # its listening connection is gone, and with it what was told meanwhile
+        await b.log.follower.start()
+    await writing
+    assert seqs(await b.log.read(s, 0)) == list(range(1, 61))
+    await b.until(lambda: len(b.seqs(s)) >= 60)
+    assert b.seqs(s) == list(range(1, 61))
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_a_commit_of_unknown_outcome_is_found_out(two, monkeypatch, happened):
+    a, _ = two
+    s = await a_session(a.log, "s_a")
+    commit = Writer._commit
+    broken = 0
+
+    async def lost(writer: Writer, db: Any, tx: Any, answers: Any) -> None:
+        nonlocal broken
+        if broken or not tx.commits:
+            return await commit(writer, db, tx, answers)
+        broken += 1
+        if happened:
+            await db.execute("commit")
+        raise Unknown(answers, tx, db.get_server_pid())
+
+    monkeypatch.setattr(Writer, "_commit", lost)
+    written = await a.log.append(s, [E("x", key="k")])
+    assert (written.status, written.first) == ("accepted", 1) and broken == 1
+    assert a.seqs(s) == [1] and seqs(await a.log.read(s, 0)) == [1]
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(two):
+    a, _ = two
+    db = await a.log.address.connect()
+    await db.execute("update schema_version set version = 99")
+    with pytest.raises(ReconveneError) as caught:
+        await prepare(db, a.log.address)
+    assert caught.value.code == "store_newer" and "schema 99" in caught.value.message
+    assert await db.fetchval("select version from schema_version") == 99
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://me:s3cret@127.0.0.1:1/x", "postgresql://me:s3cret@nowhere.invalid/x"],
+    ids=["refused", "no-such-host"],
+)
+async def test_a_database_that_cannot_be_reached_is_a_sentence_without_the_password(url):
+    with pytest.raises(ReconveneError) as caught:
+        await PostgresLog.open(url)
+    assert caught.value.code == "store_error"
+    assert "s3cret" not in f"{caught.value.message} {caught.value.details}"
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "postgresql://x/y?search_path=a;drop", "postgresql://x/y?search_path=A"]
+)
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(ReconveneError) as caught:
+        Address.parse(url)
+    assert caught.value.code == "invalid_field"
+
+
+async def test_nodes_that_start_together_make_the_tables_once():
+    url = fresh_url()
+    logs = await asyncio.gather(*(PostgresLog.open(url) for _ in range(3)))
+    try:
+        assert len({log.instance for log in logs}) == 1 and len({log.node for log in logs}) == 3
+        await logs[0].create(NewSession("s_a", "o", "/r", "e"))
+        assert [s.id for s in await logs[2].sessions()] == ["s_a"]
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.gather(*(log.close() for log in logs))
