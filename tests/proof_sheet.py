@@ -63,13 +63,19 @@ SUITES: dict[str, dict[str, Suite]] = {
     },
     "security": {
         "model": Suite("A model that does its worst", ["tests/faults/test_hostile_model.py"]),
-        "trees": Suite("Code bases that do their worst", ["tests/search/test_hostile_trees.py"]),
+        "jail": Suite("Opened while it is swapped", ["tests/security/test_jail_swaps.py"]),
+        "trees": Suite(
+            "Code bases that do their worst",
+            ["tests/search/test_hostile_trees.py", "tests/security/test_hostile_tree_served.py"],
+        ),
         "doors": Suite(
             "Hostile pages, hostile answers in the page, secrets",
             [f"tests/security/test_{name}.py" for name in ("browser_attacks", "page_payloads", "secrets_stay")],
             "long or not long",
         ),
         "fuzz": Suite("Fuzz", ["tests/security/test_fuzz.py"]),
+        "http": Suite("Requests made up", ["tests/security/test_openapi_fuzz.py"], "long or not long"),
+        "websocket": Suite("WebSocket conformance", ["tests/security/test_ws_conformance.py"]),
     },
 }
 HEAD = """\
