@@ -6,19 +6,21 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from house import ME, House, check_log, contents
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
-from reconvene.log.port import Tombstone
+from reconvene.log.port import Row, Tombstone
 from reconvene.log.uptime import Uptime
+from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.parsing import parse_plain
 from reconvene.sessions.attach import decide, new_session_id
 from reconvene.sessions.beginning import title_of
-from reconvene.sessions.rows import Who
+from reconvene.sessions.rows import Who, event
 from reconvene.sessions.sweeper import Sweeper
 from scripted import scripted
 
@@ -194,6 +196,37 @@ async def test_bad65_answers_to_nothing(house: House) -> None:
     with pytest.raises(ReconveneError) as e:
         await house.sessions.answer(ME, session, id=None, reply_to="nope", value="x")
     assert refused(e) == "no_such_question"
+
+
+@pytest.mark.parametrize("catches_up", [True, False], ids=["as-it-is", "control"])
+async def test_an_answer_to_what_was_committed_but_not_told_yet(
+    house: House, monkeypatch: pytest.MonkeyPatch, catches_up: bool
+) -> None:
+    """Found by killing servers on a loaded machine: the writer's thread stood still between its commit and the telling, a client read
+    the question from the disk and answered it, and was told that there is no such question."""
+    session = await house.session()
+    fence = await house.log.claim(f"{session}/r1")
+    await house.sessions.state(session)
+    held: list[tuple[str, tuple[Row, ...]]] = []
+    tell = house.log.on_commit
+    house.log.on_commit = lambda id, rows: held.append((id, rows))
+    question = event(ev.Question(id="r1.q", text="Which?"), run_id="r1", item_id="r1.q", key="asked:r1.q")
+    await house.log.append(session, [question], fence=fence)
+    if not catches_up:
+        monkeypatch.setattr(house.sessions.memory, "catch_up", AsyncMock())
+        with pytest.raises(ReconveneError) as e:
+            await house.sessions.answer(ME, session, id="a", reply_to="r1.q", value="this")
+        assert refused(e) == "no_such_question"
+        return
+    assert (await house.sessions.answer(ME, session, id="a", reply_to="r1.q", value="this")).status == "accepted"
+    house.log.on_commit = tell
+    for id, rows in held:
+        tell(id, rows)
+    state = await house.sessions.state(session)
+    assert not state.pending and state.settled["r1.q"][0] == "this"
+    with pytest.raises(ReconveneError) as e:
+        await house.sessions.answer(ME, session, id="b", reply_to="r1.q", value="that")
+    assert refused(e) == "already_answered"
     with pytest.raises(ReconveneError) as e:
         await house.sessions.decide(ME, session, id=None, reply_to="nope", verdict="accept")
     assert refused(e) == "no_such_diff"

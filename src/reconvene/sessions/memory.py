@@ -20,8 +20,16 @@ class _Loaded:
     """Held by the one command at work."""
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     state: SessionState | None = None
+    head: int = 0
+    """The last row that the state has; those that are not stateful count, as far as they are known of."""
     early: list[Row] = field(default_factory=list)
     """Rows that were committed while the state was being read."""
+
+    def add(self, rows: Sequence[Row]) -> None:
+        assert self.state is not None
+        apply(self.state, rows)
+        if rows:
+            self.head = max(self.head, rows[-1].seq)
 
 
 class Memory:
@@ -38,12 +46,15 @@ class Memory:
     def __len__(self) -> int:
         return len(self._loaded)
 
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._loaded
+
     def committed(self, session_id: str, rows: Sequence[Row]) -> None:
         if loaded := self._loaded.get(session_id):
             if loaded.state is None:
                 loaded.early.extend(rows)
             else:
-                apply(loaded.state, rows)
+                loaded.add(rows)
 
     async def state(self, session_id: str) -> SessionState:
         """The state as of the last commit. It lives: later commits change it."""
@@ -62,17 +73,29 @@ class Memory:
 
     async def _read(self, session_id: str, loaded: _Loaded) -> None:
         try:
+            await self._log.follow(session_id)
             rows = await self._log.read(session_id, 0, stateful=True)
         except BaseException:
             if self._loaded.get(session_id) is loaded:
                 del self._loaded[session_id]
             raise
         self.folds += 1
-        state = SessionState()
-        apply(state, rows)
-        apply(state, loaded.early)
+        loaded.state = SessionState()
+        loaded.add(rows)
+        loaded.add(loaded.early)
         loaded.early.clear()
-        loaded.state = state
+
+    async def catch_up(self, session_id: str, head: int) -> None:
+        """Read what the state lacks up to row `head`, while it is held `alone`.
+
+        A commit can be read by everybody a moment before `committed` tells of it here: who answers a question at once must not be
+        told that there is none.
+        """
+        loaded = self._loaded.get(session_id)
+        if loaded is None or loaded.state is None or loaded.head >= head:
+            return
+        loaded.add(await self._log.read(session_id, loaded.state.seq, upto=head, stateful=True))
+        loaded.head = max(loaded.head, head)
 
     @contextlib.asynccontextmanager
     async def alone(self, session_id: str) -> AsyncIterator[SessionState]:
