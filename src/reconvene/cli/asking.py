@@ -15,6 +15,7 @@ from reconvene.cli import background, sessions
 from reconvene.cli.conversation import Conversation, Screen
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import dim, interactive, say
+from reconvene.client.folder import usual_data_dir
 from reconvene.client.following import Address
 from reconvene.client.link import Link, new_id
 from reconvene.client.local import Server, find, need
@@ -148,8 +149,5 @@ def _screen(data_dir: Path, as_json: bool) -> Screen:
 
 def _command(*words: str, data_dir: Path) -> str:
     """A command to type, with the data folder when it is not the usual one."""
-    import platformdirs
-
-    usual = os.environ.get("RECONVENE_DATA_DIR") or platformdirs.user_data_dir("reconvene", appauthor=False)
-    more = [] if Path(usual).expanduser().absolute() == data_dir else ["--data-dir", str(data_dir)]
+    more = [] if usual_data_dir() == data_dir else ["--data-dir", str(data_dir)]
     return shlex.join(["reconvene", *words, *more])

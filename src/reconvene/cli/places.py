@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import platformdirs
+from reconvene.client.folder import usual_data_dir
 
 _current: Path | None = None
 
@@ -17,8 +17,7 @@ def data_dir(flag: Path | None) -> Path:
     `Settings` itself would say the same, a tenth of a second of imports later.
     """
     global _current
-    chosen = flag or os.environ.get("RECONVENE_DATA_DIR") or platformdirs.user_data_dir("reconvene", appauthor=False)
-    _current = Path(chosen).expanduser().absolute()
+    _current = flag.expanduser().absolute() if flag else usual_data_dir()
     return _current
 
 

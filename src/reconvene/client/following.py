@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from reconvene.client.link import After, Broken, Frame, Happening, HeldBack, Lin
 from reconvene.errors import ReconveneError
 
 OPEN_TIME = 10.0
+ABSENT = 0.3
+"""Seconds until it is looked again whether there is a server: `where` knows that there is none, so nobody is burdened."""
 MAX_FRAME = 64 * 1024**2
 """Bytes. A snapshot is one frame, and a long session's is large."""
 
@@ -53,6 +56,8 @@ class Following:
         link: what is known of the session; holds the cursor and the outbox.
         on: gets each happening, and `Lost` between connections.
         margin: seconds of silence beyond the heartbeat after which the connection is dead.
+        room: waited for before each frame is read, by who cannot take more just now; a connection that is cut meanwhile is resumed.
+        patience: seconds without any connection after which it gives up with `starting`; without end, as a person would want it.
     """
 
     def __init__(
@@ -62,11 +67,15 @@ class Following:
         on: Callable[[Happening | Lost], None] = lambda _: None,
         *,
         margin: float = 10.0,
+        room: Callable[[], Awaitable[object]] | None = None,
+        patience: float = math.inf,
     ) -> None:
         self.link = link
         self._where = where
         self._on = on
         self._margin = margin
+        self._room = room
+        self._patience = patience
         self._socket: ClientConnection | None = None
         self._receipts: dict[str, asyncio.Future[Receipt]] = {}
         self._synced = asyncio.Event()
@@ -109,7 +118,7 @@ class Following:
 
     async def synced(self) -> None:
         """Wait until the connection has caught up. Raises what stopped the client."""
-        await self._until(self._synced.wait())
+        await self.until(self._synced.wait())
 
     async def stopped(self) -> None:
         """Wait until the client stops by itself, only ever for an error that trying again cannot mend; raises it."""
@@ -120,7 +129,8 @@ class Following:
         if self._socket is not None:
             self._socket.transport.abort()
 
-    async def _until(self, waiting: Awaitable[Any]) -> None:
+    async def until(self, waiting: Awaitable[Any]) -> None:
+        """Wait for something, or for what stops the client; raises that."""
         task = asyncio.ensure_future(waiting)
         try:
             await asyncio.wait({task, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,12 +140,18 @@ class Following:
             task.cancel()
 
     async def _run(self) -> None:
+        alone = time.monotonic()
         try:
             while True:
+                before = self.connections
                 after, reason = await self._once()
                 self._synced.clear()
                 if after.error is not None:
                     raise after.error
+                if self.connections > before:
+                    alone = time.monotonic()
+                elif time.monotonic() - alone > self._patience:
+                    raise ReconveneError("starting", f"No server answered for {self._patience:g} s ({reason}).")
                 self._on(Lost(reason, after.delay))
                 await asyncio.sleep(after.delay)
         except Exception as e:
@@ -153,7 +169,7 @@ class Following:
         """One connection, from the handshake to its end."""
         address = await self._where()
         if address is None:
-            return self.link.refused(None), "no server is running"
+            return After(ABSENT), "no server is running"
         started = time.monotonic()
         try:
             socket = await connect(
@@ -191,6 +207,8 @@ class Following:
                 self._socket = socket
             # Wall clock on purpose: after a sleep of the machine the connection is known to be old.
             while True:
+                if self._room is not None:
+                    await self._room()
                 heard = time.time()
                 text = await self._hear(socket, heard)
                 if text is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconvene.client.link import refusal
+from reconvene.client.refused import refusal
 from reconvene.errors import ReconveneError
 
 TIMEOUT = 30.0

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconvene.client.refused import refusal
 from reconvene.errors import KINDS, ReconveneError
 from reconvene.protocol.follower import Follower
 
@@ -52,11 +53,12 @@ class Advanced:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """`status`: accepted, duplicate or noop; `seq` and `run_id` where the frame became one."""
+    """`status`: accepted, duplicate or noop; `seq` and `run_id` where the frame became one; `session_id` where it is known."""
 
     status: str
     seq: int | None
     run_id: str | None
+    session_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +270,6 @@ class Link:
         longest = max(self._base, self._spread) if first else min(self._cap, self._base * 2.0**self._tries)
         self._tries = min(self._tries + 1, 30)
         return self.random() * longest
-
-
-def refusal(content: Frame) -> ReconveneError:
-    """The error that a `nack`, `error` or problem document speaks of; the code of a newer server becomes `internal`."""
-    code = content.get("code")
-    message = content.get("message") or content.get("detail") or content.get("title") or "The server refused."
-    return ReconveneError(code if code in KINDS else "internal", str(message), **(content.get("details") or {}))
 
 
 def new_id(now: Callable[[], float] = time.time) -> str:
