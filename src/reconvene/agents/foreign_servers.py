@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -147,7 +148,8 @@ class _Connection:
         self._client: Any = None
         self._up = asyncio.Event()
         self._closing = asyncio.Event()
-        self._task = asyncio.create_task(self._live(), name=f"mcp server {name}")
+        # It outlives the run that wanted it first, so what it logs is not of that run.
+        self._task = asyncio.create_task(self._live(), name=f"mcp server {name}", context=Context())
         self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     @property

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -72,7 +73,9 @@ class Upkeep:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._keep(), name=f"index {self.index.workspace.name}")
+        name = f"index {self.index.workspace.name}"
+        # In a context of its own: what it logs for ever after is not of the run that happened to open the index.
+        self._task = asyncio.create_task(self._keep(), name=name, context=Context())
 
     async def close(self) -> None:
         self._closed = True

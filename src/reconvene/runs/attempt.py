@@ -237,7 +237,7 @@ class Attempt:
         except Exception as e:
             error = models.classify(e)
             if error.code == "internal":
-                _log.exception("run failed", session=self.session_id, run=self.run_id)
+                _log.exception("run failed")
             raise error from e
         finally:
             self._work = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 import structlog
@@ -78,7 +79,8 @@ class Capped:
     def add(self, session_id: str) -> None:
         self._waiting.add(session_id)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._watch(), name="daily cap")
+            # It waits for all sessions, so what it logs is of none.
+            self._task = asyncio.create_task(self._watch(), name="daily cap", context=Context())
 
     async def _watch(self) -> None:
         while self._waiting:

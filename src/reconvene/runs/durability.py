@@ -255,7 +255,7 @@ class Durability(AbstractCapability[AgentDeps]):
         except Exception as e:  # a provider's transport: not the tool's fault, and to be asked again as the run does
             error = models.classify(e)
             if error.code == "internal":
-                _log.exception("a sub-agent broke", session=self.session_id, run=self.run_id, scope=scope)
+                _log.exception("a sub-agent broke", scope=scope)
             raise error from e
         finally:
             branch.broken_off()

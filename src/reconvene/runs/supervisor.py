@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,7 @@ class Supervisor:
                 self.kick(session_id)
 
     async def _look(self, session_id: str) -> None:
+        _log_as(session_id=session_id)
         try:
             if session_id not in self._tasks:
                 state = await self.sessions.state(session_id)
@@ -128,10 +130,10 @@ class Supervisor:
                 if (run := state.runnable()) and (run.cancelled or await self._served(session_id)):
                     self._start(session_id, run)
         except ReconveneError as e:
-            _log.error("a session could not be read", session=session_id, code=e.code, message=e.message)
+            _log.error("a session could not be read", code=e.code, message=e.message)
             self._later(session_id, e)
         except Exception:
-            _log.exception("a session could not be looked at", session=session_id)
+            _log.exception("a session could not be looked at")
         finally:
             self._looking.pop(session_id, None)
             if session_id in self._again:
@@ -163,17 +165,21 @@ class Supervisor:
         self._tasks[session_id] = asyncio.create_task(self._run(session_id, attempt), name=f"run {session_id}/{run.id}")
 
     async def _run(self, session_id: str, attempt: Attempt) -> None:
+        _log_as(session_id=session_id, run_id=attempt.run_id)
         try:
             async with self._slots:
+                began = time.monotonic()
+                _log.info("a run goes on", reason=attempt.reason)
                 await attempt.run()
+                _log.info("a run has ended, or waits for a person", seconds=round(time.monotonic() - began, 3))
         except asyncio.CancelledError:
             raise
         except ReconveneError as e:
             # the store refused: the log is as it was, and the run goes on when the store does
-            _log.error("a run stopped", session=session_id, run=attempt.run_id, code=e.code, message=e.message)
+            _log.error("a run stopped", code=e.code, message=e.message)
             self._later(session_id, e)
         except Exception:
-            _log.exception("a run broke", session=session_id, run=attempt.run_id)
+            _log.exception("a run broke")
             await self._broke(session_id, attempt.run_id)
         else:
             asyncio.get_running_loop().call_soon(self.kick, session_id)
@@ -199,7 +205,7 @@ class Supervisor:
                 session_id, run_id, "failed", fence=fence, text=message, reason="internal", before=[error]
             )
         except ReconveneError as e:
-            _log.error("a broken run could not be ended", session=session_id, run=run_id, code=e.code)
+            _log.error("a broken run could not be ended", code=e.code)
             self._later(session_id, e)
         else:
             asyncio.get_running_loop().call_soon(self.kick, session_id)  # for the prompts that wait behind it
@@ -239,6 +245,12 @@ class Supervisor:
             event(ev.Run(status="waiting", attempt=run.attempt, reason="restart"), run_id=run.id),
         ]
         await self.sessions.append_run(session_id, rows, fence=fence, changes={run.id: "waiting"})
+
+
+def _log_as(**ids: str) -> None:
+    """Every line that this task logs from now on, and what it starts, in threads too, has these ids and no other's."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**ids)
 
 
 STORE_PATIENCE = 2.0
