@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from reconvene.errors import ReconveneError
 
@@ -159,6 +159,14 @@ class Settings(BaseModel):
     """A further Host and Origin (tunnel, proxy, dev container)."""
     allowed_origins: tuple[str, ...] = ()
     """Other origins whose pages may speak to the server, exactly as a browser writes them."""
+    oidc_issuer: str | None = None
+    """The OpenID Connect provider whose accounts may sign in, as `https://…`; needs `oidc_client_id` and `oidc_allow`."""
+    oidc_client_id: str | None = None
+    """The name under which the provider knows this server."""
+    oidc_client_secret: SecretStr | None = None
+    """What the provider gave with it, if it gave one. Better in the environment than in the file."""
+    oidc_allow: tuple[str, ...] = ()
+    """Who of the provider's accounts may come in: addresses, `@domain`, or `*` for all."""
     recovery: Literal["auto", "ask", "never"] = "auto"
     """What happens to a run that a crash interrupted, unless its session says otherwise."""
     idle_unload: Seconds = 3600.0
@@ -214,7 +222,7 @@ class Settings(BaseModel):
             if name in ("origins", "limits", "data_dir"):
                 continue
             if (raw := environ.get(f"RECONVENE_{name.upper()}")) not in (None, ""):
-                values[name] = raw.split(",") if name == "allowed_origins" and raw else raw
+                values[name] = raw.split(",") if name in ("allowed_origins", "oidc_allow") else raw
                 origins[name] = f"RECONVENE_{name.upper()}"
         for name in Limits.model_fields:
             if (raw := environ.get(f"RECONVENE_LIMIT_{name.upper()}")) not in (None, ""):

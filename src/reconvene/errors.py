@@ -46,6 +46,8 @@ KINDS: dict[str, Kind] = {
     "forbidden_origin": Kind(403, meaning="The page that asks is not of this server and not in allowed_origins."),
     "forbidden_host": Kind(421, meaning="The Host header does not name this server; see --public-url."),
     "forbidden": Kind(403, close=4403, meaning="This credential may not do that; the data folder's token may."),
+    "read_only": Kind(403, meaning="A link to a session shows it and changes nothing."),
+    "no_such_user": Kind(404, meaning="Nobody of this name was added; `reconvene users list` shows who was."),
     "link_used": Kind(403, meaning="A sign-in link works once and for five minutes. Run `reconvene open` for another."),
     "limit_reached": Kind(
         503, retryable=True, close=4429, meaning="Too many connections; the message names the limit."

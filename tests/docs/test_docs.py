@@ -146,7 +146,7 @@ def test_make_targets_that_are_named_exist() -> None:
 
 
 def test_commands_that_are_named_exist() -> None:
-    known = {name for name, _ in commands()} | {"sessions", "mcp-servers", "--help"}
+    known = {name for name, _ in commands()} | {"sessions", "mcp-servers", "users", "--help"}
     for page in PAGES:
         said = page.read_text("utf-8")
         blocks = re.findall(r"```sh\n(.*?)```", said, re.S)
@@ -154,7 +154,7 @@ def test_commands_that_are_named_exist() -> None:
             r"`([^`\n]*reconvene [^`\n]*)`", said
         )
         for line in lines:
-            for words in re.findall(r"(?:^|[/ ])reconvene ((?:(?:sessions|mcp-servers) )?[a-z-]+)", line):
+            for words in re.findall(r"(?:^|[/ ])reconvene ((?:(?:sessions|mcp-servers|users) )?[a-z-]+)", line):
                 if "alias" not in line and "cd reconvene" not in line and "…" not in words:
                     assert words in known, f"{page.name}: {line}"
 

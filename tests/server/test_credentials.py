@@ -45,7 +45,7 @@ def secret_of(link: str) -> bytes:
 
 
 async def signed_in(c: Credentials) -> bytes:
-    value = await c.redeem(secret_of(c.new_link("http://localhost:8000")))
+    value, _ = await c.redeem(secret_of(c.new_link("http://localhost:8000")))
     return f"{c.cookie_name}={value}".encode()
 
 
@@ -139,15 +139,16 @@ async def test_revoke(tmp_path: Path) -> None:
     store = Store()
     c = await credentials(tmp_path, store, Clocks())
     one, two = await signed_in(c), await signed_in(c)
-    told: list[str | None] = []
-    c.on_revoked.append(told.append)
-    principal = c.by_cookies([one])
-    assert isinstance(principal, Principal)
-    await c.revoke(principal.sign_in)
+    first, second = c.by_cookies([one]), c.by_cookies([two])
+    assert isinstance(first, Principal) and isinstance(second, Principal)
+    told: list[tuple[bool, bool]] = []
+    c.on_revoked.append(lambda gone: told.append((gone(first), gone(second))))
+    await c.revoke(first.sign_in, first.owner)
     assert c.by_cookies([one]) is None and c.by_cookies([two]) is not None
-    await c.revoke(None)
+    assert not c.still(first) and c.still(second)
+    await c.revoke(None, second.owner)
     assert c.by_cookies([two]) is None and not await store.scan("sign_in:")
-    assert told == [principal.sign_in, None]
+    assert told == [(True, False), (False, True)]
 
 
 # --- over HTTP

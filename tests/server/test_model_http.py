@@ -71,7 +71,7 @@ async def test_a_page_cannot_send_code_to_another_machine(tmp_path: Path) -> Non
     async with serving(tmp_path) as server:
         body = {"model": "openai:x", "base_url": "https://elsewhere.example/v1", "key": "k"}
         credentials = server.services.credentials
-        value = await credentials.redeem(credentials.new_link("http://localhost").partition("?t=")[2].encode())
+        value, _ = await credentials.redeem(credentials.new_link("http://localhost").partition("?t=")[2].encode())
         page = {"Cookie": f"{credentials.cookie_name}={value}", "Origin": f"http://localhost:{server.port}"}
         refused = await server.http("PATCH", "/api/model", body, headers=page, bearer=False)
         assert refused.status == 403 and refused.json["code"] == "forbidden"

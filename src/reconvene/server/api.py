@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
-from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from reconvene.errors import ReconveneError
@@ -19,17 +18,20 @@ from reconvene.protocol.parsing import parse_resumable
 from reconvene.protocol.schema import client_frames, protocol_schema
 from reconvene.server import api_models as models
 from reconvene.server.asgi import Receive, Scope, Send, headers
+from reconvene.server.audit import Deed
 from reconvene.server.code_api import add_code_routes
 from reconvene.server.commands import carry_out
 from reconvene.server.events_http import PAGE, find_place, page, stream
 from reconvene.server.finding_api import add_finding_routes
+from reconvene.server.gate import OWNER
 from reconvene.server.indexing import Indexing, shown
 from reconvene.server.model_choice import change_model, model_state
-from reconvene.server.problems import answer_with_problems, read_body, read_text
+from reconvene.server.people_api import add_people_routes
+from reconvene.server.problems import answer_with_problems, read_body, read_text, takes
 from reconvene.server.quoted import blob
 from reconvene.server.quoted import current as current_file
 from reconvene.server.services import Services
-from reconvene.server.who import Asking, principal_of, with_token
+from reconvene.server.who import Asking, Reading, peer_of, principal_of, who_runs_it, with_token
 from reconvene.sessions.kept import patch
 from reconvene.sessions.rows import Who
 from reconvene.sessions.stay import stay
@@ -37,12 +39,6 @@ from reconvene.workspace.contents import Contents
 
 _SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 """FastAPI would record requests, bodies included, for whatever telemetry is configured in the process."""
-
-
-def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """The description of a body that `read_body` reads: FastAPI's own reading is too forgiving (duplicate keys, NaN)."""
-    schema = model.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def build_api(services: Services) -> FastAPI:
@@ -61,6 +57,7 @@ def build_api(services: Services) -> FastAPI:
     answer_with_problems(api, services.metrics)
     _described(api)
     _server_routes(api, services)
+    add_people_routes(api, services)
     add_finding_routes(api, services)
     _session_routes(api, services)
     add_code_routes(api, services)
@@ -70,18 +67,24 @@ def build_api(services: Services) -> FastAPI:
 def _server_routes(api: FastAPI, services: Services) -> None:
     roots = services.sessions.roots
 
+    async def noted(request: Request, deed: Deed, **about: Any) -> None:
+        await services.credentials.audit.note(deed, principal_of(request).name, peer_of(request), about)
+
     def served() -> list[models.Root]:
         return [models.Root(root=str(w.root), name=w.name) for w in roots.all()]
 
     @api.get("/api/me")
     async def me(request: Request) -> models.Me:
         """Who asks, and what this server serves. 401 here means: sign in again."""
+        principal = principal_of(request)
         return models.Me(
-            owner=principal_of(request).owner,
-            name=_user_name(),
+            owner=principal.owner,
+            name=_user_name() if principal.runs_the_server else principal.name,
+            role="viewer" if principal.kind == "view" else "owner" if principal.runs_the_server else "user",
+            views=[id for id, _, _ in principal.views],
             version=services.version,
             boot=services.boot,
-            roots=served(),
+            roots=[] if principal.kind == "view" else served(),
             model=services.providers.model,
             sample=True,
         )
@@ -100,6 +103,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
                 "invalid_field", "path must begin with /: the server does not know where you are.", path="path"
             )
         workspace = await asyncio.to_thread(roots.add, new.path)
+        await noted(request, "root_added", root=str(workspace.root))
         for tell in services.on_root:
             await tell(str(workspace.root))
         return models.Root(root=str(workspace.root), name=workspace.name)
@@ -109,12 +113,14 @@ def _server_routes(api: FastAPI, services: Services) -> None:
         """The model that answers where a prompt names none, and for which providers something is set."""
         return await asyncio.to_thread(model_state, services.providers)
 
-    @api.patch("/api/model", openapi_extra=takes(models.ModelChange))
+    @api.patch("/api/model", dependencies=[Depends(who_runs_it)], openapi_extra=takes(models.ModelChange))
     async def set_model(request: Request) -> models.ModelState:
         """Choose the model, give a key. Holds from the next run on; a run that waits for a key goes on with `retry`."""
         change = await read_body(request, models.ModelChange)
         of_page = principal_of(request).kind != "bearer"
         await asyncio.to_thread(change_model, services.providers, change, of_page)
+        told = change.model_dump(exclude_unset=True, exclude={"key"})
+        await noted(request, "model_changed", **told, **({"key": "set"} if change.key else {}))
         return await asyncio.to_thread(model_state, services.providers)
 
     def indexing() -> Indexing:
@@ -131,12 +137,19 @@ def _server_routes(api: FastAPI, services: Services) -> None:
     async def change_index(request: Request) -> models.Index:
         """Look for changes now, pause, go on, or build an index from nothing. What takes long goes on behind the answer."""
         wish = await read_body(request, models.IndexWish)
+        if wish.do != "refresh":
+            who_runs_it(request)
         return models.Index(**shown(await indexing().wish(wish.root, wish.do)))
 
-    @api.post("/api/sign-in-links", status_code=201, dependencies=[Depends(with_token)])
-    async def new_link() -> models.Link:
-        """A link that signs a browser in, once, within five minutes."""
-        return models.Link(url=services.credentials.new_link(services.addresses.url))
+    @api.post(
+        "/api/sign-in-links", status_code=201, dependencies=[Depends(with_token)], openapi_extra=takes(models.NewLink)
+    )
+    async def new_link(request: Request) -> models.Link:
+        """A link that signs a browser in, once, within five minutes: the owner's, or that of somebody who was added."""
+        wish = await read_body(request, models.NewLink)
+        credentials = services.credentials
+        owner = OWNER if wish.user is None else credentials.people.named(wish.user).id
+        return models.Link(url=credentials.new_link(services.addresses.url, owner))
 
     @api.post("/api/sign-out", status_code=204, openapi_extra=takes(models.SignOut))
     async def sign_out(request: Request) -> Response:
@@ -144,7 +157,8 @@ def _server_routes(api: FastAPI, services: Services) -> None:
         wish = await read_body(request, models.SignOut)
         principal = principal_of(request)
         if wish.everywhere or principal.sign_in is not None:
-            await services.credentials.revoke(None if wish.everywhere else principal.sign_in)
+            await services.credentials.revoke(None if wish.everywhere else principal.sign_in, principal.owner)
+            await noted(request, "signed_out", everywhere=wish.everywhere)
         response = Response(status_code=204)
         if headers(request.scope, b"cookie"):
             cookie = services.credentials.set_cookie("", secure=services.addresses.secure(request.scope))
@@ -155,6 +169,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
     async def stop(request: Request) -> dict[str, str]:
         """Drain and end; with `restart`, start again in the same place."""
         wish = await read_body(request, models.Stop)
+        await noted(request, "server_stopped", restart=wish.restart)
         services.stop(wish.restart)
         return {"status": "restarting" if wish.restart else "stopping"}
 
@@ -188,11 +203,14 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return await shown(await sessions.get(who.owner, session_id))
 
     @api.get("/api/sessions")
-    async def list_sessions(who: Asking, archived: bool | None = None) -> models.SessionList:
-        """Newest activity first. `archived` leaves out the others."""
-        return models.SessionList(
-            sessions=[await shown(row) for row in await sessions.list(who.owner, archived=archived)]
-        )
+    async def list_sessions(request: Request, who: Asking, archived: bool | None = None) -> models.SessionList:
+        """Newest activity first. `archived` leaves out the others. Who has links to sessions, and no sign-in, is shown those."""
+        principal = principal_of(request)
+        rows = await sessions.list(who.owner, archived=archived)
+        if principal.kind == "view":
+            found = [(await sessions.find(owner, id))[0] for id, owner, _ in principal.views]
+            rows = [row for row in found if row is not None]
+        return models.SessionList(sessions=[await shown(row) for row in rows])
 
     @api.post("/api/sessions", status_code=201, openapi_extra=takes(models.NewSession))
     async def new_session(request: Request, who: Asking) -> models.Session:
@@ -204,7 +222,7 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return await current(who, attached.session.id)
 
     @api.get("/api/sessions/{session_id}")
-    async def get_session(session_id: str, who: Asking) -> models.Session:
+    async def get_session(session_id: str, who: Reading) -> models.Session:
         """One session as it is now."""
         return await current(who, session_id)
 
@@ -224,9 +242,12 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return await current(who, session_id)
 
     @api.delete("/api/sessions/{session_id}", status_code=204)
-    async def delete_session(session_id: str, who: Asking) -> Response:
+    async def delete_session(session_id: str, request: Request, who: Asking) -> Response:
         """Gone for good; a run that is going on is stopped first."""
         await sessions.delete(who, session_id)
+        await services.credentials.audit.note(
+            "session_deleted", principal_of(request).name, peer_of(request), {"session": session_id}
+        )
         return Response(status_code=204)
 
     @api.post("/api/sessions/{session_id}/messages", openapi_extra={"requestBody": _FRAME})
@@ -248,7 +269,7 @@ def _session_routes(api: FastAPI, services: Services) -> None:
     async def events(
         session_id: str,
         request: Request,
-        who: Asking,
+        who: Reading,
         after: Annotated[str | None, Query(max_length=96)] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = 500,
     ) -> Response:
@@ -257,10 +278,12 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         if "text/event-stream" not in request.headers.get("accept", ""):
             return Response(await page(services, session, after, limit), media_type="application/json")
         place = await find_place(services, session, request.headers.get("last-event-id") or after)
-        return _LiveEvents(services, who.owner, stream(services, session, place))
+        principal = principal_of(request)
+        events = stream(services, session, place, lambda: services.credentials.still(principal))
+        return _LiveEvents(services, principal.owner, events)
 
     @api.get("/api/sessions/{session_id}/blobs/{hash}")
-    async def blob_of_session(session_id: str, hash: str, who: Asking) -> models.Blob:
+    async def blob_of_session(session_id: str, hash: str, who: Reading) -> models.Blob:
         """A file's content that the session quoted, proposed or wrote, as it was then; `hash` is git's blob id."""
         return await blob(services, who, session_id, hash)
 
@@ -272,7 +295,7 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return await current_file(services, who, session_id, path)
 
     @api.get("/api/sessions/{session_id}/patch")
-    async def patch_of_session(session_id: str, who: Asking) -> Response:
+    async def patch_of_session(session_id: str, who: Reading) -> Response:
         """Everything the session changed and did not take back, as one patch for `git apply`."""
         session = await sessions.get(who.owner, session_id)
         rows = await sessions.log.read(session.id, 0, upto=session.head, types=("applied",))

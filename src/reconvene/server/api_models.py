@@ -66,6 +66,12 @@ class IndexWish(_Taken):
     do: Literal["refresh", "pause", "resume", "rebuild"] = "refresh"
 
 
+class NewLink(_Taken):
+    """`user`: the name of somebody who was added; left out, the owner."""
+
+    user: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
 class Stop(_Taken):
     restart: StrictBool = False
 
@@ -150,8 +156,12 @@ class Indexes(BaseModel):
 
 
 class Me(BaseModel):
+    """`role`: `owner` runs the server, `user` was added, `viewer` has links to sessions alone. `views`: those sessions."""
+
     owner: str
     name: str
+    role: Literal["owner", "user", "viewer"]
+    views: list[str]
     version: str
     boot: str
     roots: list[Root]

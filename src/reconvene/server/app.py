@@ -11,12 +11,13 @@ import structlog
 
 from reconvene.errors import ReconveneError
 from reconvene.server.asgi import Receive, Scope, Send, header, respond, respond_problem
-from reconvene.server.gate import Gate
+from reconvene.server.gate import PATH, Gate
 from reconvene.server.page import SAMPLE_PATHS, Page
 from reconvene.server.pages import missing
 from reconvene.server.services import Services
+from reconvene.server.sign_in import PATHS as SIGN_IN_PATHS
 from reconvene.server.sign_in import sign_in
-from reconvene.server.ws import PATH, draining, not_a_handshake, websocket
+from reconvene.server.ws import draining, not_a_handshake, websocket
 
 _log = structlog.get_logger("reconvene.http")
 
@@ -74,8 +75,8 @@ class App:
             await self._only_reads(scope, send, self._healthz)
         elif services.connections.draining.is_set():
             raise draining()
-        elif path == "/sign-in":
-            await sign_in(scope, send, services.credentials, services.addresses)
+        elif path in SIGN_IN_PATHS:
+            await sign_in(scope, receive, send, services)
         elif path == "/metrics":
             await self._only_reads(scope, send, self._metrics)
         elif (endpoint := services.endpoints.get(path)) is not None:
@@ -109,6 +110,8 @@ class App:
         await respond(scope, send, status, json.dumps(said).encode(), "application/json")
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
+        if not scope["state"]["principal"].runs_the_server:
+            raise ReconveneError("forbidden", "The figures of the whole server are for whoever runs it.")
         accept = (header(scope, b"accept") or b"").decode("latin-1")
         body, kind = await asyncio.to_thread(self.services.metrics.exposition, accept)
         await respond(scope, send, 200, body, kind)
@@ -120,7 +123,7 @@ class App:
 
     async def routes(self) -> list[tuple[str, str, str]]:
         """Every (kind, method, path) there is, for the test that knocks on all of them without a credential."""
-        reads = ["/", "/s/s_0123456789012345678901", "/healthz", "/sign-in", "/metrics", PATH, *SAMPLE_PATHS]
+        reads = ["/", "/s/s_0123456789012345678901", "/healthz", *SIGN_IN_PATHS, "/metrics", PATH, *SAMPLE_PATHS]
         found = [("http", "GET", path) for path in reads]
         found.append(("websocket", "GET", PATH))
         for path in self.services.endpoints:

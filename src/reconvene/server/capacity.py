@@ -55,6 +55,10 @@ class Capacity:
             )
         self._of[owner] += 1
 
+    def of(self, owner: str) -> int:
+        """Open connections of one owner."""
+        return self._of[owner]
+
     def leave(self, owner: str) -> None:
         self._of[owner] -= 1
         if self._of[owner] <= 0:

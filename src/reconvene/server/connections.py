@@ -19,6 +19,7 @@ from reconvene.protocol.frames import ServerInfo
 from reconvene.server.capacity import Capacity
 from reconvene.server.connection import Connection
 from reconvene.server.delivery import close_text
+from reconvene.server.gate import Principal
 from reconvene.server.metrics import Metrics
 from reconvene.sessions.service import Sessions
 
@@ -148,11 +149,11 @@ class Connections:
         for connection in tuple(self._by_session.get(session_id, ())):
             connection.end(code, sentence)
 
-    def revoked(self, sign_in: str | None) -> None:
-        """A sign-in ended (None: all of them): so do the connections that were made with it."""
+    def revoked(self, gone: Callable[[Principal], bool]) -> None:
+        """A sign-in, a token or a link ended: so do the connections that were made with it."""
         for connection in tuple(self._all):
-            if connection.principal.kind == "cookie" and sign_in in (None, connection.principal.sign_in):
-                connection.end(4401, "You signed out. Run `reconvene open` for a sign-in link.")
+            if gone(connection.principal):
+                connection.end(4401, "You are signed out. Run `reconvene open` for a sign-in link.")
 
     # -- turns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -75,11 +75,13 @@ def _page(session: SessionRow, head: int, events: list[str], end: Cursor, stale:
     )
 
 
-async def stream(services: Services, session: SessionRow, place: Place) -> AsyncIterator[bytes]:
+async def stream(
+    services: Services, session: SessionRow, place: Place, welcome: Callable[[], bool] = lambda: True
+) -> AsyncIterator[bytes]:
     """Server-sent events for ever: `event` is the event's type, `id` its cursor; `snapshot` first when the place is stale.
 
-    Ends when the server drains, the session is deleted or the store does not answer; the browser then comes back with
-    `Last-Event-ID`, and is told why.
+    Ends when the server drains, who reads is not `welcome` any more, the session is deleted or the store does not answer; the browser
+    then comes back with `Last-Event-ID`, and is told why.
     """
     sessions, feed = services.sessions, services.sessions.feed
     woken = asyncio.Event()
@@ -96,7 +98,7 @@ async def stream(services: Services, session: SessionRow, place: Place) -> Async
                 events = ",".join(snapshot.events)
                 data = f'{{"cursor":"{snapshot.cursor}","reason":"{place.stale}","events":[{events}]}}'
                 yield _event(snapshot.cursor, "snapshot", data)
-            while not services.connections.draining.is_set():
+            while welcome() and not services.connections.draining.is_set():
                 woken.clear()
                 chunk = await feed.read(session.id, seq)
                 if chunk.upto > seq:

@@ -29,27 +29,54 @@ from reconvene.server.asgi import (
 from reconvene.server.capacity import Capacity
 from reconvene.server.metrics import Metrics
 from reconvene.server.pages import unauthorized
+from reconvene.server.views import open_to_viewers
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-OPEN_PATHS = frozenset({"/healthz", "/sign-in"})
+OPEN_PATHS = frozenset({"/healthz", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/back", "/shared"})
 """The only paths that answer without a credential."""
+OWNER = "owner"
+"""The one user of a server that nobody was added to, and who runs it for the others where somebody was."""
+PATH = "/ws"
+"""Of the WebSocket."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who sent a request. `sign_in` names the cookie's sign-in; None for a bearer."""
+    """Who sent a request. `owner`: of the sessions that are theirs. `sign_in` names the cookie's sign-in; None for a bearer.
+
+    `view`: nobody who is known here, but somebody with links to sessions of others. `views` are those links, as (session, its owner, the
+    link's hash); who signed in may have some as well.
+    """
 
     owner: str
-    kind: Literal["cookie", "bearer"]
+    kind: Literal["cookie", "bearer", "view"]
     sign_in: str | None = None
+    name: str = OWNER
+    views: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def runs_the_server(self) -> bool:
+        """Whether this is who may change the server itself, and not only sessions."""
+        return self.owner == OWNER
+
+    def viewed(self, session_id: str | None) -> str | None:
+        """The owner of a session of somebody else that a link shows."""
+        return next((owner for id, owner, _ in self.views if id == session_id and owner != self.owner), None)
 
 
 class Authenticator(Protocol):
     def by_bearer(self, token: bytes) -> Principal | None: ...
 
     def by_cookies(self, cookie_headers: list[bytes]) -> Principal | None: ...
+
+    @property
+    def several(self) -> bool:
+        """Whether others than the owner may sign in."""
+
+    async def look_again(self) -> bool:
+        """Take in what another server may have written since; False when that was done a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +187,7 @@ class Gate:
             return
         send = with_security_headers(send)
         try:
-            principal = self.judge(scope)
+            principal = await self._judged(scope)
         except ReconveneError as error:
             await self._refuse(scope, receive, send, error)
             return
@@ -179,6 +206,15 @@ class Gate:
             await self.app(scope, receive, send)
         finally:
             self.capacity.leave(owner)
+
+    async def _judged(self, scope: Scope) -> Principal | None:
+        """Who signed in at another server on the same store is not known here yet, and is not sent away for it."""
+        try:
+            return self.judge(scope)
+        except ReconveneError as error:
+            if error.code != "unauthorized" or not await self.authenticator.look_again():
+                raise
+        return self.judge(scope)
 
     def judge(self, scope: Scope) -> Principal | None:
         """Everything but capacity.
@@ -232,9 +268,11 @@ class Gate:
         if principal is None:
             raise ReconveneError(
                 "unauthorized",
-                "You are not signed in here. Run `reconvene open` for a sign-in link; programs send the data folder's token as bearer.",
+                "You are not signed in here. Run `reconvene open` for a sign-in link; programs send a token as bearer.",
             )
-        if principal.kind == "cookie" and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+        if principal.kind == "view":
+            self.check_view(scope, principal)
+        if principal.kind != "bearer" and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             # SameSite does not tell ports apart, Sec-Fetch-Site does. A browser leaves it out towards plain http names other
             # than loopback; there the exact Origin, checked above, says as much.
             site = header(scope, b"sec-fetch-site")
@@ -244,6 +282,13 @@ class Gate:
                     "forbidden_origin", "Only this server's own page may change something with its cookie."
                 )
         return principal
+
+    def check_view(self, scope: Scope, principal: Principal) -> None:
+        """Somebody who has a link to a session sees that session. Which WebSocket frames are taken, the connection decides."""
+        sessions = frozenset(id for id, _, _ in principal.views)
+        method, path = "GET" if scope["type"] == "websocket" else scope["method"], scope["path"]
+        if not (path == PATH or open_to_viewers(method, path, sessions)):
+            raise ReconveneError("forbidden", "This link shows one session, and nothing else of this server.")
 
     def check_body(self, scope: Scope) -> None:
         """Refused by its announced length, before a byte of it is read. One without a length is counted while it is read."""
@@ -269,7 +314,7 @@ class Gate:
         if scope["type"] == "websocket":
             await receive()  # websocket.connect
         if error.code == "unauthorized":
-            await unauthorized(scope, send, error)
+            await unauthorized(scope, send, error, several=self.authenticator.several)
         else:
             await respond_problem(
                 scope, send, error, extra=[(b"connection", b"close")] if error.code == "too_large" else []

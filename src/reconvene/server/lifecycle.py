@@ -42,6 +42,7 @@ from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
 from reconvene.server.gate import Addresses
 from reconvene.server.metrics import Metrics
+from reconvene.server.oidc import Oidc
 from reconvene.server.server_file import remove_server_file, write_server_file
 from reconvene.server.services import Services
 from reconvene.server.sockets import bind
@@ -166,6 +167,9 @@ class Server:
         capacity, metrics, boot = Capacity(limits), Metrics(), secrets.token_hex(4)
         connections = Connections(sessions, capacity, metrics, limits, ServerInfo(boot=boot, version=__version__))
         credentials.on_revoked.append(connections.revoked)
+        sessions.on_gone.append(credentials.views.session_gone)
+        oidc = Oidc.of(settings, addresses.url)
+        credentials.accounts = oidc is not None
         services = self.services = Services(
             sessions=sessions,
             runs=supervisor,
@@ -179,7 +183,9 @@ class Server:
             boot=boot,
             version=__version__,
             providers=Providers.of(settings),
+            oidc=oidc,
             on_root=[supervisor.kick_root],
+            on_close=[credentials.views.settled],
         )
         if self._endpoints is not None:
             services.endpoints = self._endpoints(services)

@@ -13,19 +13,24 @@ _STYLE = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto 0;padding:0 1rem}"
     "h1{font-size:1.4rem}code{font:0.95em ui-monospace,monospace;padding:.15em .4em;border-radius:.3em;"
     "background:color-mix(in srgb,currentColor 12%,transparent)}"
+    "label{display:block;margin:1.2rem 0 .3rem}input,button{font:inherit;padding:.5rem .7rem;border-radius:.4rem;"
+    "border:1px solid color-mix(in srgb,currentColor 45%,transparent);box-sizing:border-box}input{width:100%}"
+    "button{margin-top:.7rem;cursor:pointer}.wrong{font-weight:600}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY: Headers = [
-    (
-        b"content-security-policy",
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'".encode(),
-    )
-]
 
 
-def page(title: str, *paragraphs: str, head: str = "") -> bytes:
-    """A small whole page. Paragraphs are text; what stands between backticks is shown as code."""
-    body = "".join(f"<p>{_with_code(p)}</p>" for p in paragraphs)
+def _policy(form: str = "'none'") -> Headers:
+    allowed = f"style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action {form}; frame-ancestors 'none'"
+    return [(b"content-security-policy", f"default-src 'none'; {allowed}".encode())]
+
+
+_POLICY = _policy()
+
+
+def page(title: str, *paragraphs: str, head: str = "", more: str = "") -> bytes:
+    """A small whole page. Paragraphs are text; what stands between backticks is shown as code. `head` and `more` are markup."""
+    body = "".join(f"<p>{_with_code(p)}</p>" for p in paragraphs) + more
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"{head}"
@@ -45,8 +50,8 @@ def wants_page(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["method"] == "GET" and b"text/html" in accept
 
 
-async def unauthorized(scope: Scope, send: Send, error: ReconveneError) -> None:
-    """401: to a person, how to sign in; to a program, a problem."""
+async def unauthorized(scope: Scope, send: Send, error: ReconveneError, *, several: bool = False) -> None:
+    """401: to a person, how to sign in; to a program, a problem. `several`: people other than the owner may sign in here too."""
     if not wants_page(scope):
         await respond_problem(scope, send, error, extra=[(b"www-authenticate", b'Bearer realm="reconvene"')])
         return
@@ -62,6 +67,7 @@ async def unauthorized(scope: Scope, send: Send, error: ReconveneError) -> None:
         "Sign in again: run `reconvene open` in a terminal on the machine that serves this page. It prints a link that works once.",
         "Your sessions are safe: they are kept on the server, and go on without this page.",
         head=again,
+        more='<p><a href="/sign-in">Sign in with an account or a token</a></p>' if several else "",
     )
     await respond(
         scope,
@@ -71,6 +77,36 @@ async def unauthorized(scope: Scope, send: Send, error: ReconveneError) -> None:
         "text/html; charset=utf-8",
         [*_POLICY, (b"www-authenticate", b'Bearer realm="reconvene"')],
     )
+
+
+async def sign_in_form(scope: Scope, send: Send, *, account: bool, wrong: bool = False) -> None:
+    """Where people who were added come in. `account`: the server knows a provider of accounts."""
+    other = '<p><a href="/sign-in/oidc">Sign in with your organisation\'s account</a></p>' if account else ""
+    told = '<p class="wrong" role="alert">This token opens nothing here.</p>' if wrong else ""
+    form = (
+        f'{other}{told}<form method="post" action="/sign-in"><label for="token">Your token</label>'
+        '<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>'
+        "<button>Sign in</button></form>"
+    )
+    body = page("Sign in to Reconvene", "Whoever runs this server gives you a token.", more=form)
+    await respond(scope, send, 401 if wrong else 200, body, "text/html; charset=utf-8", _policy("'self'"))
+
+
+async def not_in(scope: Scope, send: Send, error: ReconveneError, extra: Headers | None = None) -> None:
+    """Coming in did not work: why, and what to do."""
+    if not wants_page(scope):
+        await respond_problem(scope, send, error, extra=extra or [])
+        return
+    body = page("You are not in", error.message, more='<p><a href="/sign-in">Other ways to sign in</a></p>')
+    await respond(scope, send, error.kind.status, body, "text/html; charset=utf-8", [*_POLICY, *(extra or [])])
+
+
+async def going_on(scope: Scope, send: Send, path: str, extra: Headers) -> None:
+    """Go on to a page of ours from a page of ours: then the cookie, which is SameSite=Strict, comes along."""
+    to = html.escape(path, quote=True)
+    head = f'<meta http-equiv="refresh" content="0;url={to}">'
+    body = page("You are in", head=head, more=f'<p><a href="{to}">Go on</a></p>')
+    await respond(scope, send, 200, body, "text/html; charset=utf-8", [*_POLICY, *extra])
 
 
 async def link_used(scope: Scope, send: Send, error: ReconveneError) -> None:

@@ -12,6 +12,7 @@ from reconvene.protocol.parsing import parse_plain, plain_key
 from reconvene.protocol.plain import AnswerTo, Ask, DecideOn, NewPrompt, PlainJson, PlainProjection, interpret
 from reconvene.server.connection import Connection
 from reconvene.server.delivery import Delivery
+from reconvene.server.resumable_client import read_only
 from reconvene.sessions.attach import PlainAttachment
 from reconvene.sessions.rows import Who
 
@@ -31,7 +32,10 @@ class PlainClient:
 
     @classmethod
     async def attach(cls, connection: Connection, frame: PlainFrame) -> None:
-        who = Who(connection.principal.owner)
+        principal = connection.principal
+        if principal.kind == "view":
+            raise read_only()
+        who = Who(principal.owner) if principal.runs_the_server else Who(principal.owner, principal.name)
         # An answer cannot open a connection: it only attaches, and belongs to whatever is then being asked.
         opening = frame if frame.type == "default" else frame.model_copy(update={"type": "default", "content": ""})
         client, attachment = await cls._attached(connection, who, opening)

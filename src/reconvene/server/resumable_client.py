@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from reconvene.errors import ReconveneError
 from reconvene.log.feed import Chunk
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.frames import ClientFrame, Config, Default, Hello, Ping, SessionContent, SessionFrame
@@ -23,7 +24,7 @@ ATTEMPTS = 3
 
 
 class ResumableClient:
-    __slots__ = ("_connected", "_connection", "_delivery", "_epoch", "_sync_at", "_who")
+    __slots__ = ("_connected", "_connection", "_delivery", "_epoch", "_reads_only", "_sync_at", "_who")
 
     def __init__(self, connection: Connection, who: Who, attachment: Attachment) -> None:
         self._connection = connection
@@ -31,6 +32,8 @@ class ResumableClient:
         self._epoch = attachment.session.epoch
         self._sync_at: int | None = attachment.session.head
         """Until the client has this seq, it has not what there was when it attached."""
+        self._reads_only = False
+        """Somebody with a link, who sees the session and changes nothing."""
         self._delivery: Delivery | None = None
         self._connected: AbstractContextManager[None] = connection.house.sessions.connected(attachment.session.id)
         self._connected.__enter__()
@@ -48,8 +51,16 @@ class ResumableClient:
     @classmethod
     async def _attach(cls, connection: Connection, frame: Hello | Default) -> None:
         info = frame.client
-        who = Who(connection.principal.owner, info.name if info else "client", info.id if info else None)
+        principal = connection.principal
+        name = (info.name if info else "client") if principal.runs_the_server else principal.name
+        owner = principal.viewed(frame.config.session_id if frame.config else None)
+        if principal.kind == "view" and owner is None:
+            raise ReconveneError("forbidden", "This link shows one session; ask for that one.")
+        if owner is not None and isinstance(frame, Default):
+            raise read_only()
+        who = Who(owner or principal.owner, name, info.id if info else None)
         client, attachment = await cls._attached(connection, who, frame)
+        client._reads_only = owner is not None
         connection.client = client
         if who.client_id is not None:
             connection.house.supersede(connection, who.client_id)
@@ -182,6 +193,8 @@ class ResumableClient:
         frame = parse_resumable(text, first=False, limits_json_depth=limits.json_depth, limits_prompt=limits.prompt)
         if isinstance(frame, Ping):
             self._connection.send_json({"type": "pong", "content": {"t": frame.content.t}})
+        elif self._reads_only:
+            self._connection.failed(read_only(), frame.id)
         else:
             await self._carry_out(frame)
 
@@ -201,3 +214,7 @@ class ResumableClient:
     def _acknowledge(self, frame_id: str | None, receipt: Receipt) -> None:
         content = {"status": receipt.status, "seq": receipt.seq, "run_id": receipt.run_id}
         self._connection.send_json({"type": "ack", "reply_to": frame_id, "content": content})
+
+
+def read_only() -> ReconveneError:
+    return ReconveneError("read_only", "This link shows the session; it changes nothing. Its owner can.")

@@ -15,6 +15,7 @@ from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
 from reconvene.server.gate import Addresses
 from reconvene.server.metrics import Metrics
+from reconvene.server.oidc import Oidc
 from reconvene.sessions.service import Sessions
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Services:
     providers: Providers
     unwell: ReconveneError | None = None
     """Why the store cannot be used, once that is so."""
+    oidc: Oidc | None = None
+    """The provider of accounts, if one is set."""
     indexing: Indexing | None = None
     """None until it is imported."""
     endpoints: Mapping[str, Application] = field(default_factory=dict)

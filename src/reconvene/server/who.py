@@ -17,15 +17,39 @@ def principal_of(request: Request) -> Principal:
 
 
 def who_asks(request: Request) -> Who:
-    return Who(principal_of(request).owner, "http")
+    principal = principal_of(request)
+    return Who(principal.owner, _name_of(principal))
+
+
+def who_reads(request: Request, session_id: str) -> Who:
+    """For what only reads a session: whoever has a link to it reads it as its owner does."""
+    principal = principal_of(request)
+    return Who(principal.viewed(session_id) or principal.owner, _name_of(principal))
+
+
+def _name_of(principal: Principal) -> str:
+    return "http" if principal.runs_the_server else principal.name
+
+
+def peer_of(request: Request) -> str:
+    """The address a request came from."""
+    return request.client.host if request.client is not None else ""
 
 
 def with_token(request: Request) -> None:
-    """For what changes the server itself: a page in a browser, ours included, may not."""
-    if principal_of(request).kind != "bearer":
+    """For what changes the server itself: a page in a browser, ours included, may not, and nobody but who runs it."""
+    principal = principal_of(request)
+    if principal.kind != "bearer" or not principal.runs_the_server:
         raise ReconveneError(
             "forbidden", "This takes the token of the data folder, not a cookie. Use the command line."
         )
 
 
+def who_runs_it(request: Request) -> None:
+    """For what changes the server for everybody and may be done on the page."""
+    if not principal_of(request).runs_the_server:
+        raise ReconveneError("forbidden", "Whoever runs this server sets that, for everybody.")
+
+
 Asking = Annotated[Who, Depends(who_asks)]
+Reading = Annotated[Who, Depends(who_reads)]

@@ -9,9 +9,8 @@ from reconvene.server.asgi import Receive, Scope, Send, respond_problem
 from reconvene.server.connection import Connection
 from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
+from reconvene.server.gate import PATH
 from reconvene.server.wire import EXTENSION
-
-PATH = "/ws"
 
 
 async def websocket(

@@ -54,16 +54,21 @@ class AcpEndpoint:
         agent.connection = connection
         stopping = asyncio.create_task(self._services.connections.draining.wait())
         talking = asyncio.create_task(connection.main_loop())
-        try:
-            await asyncio.wait({stopping, talking}, return_when=asyncio.FIRST_COMPLETED)
-            if not talking.done():
-                await frames.end(1012, "The server restarts. Your session goes on.")
-        finally:
-            for task in (stopping, talking):
-                task.cancel()
-            await asyncio.gather(stopping, talking, return_exceptions=True)
-            await agent.close()
-            await connection.close()
+        with self._services.credentials.until_revoked(scope["state"]["principal"]) as revoked:
+            leaving = asyncio.create_task(revoked.wait())
+            tasks = (stopping, leaving, talking)
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if leaving.done():
+                    await frames.end(4401, "You are signed out.")
+                elif not talking.done():
+                    await frames.end(1012, "The server restarts. Your session goes on.")
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await agent.close()
+                await connection.close()
 
 
 def handler_of(agent: Agent, services: Services) -> Callable[[str, Any, bool], Awaitable[Any]]:
