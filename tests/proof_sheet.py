@@ -47,6 +47,7 @@ class Suite:
 SUITES: dict[str, dict[str, Suite]] = {
     "faults": {
         "deaths": Suite("Crash: deaths of a server without its sockets", ["tests/faults/test_deaths.py"]),
+        "calls": Suite("Crash: the list of calls", ["tests/faults/test_system_calls.py"]),
         "server": Suite(
             "Crash: a whole server and its client over WebSocket",
             ["tests/faults/test_kills.py", "tests/faults/test_change_kills.py"],

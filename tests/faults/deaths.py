@@ -50,6 +50,7 @@ LIVES = 60
 Plan = dict[str, Any]
 """`die_at`: the call in which a life ends; 0: none. `after`: seconds until it is killed from outside."""
 LIVE_ON: Plan = {"die_at": 0, "after": None}
+Lived = Callable[[int, list[dict[str, Any]]], Coroutine[Any, Any, None]]
 
 
 @dataclass
@@ -93,7 +94,7 @@ async def live(folder: Path, told: int, known: list[dict[str, Any]], job: dict[s
             os.kill(os.getpid(), signal.SIGKILL)
 
     # A death loses nothing that was written, synced or not: syncs are counted, and save their time.
-    with Points([folder / "data", folder / "project"], act, sync=False):
+    with Points([folder / "data", folder / "project"], act, sync=job.get("sync", False)):
         await house.load()
         await client.look_back()
         house.sessions.listeners.append(client.committed)
@@ -193,20 +194,22 @@ def prepare(folder: Path) -> None:
     (folder / "data").mkdir(mode=0o700)
 
 
-def in_child(
-    folder: Path,
-    lived: Callable[[int, list[dict[str, Any]]], Coroutine[Any, Any, None]],
-    patience: float,
-    stuck: bool = True,
-) -> int | None:
+def in_child(folder: Path, lived: Lived, patience: float, stuck: bool = True) -> int | None:
     """Await `lived(told, known)` in a forked process. The wait status; None: it was killed after `patience` seconds and is `stuck`.
 
     A life that others keep from its processor is not stuck: it gets that time on top.
     """
+    return ended(forked(folder, lived), patience, stuck)
+
+
+def forked(folder: Path, lived: Lived, begin: int | None = None) -> int:
+    """Its process, which begins when something can be read from the descriptor `begin`."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
+            if begin is not None:
+                os.read(begin, 1)
             out = os.open(folder / "out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(out, 1)
             os.dup2(out, 2)
@@ -217,17 +220,21 @@ def in_child(
             sys.stderr.flush()
         finally:
             os._exit(code)
+    return pid
+
+
+def ended(pid: int, patience: float, stuck: bool = True) -> int | None:
     watched = os.pidfd_open(pid)
     try:
         began, left = time.monotonic(), patience
-        while not (ended := select.select([watched], [], [], left)[0]) and stuck:
+        while not (gone := select.select([watched], [], [], left)[0]) and stuck:
             left = patience - (time.monotonic() - began - starved(pid))
             if left <= 0:
                 break
-        if not ended:
+        if not gone:
             os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
-        return None if not ended and stuck else status
+        return None if not gone and stuck else status
     finally:
         os.close(watched)
 

@@ -86,7 +86,7 @@ class Points:
 
     def at(self, op: str, path: str, half: Callable[[], None] = lambda: None) -> None:
         """A call is about to be made. Any thread."""
-        if path.startswith(self.folders):
+        if path.startswith(self.folders) or path + "/" in self.folders:
             self.count += 1
             self.kinds[op] += 1
             self.act(self.count, op, path, half)
