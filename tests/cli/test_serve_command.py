@@ -92,7 +92,7 @@ def test_bad128_a_server_that_lost_its_database_is_found_and_stopped(machine: Ma
 
 
 def test_bad130_a_server_that_does_not_answer_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reconvene.cli.main import exit_code
+    from reconvene.cli.exits import exit_code
     from reconvene.errors import ReconveneError
 
     monkeypatch.setattr(serving, "COMING_UP", 0.1)

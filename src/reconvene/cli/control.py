@@ -24,10 +24,8 @@ def stop(data_dir: Path) -> None:
     server = need(data_dir)
     try:
         server.call("POST", "/api/stop", {"restart": False})
-    except ReconveneError as e:
-        if e.code != "starting":
-            raise
-        os.kill(server.pid, signal.SIGTERM)  # it answers no more: a signal asks the same
+    except ReconveneError:
+        os.kill(server.pid, signal.SIGTERM)  # whatever keeps it from answering: a signal asks the same
     if not wait_gone(server.pid, STOP_TIME):
         raise ReconveneError(
             "draining", f"The server (process {server.pid}) is still stopping after {STOP_TIME:.0f} s."

@@ -1,0 +1,102 @@
+"""`acp`, `mcp`, `config`, `mcp-servers`: editors and agents of others, as typer knows them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconvene.cli import places
+from reconvene.cli.options import DataDir, Json, Root
+
+servers_app = typer.Typer(
+    help="MCP servers whose tools our agents may use. Only you add them; nothing in a code base can.",
+    no_args_is_help=True,
+)
+
+
+class ApprovalOf(StrEnum):
+    ask = "ask"
+    once = "once"
+    never = "never"
+
+
+class EditorOrAgent(StrEnum):
+    zed = "zed"
+    jetbrains = "jetbrains"
+    claude = "claude"
+    vscode = "vscode"
+
+
+def acp(
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", metavar="DIR", help="Code base of a server that is started (default: the current folder)."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Speak the Agent Client Protocol on stdin and stdout, for editors.
+
+    A thin bridge: sessions and runs live in the server, which is started when none runs. `reconvene config zed` prints what to paste.
+    """
+    from reconvene.cli.acp import acp as run
+
+    raise typer.Exit(run(places.data_dir(data_dir), root))
+
+
+def config(
+    client: Annotated[EditorOrAgent, typer.Argument(metavar="zed|jetbrains|claude|vscode")],
+    data_dir: DataDir = None,
+) -> None:
+    """Print what to paste into an editor's or an agent's settings, so that it finds Reconvene."""
+    from reconvene.cli.snippets import print_snippet
+
+    print_snippet(client.value, places.data_dir(data_dir))
+
+
+def mcp(root: Root = None, data_dir: DataDir = None) -> None:
+    """Speak the Model Context Protocol on stdin and stdout, for other agents.
+
+    A thin bridge to the server, which is started when none runs. `reconvene config claude` prints what to paste.
+    """
+    from reconvene.cli.mcp import mcp as run
+
+    raise typer.Exit(run(places.data_dir(data_dir), root))
+
+
+@servers_app.command("add")
+def servers_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, hyphens.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What starts it, and its arguments.")],
+    approval: Annotated[
+        ApprovalOf, typer.Option("--approval", help="Ask you before each call, once in a session, or never.")
+    ] = ApprovalOf.ask,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable for it; may be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Add an MCP server, or change one."""
+    from reconvene.cli.mcp_servers import add
+
+    add(places.data_dir(data_dir), name, command, approval=approval.value, env=env or [])
+
+
+@servers_app.command("list")
+def servers_list(json: Json = False, data_dir: DataDir = None) -> None:
+    """List them. Values of variables are not shown."""
+    from reconvene.cli.mcp_servers import print_list
+
+    print_list(places.data_dir(data_dir), as_json=json)
+
+
+@servers_app.command("remove")
+def servers_remove(name: Annotated[str, typer.Argument(metavar="NAME")], data_dir: DataDir = None) -> None:
+    """Remove an MCP server."""
+    from reconvene.cli.mcp_servers import remove
+
+    remove(places.data_dir(data_dir), name)

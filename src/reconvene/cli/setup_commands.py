@@ -1,0 +1,92 @@
+"""`model`, `commands`, `doctor`: how this machine is set up, as typer knows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reconvene.cli import places
+from reconvene.cli.options import DataDir, Json, Root
+
+
+def model(
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="provider:name, or `offline`; leave it out to see what holds.")
+    ] = None,
+    key: Annotated[bool, typer.Option("--key", help="Ask for the provider's key, or read it from stdin.")] = False,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", metavar="URL", help="An OpenAI-compatible server, such as http://localhost:11434/v1."
+        ),
+    ] = None,
+    constrained: Annotated[
+        bool,
+        typer.Option(
+            "--constrained", help="Write every step by a JSON schema: for small models on a server of your own."
+        ),
+    ] = False,
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="PROVIDER", help="Remove its key and address.")
+    ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option("--fallback", metavar="MODEL", help="The one that takes over when it fails; `none` for none."),
+    ] = None,
+    daily_cap: Annotated[
+        str | None,
+        typer.Option("--daily-cap", metavar="USD", help="What all runs of a day may cost; `none` for no cap."),
+    ] = None,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Choose the model that answers, and give its key.
+
+    Kept in the data folder, readable by you alone. No restart is needed.
+    """
+    from reconvene.cli.model import model as run
+
+    run(
+        places.data_dir(data_dir),
+        name,
+        key=key,
+        base_url=base_url,
+        forget=forget,
+        constrained=constrained,
+        fallback=fallback,
+        daily_cap=daily_cap,
+        as_json=json,
+    )
+
+
+def commands(
+    wanted: Annotated[str | None, typer.Argument(metavar="on|off", help="Leave it out to see what holds.")] = None,
+    root: Root = None,
+    network: Annotated[bool, typer.Option("--network", help="With `on`: they may reach the network.")] = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Allow agents to ask to run programs in a code base: its tests, a build.
+
+    Off by default. You are asked before each command; it runs in a sandbox where the machine has one.
+    """
+    from reconvene.cli.leave import commands as run
+
+    run(places.data_dir(data_dir), root, wanted, network=network, as_json=json)
+
+
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend permissions and a damaged database; nothing is deleted.")
+    ] = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Check what can go wrong; a fix stands under every ✗.
+
+    Machine, settings, data folder, database, model, index and server.
+    """
+    from reconvene.cli.doctor import doctor as run
+
+    raise typer.Exit(run(places.data_dir(data_dir), repair=repair, as_json=json))
