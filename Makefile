@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser test-model faults security eval bench bench-index bench-search bench-semble screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -54,6 +54,9 @@ faults: setup  ## nothing is lost: deaths, power cuts, failing disks, schedules 
 
 security: setup $(S)/chromium $(S)/proof  ## nobody gets in: hostile models, code bases, clients and bytes (an hour; a suite alone takes minutes)
 	@$(BIN)/python tests/proof_sheet.py security $(SUITES)
+
+soak: setup  ## nothing piles up: sessions come and go for MINUTES (default: 10), their idle hours compressed
+	@MINUTES=$(or $(MINUTES),10) $(BIN)/python tests/proof_sheet.py soak $(SUITES)
 
 # Its weights are 1.2 GB, fetched once and kept in the user's cache folder (RECONVENE_MODELS names another).
 test-model: setup $(S)/model  ## real small language models through a real server, kill -9 included (minutes)

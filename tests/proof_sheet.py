@@ -78,13 +78,16 @@ SUITES: dict[str, dict[str, Suite]] = {
         "http": Suite("Requests made up", ["tests/security/test_openapi_fuzz.py"], "long or not long"),
         "websocket": Suite("WebSocket conformance", ["tests/security/test_ws_conformance.py"]),
     },
+    "soak": {
+        "soak": Suite("Sessions come and go", ["tests/soak/test_soak.py"]),
+    },
 }
 HEAD = """\
 # Proof
 
-What breaks it, and the numbers that nothing does. Made by `make faults` and `make security`; do not edit. Each figure is of the day and the
-commit beside it, and each can be had again: `SEED=… .venv/bin/python tests/proof_sheet.py faults power` runs one suite with a seed. A
-*control* is a defence that was broken on purpose: a proof that does not notice it proves nothing.
+What breaks it, and the numbers that nothing does. Made by `make faults`, `make security` and `make soak`; do not edit. Each figure is of
+the day and the commit beside it, and each can be had again: `SEED=… .venv/bin/python tests/proof_sheet.py faults power` runs one suite
+with a seed. A *control* is a defence that was broken on purpose: a proof that does not notice it proves nothing.
 
 All of `make faults` is 20,000 deaths, each call of a run killed and failed, 5,000 power cuts in each of three ways for the log and for
 whole sessions, and 5,000 schedules: about an hour of two idle cores. `DEATHS`, `CUTS`, `EVERY` (each n-th call), `SCHEDULES` and
@@ -94,6 +97,7 @@ compared.
 HALVES = {
     "faults": "Nothing is lost: `make faults`",
     "security": "Nobody gets in: `make security`",
+    "soak": "Nothing piles up: `make soak`",
 }
 
 

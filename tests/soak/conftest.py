@@ -1,0 +1,8 @@
+"""What of tests/server the soak uses as well."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
