@@ -23,6 +23,8 @@ class Counting:
 
     def __init__(self, log: Any) -> None:
         self.log = log
+        self.shared = log.shared
+        self.follow = log.follow
         self.reads = self.rows = self.asked = 0
 
     async def session(self, id: str) -> Any:

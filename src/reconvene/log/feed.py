@@ -80,6 +80,8 @@ class _Recent:
     watches: dict[Watch, None] = field(default_factory=dict)
     start: int | None = None
     head: int | None = None
+    told: int = 0
+    """The last seq that was published before the head was known."""
     head_tag: str = START_TAG
     rows: list[Row] = field(default_factory=list)
     bytes: int = 0
@@ -164,7 +166,10 @@ class Feed:
         recent = self._watched.get(session_id)
         if recent is None or not rows:
             return
-        recent.add(rows)
+        if recent.head is not None or not self._log.shared:
+            recent.add(rows)
+        else:  # nobody has read yet, so it is not followed yet: the first read looks for all of it
+            recent.told = rows[-1].seq
         self._wake(recent)
 
     def forget(self, session_id: str) -> None:
@@ -248,7 +253,10 @@ class Feed:
         # The head first, then the rows up to it: what is committed between the two is left for the next chunk, so a chunk at the
         # head ends with the head's own tag, also where that row is private and therefore not read.
         if recent.head is None:
+            await self._log.follow(session_id)
             row = await self._log.session(session_id)
+            while isinstance(row, SessionRow) and row.head < recent.told:
+                row = await self._log.session(session_id)
             if not isinstance(row, SessionRow):
                 sentence = f"There is no session {session_id}; it may have expired."
                 raise ReconveneError("no_such_session", sentence, session_id=session_id)

@@ -293,3 +293,20 @@ class Log(Protocol):
     async def close(self) -> None:
         """Write what was queued, checkpoint, release the lock. Idempotent."""
         ...
+
+
+class SharedLog(Log, Protocol):
+    """A log that several processes write: `shared` is True."""
+
+    node: str
+    """Names this process among them."""
+    wanted: Callable[[str], bool]
+    """Whether a followed session is still looked at here; asked before anything is read for it."""
+    on_gone: Callable[[str, str], None]
+    """Called with (session_id, reason) when another process deleted a session that was followed here."""
+    on_value: Callable[[str], None]
+    """Called with the name of a value that another process set; "": any may have been, as nothing was heard for a while."""
+
+    async def reach(self, session_id: str, head: int) -> None:
+        """Return when everything up to `head` of a followed session has been told, or after some seconds."""
+        ...

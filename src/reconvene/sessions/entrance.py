@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
-from reconvene.log.port import Log, NewSession, SessionRow, Tombstone
+from reconvene.log.port import Log, NewSession, SessionRow, SharedLog, Tombstone
 from reconvene.log.uptime import Uptime
 from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
@@ -30,6 +31,17 @@ class Entrance:
     async def state(self, session_id: str) -> SessionState:
         """The session's state as of the last commit; read from the log when it is not in memory."""
         return await self.memory.state(session_id)
+
+    def seen(self, state: SessionState) -> int | None:
+        """For an append that was decided by this state. Where nobody else writes there is nothing to have missed."""
+        return state.seq if self.log.shared else None
+
+    async def _up_to_date(self, session: SessionRow) -> SessionState:
+        """The state as of the session's head, whoever wrote it."""
+        state = await self.state(session.id)
+        if self.log.shared:
+            await cast(SharedLog, self.log).reach(session.id, session.head)
+        return state
 
     async def attach(
         self,
@@ -76,7 +88,7 @@ class Entrance:
         self._check_root(session, frame.root_directory)
         if not text:
             return PlainAttachment(session, reason, 0, session.run_id, whole=True)
-        if (run := same_turn(await self.state(session.id), key, self.uptime.now())) is not None:
+        if (run := same_turn(await self._up_to_date(session), key, self.uptime.now())) is not None:
             return PlainAttachment(session, reason, run.first_seq - 1, run.id)
         return PlainAttachment(session, reason, session.head, submit=True)
 

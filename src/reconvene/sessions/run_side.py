@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from reconvene.log.port import Appended, Fence, NewEvent
 from reconvene.protocol import events as ev
+from reconvene.sessions.again import again_when_moved
 from reconvene.sessions.beginning import beginning
 from reconvene.sessions.entrance import Entrance
 from reconvene.sessions.rows import event, private
@@ -36,6 +37,7 @@ class RunSide(Entrance):
         done = event(ev.Completed(outcome=outcome, text=text, reason=reason), run_id=run_id, key=f"completed:{run_id}")
         return [done, private(ENDED, {"up": self.uptime.now()}, run_id=run_id)]
 
+    @again_when_moved
     async def append_run(
         self,
         session_id: str,
@@ -50,19 +52,22 @@ class RunSide(Entrance):
         Raises: RunEnded when one of the runs to be changed has ended already.
         """
         if not changes:
-            return await self._append_run(session_id, events, fence, {})
+            return await self._append_run(session_id, events, fence, {}, None)
         async with self.memory.alone(session_id) as state:
             if any(i in state.runs and state.runs[i].status == "completed" for i in changes):
                 raise RunEnded
             status, run_id = state.status_with(dict(changes))
-            return await self._append_run(session_id, events, fence, {"status": status, "run_id": run_id})
+            return await self._append_run(
+                session_id, events, fence, {"status": status, "run_id": run_id}, self.seen(state)
+            )
 
     async def _append_run(
-        self, session_id: str, events: Sequence[NewEvent], fence: Fence, update: Mapping[str, Any]
+        self, session_id: str, events: Sequence[NewEvent], fence: Fence, update: Mapping[str, Any], seen: int | None
     ) -> Appended:
         moved = {"last_active": self.uptime.now(), "active_at": time.time(), **update}
-        return await self.log.append(session_id, events, fence=fence, update=moved)
+        return await self.log.append(session_id, events, fence=fence, update=moved, seen=seen)
 
+    @again_when_moved
     async def finish_run(
         self,
         session_id: str,
@@ -88,8 +93,9 @@ class RunSide(Entrance):
                 new += beginning(state, next_id, late, position=len(state.queue))
                 changes[next_id] = "queued"
             status, current = state.status_with(changes)
-            await self._append_run(session_id, new, fence, {"status": status, "run_id": current})
+            await self._append_run(session_id, new, fence, {"status": status, "run_id": current}, self.seen(state))
 
+    @again_when_moved
     async def settle(self, session_id: str, question_id: str, answer: Any, *, by: str) -> bool:
         """Answer a question for nobody in particular, because what it waited for came to be; whether it was still open."""
         async with self.memory.alone(session_id) as state:
@@ -97,5 +103,6 @@ class RunSide(Entrance):
             if pending is None:
                 return False
             answered = ev.Answered(id=question_id, answer=answer, by=by)
-            await self.log.append(session_id, [event(answered, run_id=pending.run_id, key=f"settled:{question_id}")])
+            row = event(answered, run_id=pending.run_id, key=f"settled:{question_id}")
+            await self.log.append(session_id, [row], seen=self.seen(state))
             return True

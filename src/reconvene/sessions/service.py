@@ -14,16 +14,17 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.log.feed import Feed
-from reconvene.log.port import Command, Log, NewEvent, NewSession, Row, SessionRow
+from reconvene.log.port import Command, Log, NewEvent, NewSession, Row, SessionRow, SharedLog
 from reconvene.log.uptime import Uptime
 from reconvene.protocol import events as ev
 from reconvene.protocol.cursor import Cursor
 from reconvene.protocol.folding import fold
+from reconvene.sessions.again import again_when_moved
 from reconvene.sessions.answers import checked
 from reconvene.sessions.attach import new_epoch, new_session_id
 from reconvene.sessions.beginning import beginning
@@ -67,6 +68,10 @@ class Sessions(RunSide):
         self.on_gone: list[Callable[[str, str], None]] = []
         """Called with (session_id, reason) when a session was deleted."""
         log.on_commit = self._committed
+        if log.shared:
+            shared = cast(SharedLog, log)
+            shared.wanted = lambda session_id: session_id in self.memory or feed.watchers(session_id) > 0
+            shared.on_gone = self.forget
 
     # -- state in memory
 
@@ -95,6 +100,7 @@ class Sessions(RunSide):
 
     # -- commands
 
+    @again_when_moved
     async def submit(
         self,
         who: Who,
@@ -137,6 +143,7 @@ class Sessions(RunSide):
                 update["archived"] = False
             return await self._append(session_id, state, new, command, changes, update, run_id)
 
+    @again_when_moved
     async def answer(
         self, who: Who, session_id: str, *, id: str | None, reply_to: str, value: Any, body: str | None = None
     ) -> Receipt:
@@ -170,6 +177,7 @@ class Sessions(RunSide):
             new = [event(answered, run_id=pending.run_id, key=f"settled:{reply_to}")]
             return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
 
+    @again_when_moved
     async def decide(
         self,
         who: Who,
@@ -233,6 +241,7 @@ class Sessions(RunSide):
             return []
         return await asyncio.to_thread(changed_files, workspace, pending, decided.hunks)
 
+    @again_when_moved
     async def cancel(
         self, who: Who, session_id: str, *, id: str | None, run_id: str | None = None, body: str | None = None
     ) -> Receipt:
@@ -263,6 +272,7 @@ class Sessions(RunSide):
             new = [private(CANCEL, {"run_id": run.id, "by": who.name}, run_id=run.id)]
             return await self._append(session_id, state, new, command, {}, {}, run.id)
 
+    @again_when_moved
     async def act(
         self, who: Who, session_id: str, *, id: str | None, name: str, args: Mapping[str, Any], body: str | None = None
     ) -> Receipt:
@@ -357,6 +367,7 @@ class Sessions(RunSide):
         if await self.log.delete(session_id, reason="deleted", at=self.uptime.now()):
             self.forget(session_id, "deleted")
 
+    @again_when_moved
     async def expire_questions(self, session_id: str) -> int:
         """Stop the run whose question nobody answered in time; its own owner ends it. Returns how many were stopped."""
         async with self.memory.alone(session_id) as state:
@@ -368,7 +379,7 @@ class Sessions(RunSide):
                 for run_id in sorted(late)
             ]
             if rows:
-                await self.log.append(session_id, rows)
+                await self.log.append(session_id, rows, seen=self.seen(state))
             return len(rows)
 
     def forget(self, session_id: str, reason: str) -> None:
@@ -415,7 +426,7 @@ class Sessions(RunSide):
         moved: dict[str, Any] = {"last_active": self.uptime.now(), "active_at": time.time(), **update}
         if changes:
             moved["status"], moved["run_id"] = state.status_with(dict(changes))
-        done = await self.log.append(session_id, events, command=command, update=moved)
+        done = await self.log.append(session_id, events, command=command, update=moved, seen=self.seen(state))
         if done.status == "duplicate":
             settling = next((e for e in events if e.key and e.key.startswith("settled:")), None)
             if settling and not await self.log.command(command.owner, command.id):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from reconvene.errors import ReconveneError
-from reconvene.log.port import SessionRow
+from reconvene.log.port import Moved, SessionRow
 from reconvene.sessions.kept import needed_by_all
 from reconvene.sessions.service import Sessions
 from reconvene.workspace.contents import Contents
@@ -103,11 +103,16 @@ class Sweeper:
 
     async def _archive(self, session: SessionRow) -> bool:
         """Archive unless it came alive since it was looked at."""
-        async with self.sessions.memory.alone(session.id):
+        async with self.sessions.memory.alone(session.id) as state:
             found = await self.sessions.log.session(session.id)
             if not isinstance(found, SessionRow) or found.last_active > session.last_active:
                 return False
-            await self.sessions.log.append(session.id, (), update={"archived": True})
+            try:
+                await self.sessions.log.append(
+                    session.id, (), update={"archived": True}, seen=self.sessions.seen(state)
+                )
+            except Moved:
+                return False
         return True
 
     async def _delete(self, session: SessionRow, now: float) -> bool:

@@ -53,6 +53,7 @@ class Follower:
         self.reads = 0
         self._address, self._channel, self._node, self._tell, self._poll = address, channel, node, tell, poll
         self._dirty: set[str] = set()
+        self._reaching: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
         self._news = asyncio.Event()
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -69,15 +70,39 @@ class Follower:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def reach(self, session_id: str, head: int, patience: float = 5.0) -> None:
+        """Return when a followed session has been told up to here; without, when that takes too long."""
+        if self.known.get(session_id, head) >= head:
+            return
+        reached = asyncio.get_running_loop().create_future()
+        waiting = self._reaching.setdefault(session_id, [])
+        waiting.append((head, reached))
+        self._mark(session_id, head)
+        try:
+            async with asyncio.timeout(patience):
+                await reached
+        except TimeoutError:
+            _log.warning("a session was not read up to its head in time", session_id=session_id)
+        finally:
+            waiting.remove((head, reached))
+            if not waiting:
+                self._reaching.pop(session_id, None)
+
+    def _advance(self, session_id: str, last: int) -> None:
+        self.known[session_id] = last
+        for head, reached in self._reaching.get(session_id, ()):
+            if head <= last and not reached.done():
+                reached.set_result(None)
+
     # what this node's writer tells it
 
-    def wrote(self, session_id: str, last: int) -> None:
-        """This node wrote up to here, and tells of it itself."""
-        if session_id in self.known:
-            if self.wanted(session_id):
-                self.known[session_id] = max(last, self.known[session_id])
-            else:
-                del self.known[session_id]
+    def wrote(self, session_id: str, rows: tuple[Row, ...]) -> None:
+        """This node committed these rows. (They may have been read, and told, a moment before its writer came to say so.)"""
+        if session_id in self.known and self.wanted(session_id):
+            self.deliver(session_id, rows)
+        else:
+            self.known.pop(session_id, None)
+            self._tell(session_id, rows)
 
     def deliver(self, session_id: str, rows: Sequence[Row]) -> None:
         """Rows from the tables, beginning at or before what is known."""
@@ -86,8 +111,8 @@ class Follower:
             return
         fresh = tuple(row for row in rows if row.seq > known)
         if fresh:
-            self.known[session_id] = fresh[-1].seq
             self._tell(session_id, fresh)
+            self._advance(session_id, fresh[-1].seq)
 
     # the listening connection
 

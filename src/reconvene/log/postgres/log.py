@@ -81,7 +81,7 @@ class PostgresLog:
         channel = f"reconvene_{instance}"
         log.follower = Follower(address, channel, log.node, log._tell, poll)
         await log.follower.start()
-        log._writer = Writer(address, log.follower, log._tell, now, node=log.node, channel=channel, batch=batch)
+        log._writer = Writer(address, log.follower, now, node=log.node, channel=channel, batch=batch)
         _log.info("database opened", database=address.shown, node=log.node)
         return log
 
@@ -195,6 +195,33 @@ class PostgresLog:
         self._writer.submit(request)
 
     # following
+
+    @property
+    def wanted(self) -> Callable[[str], bool]:
+        return self.follower.wanted
+
+    @wanted.setter
+    def wanted(self, wanted: Callable[[str], bool]) -> None:
+        self.follower.wanted = wanted
+
+    @property
+    def on_gone(self) -> Callable[[str, str], None]:
+        return self.follower.on_gone
+
+    @on_gone.setter
+    def on_gone(self, tell: Callable[[str, str], None]) -> None:
+        self.follower.on_gone = tell
+
+    @property
+    def on_value(self) -> Callable[[str], None]:
+        return self.follower.on_value
+
+    @on_value.setter
+    def on_value(self, tell: Callable[[str], None]) -> None:
+        self.follower.on_value = tell
+
+    async def reach(self, session_id: str, head: int) -> None:
+        await self.follower.reach(session_id, head)
 
     async def follow(self, session_id: str) -> None:
         known = self.follower.known

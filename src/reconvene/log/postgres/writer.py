@@ -42,17 +42,12 @@ InCommit = Callable[[asyncpg.Connection, Sequence[tuple[Live, tuple[Row, ...]]]]
 
 
 class Writer:
-    """Owns the writing connection. `submit` on the loop's thread; answers are given there too.
-
-    Args:
-        deliver: told (session_id, rows) of everything that is new to this node, in order, before anybody is answered.
-    """
+    """Owns the writing connection. `submit` on the loop's thread; answers are given there too, after the follower has told what is new."""
 
     def __init__(
         self,
         address: Address,
         follower: Follower,
-        deliver: Callable[[str, tuple[Row, ...]], None],
         now: Callable[[], float],
         *,
         node: str,
@@ -63,7 +58,7 @@ class Writer:
         self.in_commit: InCommit | None = None
         """Awaited inside each transaction that writes events, before it commits."""
         self.db: asyncpg.Connection | None = None
-        self._address, self._follower, self._deliver, self._now = address, follower, deliver, now
+        self._address, self._follower, self._now = address, follower, now
         self._node, self._channel, self._batch = node, channel, batch
         self._fences = FencesSeen()
         self._failed: dict[Fence, ReconveneError] = {}
@@ -218,8 +213,7 @@ class Writer:
         for id, rows in tx.missed.items():
             self._follower.deliver(id, rows)
         for id, own in tx.commits:
-            self._follower.wrote(id, own[-1].seq)
-            self._deliver(id, own)
+            self._follower.wrote(id, own)
 
     # failures
 
