@@ -22,7 +22,7 @@ KOSOKU = TREE / "build" / "proof" / "bin" / "kosoku"
 """Installed by `make security`."""
 COMPRESSION = ("12.*", "13.*")
 """Both servers have it off."""
-ORDER = ("FAILED", "WRONG CODE", "UNCLEAN", "ERROR", "UNIMPLEMENTED", "NON-STRICT", "INFORMATIONAL", "OK")
+ORDER = ("FAILED", "FAILED BY CLIENT", "WRONG CODE", "UNCLEAN", "ERROR", "UNIMPLEMENTED", "NON-STRICT", "INFORMATIONAL", "OK")
 PROOF = "WebSocket conformance"
 
 
