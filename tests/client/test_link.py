@@ -155,6 +155,15 @@ def test_frames_of_a_later_server_are_passed_over() -> None:
 
 
 class TestPacing:
+    def test_a_heartbeat_says_anew_over_how_long_to_come_back(self) -> None:
+        tested = link()
+        receive(tested, session(base_ms=300, cap_ms=2000, spread_ms=20))
+        more = {"base_ms": 300, "cap_ms": 40_000, "spread_ms": 20_000}
+        receive(tested, {"type": "hb", "content": {"head": 1, "retry": more}})
+        receive(tested, {"type": "hb", "content": {"head": 1}})
+        tested.random = lambda: 0.5
+        assert tested.closed(None).delay == 10.0
+
     def test_the_first_try_is_spread_and_later_ones_back_off(self) -> None:
         tested = link()
         receive(tested, session(base_ms=300, cap_ms=2000, spread_ms=700))

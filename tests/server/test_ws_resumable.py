@@ -537,6 +537,17 @@ async def test_a_heartbeat_after_silence(tmp_path: Path) -> None:
         assert checked(await receive(socket)) == {"type": "hb", "content": {"head": 0}}
 
 
+async def test_a_heartbeat_says_anew_how_to_come_back_once_many_more_came(tmp_path: Path) -> None:
+    async with serving(tmp_path, limits={"heartbeat": 0.1}) as server, server.connect() as socket:
+        content = await opened(socket, hello())
+        assert content["retry"]["spread_ms"] == 1
+        server.services.connections.capacity._of["others"] += 999
+        hb = checked(await receive(socket, "hb", until=lambda f: "retry" in f["content"]))
+        assert hb["content"]["retry"] == {"base_ms": 300, "cap_ms": 2000, "spread_ms": 1000}
+        assert checked(await receive(socket)) == {"type": "hb", "content": {"head": 0}}  # once
+        del server.services.connections.capacity._of["others"]
+
+
 async def test_a_client_that_does_not_read_is_dropped_and_resumes(tmp_path: Path) -> None:  # bad131
     async with serving(tmp_path, limits={"send_time": 0.6, "lag_events": 100_000, "lag_bytes": 10**9}) as server:
         session_id = await _session(server)

@@ -183,6 +183,8 @@ class Link:
                     return []  # how far the reading of the code is, several times a second: for a page that draws it in one place
                 case "notice":
                     return [Notice(content["code"], content["message"])]
+                case "hb" if content.get("retry"):
+                    self._pace(content["retry"])
                 case "goodbye":
                     self._spread = max(self._spread, float(content.get("retry_ms") or 0) / 1000)
         except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -197,9 +199,11 @@ class Link:
         self.follower.receive(frame)
         self._attached = True
         self.heartbeat = content["hb_ms"] / 1000
-        retry = content["retry"]
-        self._base, self._cap, self._spread = (retry[k] / 1000 for k in ("base_ms", "cap_ms", "spread_ms"))
+        self._pace(content["retry"])
         return Opened(content["session_id"], content["mode"], content.get("reason"))
+
+    def _pace(self, retry: Frame) -> None:
+        self._base, self._cap, self._spread = (retry[k] / 1000 for k in ("base_ms", "cap_ms", "spread_ms"))
 
     def _durable(self, frame: Frame) -> list[Happening]:
         content = frame["content"]

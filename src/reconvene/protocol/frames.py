@@ -239,6 +239,8 @@ class Batch(_Strict):
 
 class HbContent(_Strict):
     head: int
+    retry: Retry | None = None
+    """Takes the place of that of `session`: there are many more connections now, or many fewer."""
 
 
 class Hb(_Strict):

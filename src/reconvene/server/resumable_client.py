@@ -7,7 +7,18 @@ from contextlib import AbstractContextManager
 from reconvene.errors import ReconveneError
 from reconvene.log.feed import Chunk
 from reconvene.protocol.cursor import Cursor
-from reconvene.protocol.frames import ClientFrame, Config, Default, Hello, Ping, SessionContent, SessionFrame
+from reconvene.protocol.frames import (
+    ClientFrame,
+    Config,
+    Default,
+    Hb,
+    HbContent,
+    Hello,
+    Ping,
+    Retry,
+    SessionContent,
+    SessionFrame,
+)
 from reconvene.protocol.parsing import parse_resumable
 from reconvene.server.commands import carry_out
 from reconvene.server.connection import Connection
@@ -24,7 +35,7 @@ ATTEMPTS = 3
 
 
 class ResumableClient:
-    __slots__ = ("_connected", "_connection", "_delivery", "_epoch", "_reads_only", "_sync_at", "_who")
+    __slots__ = ("_connected", "_connection", "_delivery", "_epoch", "_reads_only", "_spread_ms", "_sync_at", "_who")
 
     def __init__(self, connection: Connection, who: Who, attachment: Attachment) -> None:
         self._connection = connection
@@ -32,6 +43,8 @@ class ResumableClient:
         self._epoch = attachment.session.epoch
         self._sync_at: int | None = attachment.session.head
         """Until the client has this seq, it has not what there was when it attached."""
+        self._spread_ms = 0
+        """Over how long it was told to come back."""
         self._reads_only = False
         """Somebody with a link, who sees the session and changes nothing."""
         self._delivery: Delivery | None = None
@@ -105,6 +118,8 @@ class ResumableClient:
 
     def _send_session(self, attachment: Attachment) -> None:
         house, session = self._connection.house, attachment.session
+        retry = house.capacity.retry()
+        self._spread_ms = retry.spread_ms
         content = SessionContent(
             session_id=session.id,
             mode=attachment.mode,
@@ -114,7 +129,7 @@ class ResumableClient:
             run_id=session.run_id,
             root=session.root,
             hb_ms=round(house.limits.heartbeat * 1000),
-            retry=house.capacity.retry(),
+            retry=retry,
             server=house.server,
         )
         self._connection.send(text_frame(SessionFrame(content=content).model_dump_json().encode()))
@@ -175,7 +190,16 @@ class ResumableClient:
         if chunk is not None and chunk.upto > delivery.seq and self._send_batch(chunk, synced=False):
             delivery.advance(chunk)  # private rows alone: the cursor moves while it is quiet, so that a resume need not
             return
-        self._connection.send(text_frame(f'{{"type":"hb","content":{{"head":{delivery.head}}}}}'.encode()))
+        content = HbContent(head=delivery.head, retry=self._news_of_retry())
+        self._connection.send(text_frame(Hb(content=content).model_dump_json(exclude_none=True).encode()))
+
+    def _news_of_retry(self) -> Retry | None:
+        """How to come back, if that is another thing by now: who came among the first would else return at once with all the others."""
+        retry = self._connection.house.capacity.retry()
+        if abs(retry.spread_ms - self._spread_ms) <= max(self._spread_ms / 4, retry.base_ms):
+            return None
+        self._spread_ms = retry.spread_ms
+        return retry
 
     def farewell(self, retry_ms: int) -> None:
         content = {"reason": "restart", "retry_ms": retry_ms}

@@ -166,7 +166,7 @@ export type ServerFrame =
   | { type: 'nack'; reply_to: string | null; content: Failure }
   | { type: 'snapshot'; content: SnapshotContent }
   | { type: 'batch'; content: BatchContent }
-  | { type: 'hb'; content: { head: number } }
+  | { type: 'hb'; content: { head: number; retry?: Retry } }
   | { type: 'pong'; content: { t: number } }
   | { type: 'goodbye'; content: { reason: string; retry_ms: number } }
   | { type: 'notice'; content: { code: string; message: string; details?: JsonObject } }

@@ -230,6 +230,8 @@ export class Link {
       this.retry = frame.content.retry ?? DEFAULT_RETRY
       this.again = true
       this.become({ phase: 'live', since: this.world.now() })
+    } else if (frame.type === 'hb') {
+      this.retry = frame.content.retry ?? this.retry
     } else if (frame.type === 'goodbye') {
       this.goodbye = frame.content.retry_ms
     }

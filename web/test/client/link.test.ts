@@ -96,6 +96,15 @@ describe('pacing', () => {
     expect(waitOf()).toBe(4321)
   })
 
+  test('a heartbeat says anew over how long to come back', () => {
+    const socket = live()
+    socket.receive({ type: 'hb', content: { head: 1, retry: { base_ms: 300, cap_ms: 40_000, spread_ms: 20_000 } } })
+    socket.receive({ type: 'hb', content: { head: 1 } })
+    world.rolls = [0.5]
+    socket.lose()
+    expect(waitOf()).toBe(10_000)
+  })
+
   test('the person can try now', () => {
     live().lose()
     const before = world.sockets.length
