@@ -126,7 +126,7 @@ class Oidc:
         )
         claims = await self._believed(tokens, metadata, nonce)
         email = claims.get("email")
-        known = isinstance(email, str) and claims.get("email_verified") is not False
+        known = isinstance(email, str) and claims.get("email_verified") is True
         self._admit(email if known and isinstance(email, str) else None)
         name = next(
             (n for n in (claims.get("name"), claims.get("preferred_username"), email) if isinstance(n, str)), ""
