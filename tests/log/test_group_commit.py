@@ -13,7 +13,7 @@ import pytest
 from log_words import E, a_session, seqs
 
 from reconvene.errors import ReconveneError
-from reconvene.log import database
+from reconvene.log import database, writer
 from reconvene.log.queries import STATEMENTS, migrations, repeated
 from reconvene.log.sqlite import SqliteLog
 from reconvene.log.writer import Writer
@@ -67,6 +67,23 @@ async def test_what_nobody_waits_for_gathers_until_somebody_waits(log):
     await asyncio.wait_for(log.append("s_a", [E("x")]), 10)
     assert log.commits == before + 2
     assert seqs(await log.read("s_a", 0)) == list(range(1, 104))
+
+
+async def test_where_a_commit_is_dear_those_that_nobody_waits_for_come_less_often(log, monkeypatch):
+    async def gathering():
+        while not log._writer._gathering:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(writer, "MOST_GATHER", 60.0)
+    log._writer._gather = 0.0
+    assert 0 < log._writer._last_cost < 5  # of making the session
+    log._writer._last_cost = 100.0
+    before = log.commits
+    log.append_soon("s_a", [E("x")])
+    await asyncio.wait_for(gathering(), 10)
+    log.append_soon("s_a", [E("x")])
+    await asyncio.wait_for(log.append("s_a", [E("x")]), 10)
+    assert log.commits == before + 1
 
 
 async def test_what_gathers_is_written_before_the_end(tmp_path):

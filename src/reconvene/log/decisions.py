@@ -17,6 +17,8 @@ from reconvene.log.port import Command, Fence, NewEvent, NewSession, Row, Sessio
 from reconvene.protocol.cursor import START_TAG
 
 MAX_SEQ = 2**32 - 1
+TAGS = 16
+"""Made at once."""
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class Decisions:
         self._touched: dict[int, Live] = {}
         self._new_commands: list[tuple[Any, ...]] = []
         self._new_fences: dict[str, int] = {}
+        self._tags: list[str] = []
 
     # what a database adds
 
@@ -190,12 +193,12 @@ class Decisions:
 
     def add_events(self, live: Live, events: Sequence[NewEvent]) -> tuple[Row, ...]:
         now = self.now()
-        tags = os.urandom(4 * len(events)).hex()
         rows: list[Row] = []
-        for i, e in enumerate(events):
-            seq, tag = live.head + 1, tags[8 * i : 8 * i + 8]
-            about = (e.run_id, e.item_id, e.parent_id, e.key, e.public, e.stateful, now, tag)
-            row = Row(live.id, seq, e.type, e.content, *about)
+        for e in events:
+            seq, tag = live.head + 1, self._tag()
+            row = Row(
+                live.id, seq, e.type, e.content, e.run_id, e.item_id, e.parent_id, e.key, e.public, e.stateful, now, tag
+            )
             rows.append(row)
             self._events.append((live, row))
             live.head, live.head_tag = seq, tag
@@ -207,6 +210,13 @@ class Decisions:
             self.touch(live)
             self.commits.append((live.id, tuple(rows)))
         return tuple(rows)
+
+    def _tag(self) -> str:
+        """8 random hex digits. The kernel is asked for many at once."""
+        if not self._tags:
+            digits = os.urandom(4 * TAGS).hex()
+            self._tags = [digits[i : i + 8] for i in range(0, 8 * TAGS, 8)]
+        return self._tags.pop()
 
     def add_command(self, command: Command, done: Done) -> None:
         self._commands[command.owner, command.id] = done

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from reconvene.errors import ReconveneError
-from reconvene.log.decisions import MAX_SEQ, Decisions, Done, Live, Wants
+from reconvene.log.decisions import MAX_SEQ, Decisions, Done, Known, Live, Wants
 from reconvene.log.port import Appended, Command, Fence, NewEvent, NewSession
 from reconvene.log.transaction import Transaction
 
@@ -31,6 +31,10 @@ class Request(Generic[T]):
     def wants(self) -> Wants:
         return Wants()
 
+    def knows(self, known: Known) -> bool:
+        """Whether all that it wants is known, so that nothing has to be fetched for it."""
+        return False
+
     def apply(self, tx: Any) -> T:
         """Decide; a refusal (ReconveneError) is raised before anything is changed."""
         raise NotImplementedError
@@ -51,6 +55,14 @@ class Append(Request[Appended]):
             command=self.command,
             keys=keys_of(self.events),
             fence=self.fence.name if self.fence else None,
+        )
+
+    def knows(self, known: Known) -> bool:
+        return (
+            self.command is None
+            and self.session_id in known.sessions
+            and (self.fence is None or self.fence.name in known.fences)
+            and all(e.key is None for e in self.events)
         )
 
     def apply(self, tx: Decisions) -> Appended:

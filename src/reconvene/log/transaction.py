@@ -6,7 +6,7 @@ The rows go to SQLite together at the end: a statement costs a hand-over of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,7 +16,7 @@ from reconvene.log.decisions import Decisions, Done, Known, Live, Wants
 from reconvene.log.port import Row
 from reconvene.log.queries import STATEMENTS, repeated
 
-_CHUNKS = (64, 16, 4, 1)
+_CHUNKS = (64, 32, 16, 8, 4, 2, 1)
 
 
 class Transaction(Decisions):
@@ -28,9 +28,10 @@ class Transaction(Decisions):
 
     # reading
 
-    def prefetch(self, wants: Iterable[Wants]) -> None:
+    def prefetch(self, wants: Sequence[Wants]) -> None:
         """Fetch what the requests want and is not known yet: at most one statement a table."""
-        wants = list(wants)
+        if not wants:
+            return
         ids = {w.session for w in wants if w.session} - self.known.sessions.keys()
         if ids:
             self.fetch_sessions(ids)

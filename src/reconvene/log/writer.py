@@ -33,6 +33,11 @@ Answers = list[tuple[Request[Any], Any]]
 GATHER = 0.003
 """Seconds between two commits for which nobody waits: on a fast disk a hundred answers that are streamed would else be thousands of
 commits a second, and each costs over half a millisecond of CPU."""
+IDLE = 4.0
+"""Times the CPU of the last commit: where a commit costs more than elsewhere, those that nobody waits for come less often, so that
+they take a fifth of a core at most. Else the loop, which shares the interpreter's lock with them, falls behind with sending."""
+MOST_GATHER = 0.01
+"""Seconds."""
 CHECKPOINT_PAGES = 4000
 """Of 4 KiB, in the WAL: a checkpoint holds the writer up for some milliseconds, so it comes too seldom to be
 seen in a 99th percentile. Reading so many back after a crash takes 12 ms."""
@@ -80,6 +85,8 @@ class Writer:
         self._gathering = False
         self._hurry = threading.Event()
         self._last_commit = 0.0
+        self._last_cost = 0.0
+        """Seconds of CPU."""
         self._thread = threading.Thread(target=self._run, name="reconvene-log", daemon=True)
         self._use(db)
         self._thread.start()
@@ -121,7 +128,8 @@ class Writer:
         """What is queued, at least one. When nobody waits for any of it and the last commit was just now, what comes meanwhile too."""
         taken = [self._queue.get()]
         self._drain(taken)
-        pause = self._last_commit + self._gather - time.monotonic()
+        gather = max(self._gather, min(IDLE * self._last_cost, MOST_GATHER))
+        pause = self._last_commit + gather - time.monotonic()
         if pause > 0 and len(taken) < self.batch and not any(map(_urgent, taken)):
             # First the flag, then another look: whoever hurries is seen here, or sees the flag.
             self._gathering = True
@@ -179,9 +187,10 @@ class Writer:
         db = self.db
         assert db is not None
         self._known.trim()
+        began = time.thread_time()
         db.execute(STATEMENTS["begin"])
         tx = Transaction(db, self._known, self._now)
-        tx.prefetch(r.wants() for r in batch)
+        tx.prefetch([r.wants() for r in batch if not r.knows(self._known)])
         answers: Answers = []
         for request in batch:
             try:
@@ -191,6 +200,7 @@ class Writer:
                 answers.append((request, e))
         tx.flush()
         self._commit(db, tx, answers)
+        self._last_cost = time.thread_time() - began
         return answers, tx.commits
 
     def _commit(self, db: apsw.Connection, tx: Transaction, answers: Answers) -> None:
