@@ -22,9 +22,11 @@ from reconvene.server.audit import Deed
 from reconvene.server.code_api import add_code_routes
 from reconvene.server.commands import carry_out
 from reconvene.server.events_http import PAGE, find_place, page, stream
+from reconvene.server.examples import as_text, with_examples
 from reconvene.server.finding_api import add_finding_routes
 from reconvene.server.gate import OWNER
 from reconvene.server.indexing import Indexing, shown
+from reconvene.server.listing import MOST, page_of
 from reconvene.server.model_choice import change_model, model_state
 from reconvene.server.people_api import add_people_routes
 from reconvene.server.problems import answer_with_problems, read_body, read_text, takes
@@ -81,7 +83,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
             owner=principal.owner,
             name=_user_name() if principal.runs_the_server else principal.name,
             role="viewer" if principal.kind == "view" else "owner" if principal.runs_the_server else "user",
-            views=[id for id, _, _ in principal.views],
+            views=[id for id, owner, _ in principal.views if owner != principal.owner],
             version=services.version,
             boot=services.boot,
             roots=[] if principal.kind == "view" else served(),
@@ -203,14 +205,22 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         return await shown(await sessions.get(who.owner, session_id))
 
     @api.get("/api/sessions")
-    async def list_sessions(request: Request, who: Asking, archived: bool | None = None) -> models.SessionList:
-        """Newest activity first. `archived` leaves out the others. Who has links to sessions, and no sign-in, is shown those."""
+    async def list_sessions(
+        request: Request,
+        who: Asking,
+        archived: bool | None = None,
+        after: Annotated[str | None, Query(max_length=200)] = None,
+        limit: Annotated[int | None, Query(ge=1, le=MOST)] = None,
+    ) -> models.SessionList:
+        """Newest activity first; by pages with `limit`, and `next` as `after`. `archived` leaves out the others. Who has links to
+        sessions, and no sign-in, is shown those."""
         principal = principal_of(request)
         rows = await sessions.list(who.owner, archived=archived)
         if principal.kind == "view":
             found = [(await sessions.find(owner, id))[0] for id, owner, _ in principal.views]
             rows = [row for row in found if row is not None]
-        return models.SessionList(sessions=[await shown(row) for row in rows])
+        shown_now, next = page_of(rows, after, limit)
+        return models.SessionList(sessions=[await shown(row) for row in shown_now], next=next)
 
     @api.post("/api/sessions", status_code=201, openapi_extra=takes(models.NewSession))
     async def new_session(request: Request, who: Asking) -> models.Session:
@@ -294,7 +304,7 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         """A file of the session's code base as it is now."""
         return await current_file(services, who, session_id, path)
 
-    @api.get("/api/sessions/{session_id}/patch")
+    @api.get("/api/sessions/{session_id}/patch", response_class=Response, responses={200: as_text("text/x-diff")})
     async def patch_of_session(session_id: str, who: Reading) -> Response:
         """Everything the session changed and did not take back, as one patch for `git apply`."""
         session = await sessions.get(who.owner, session_id)
@@ -319,6 +329,7 @@ def _described(api: FastAPI) -> None:
             schemas = describe()["components"]["schemas"]
             for name, schema in client_frames(_SCHEMAS).items():
                 assert schemas.setdefault(name, schema) is schema, name
+            with_examples(describe())
         return describe()
 
     api.openapi = openapi  # type: ignore[method-assign]
@@ -329,7 +340,7 @@ _FRAME = {
     "required": True,
     "content": {"application/json": {"schema": {"$ref": f"{_SCHEMAS}ClientFrame"}}},
 }
-_STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+_STREAM: dict[str, Any] = as_text("text/event-stream")
 
 
 class _LiveEvents(StreamingResponse):

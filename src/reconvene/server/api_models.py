@@ -217,7 +217,10 @@ class Session(BaseModel):
 
 
 class SessionList(BaseModel):
+    """`next`: what to give as `after` for the page behind this one; null: this was the last."""
+
     sessions: list[Session]
+    next: str | None = None
 
 
 class Hit(BaseModel):

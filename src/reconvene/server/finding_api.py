@@ -14,6 +14,7 @@ from reconvene.log.port import SessionRow
 from reconvene.protocol.view import View
 from reconvene.server.api_models import FoundSessions, Hit, SessionHits
 from reconvene.server.events_http import PAGE
+from reconvene.server.examples import as_text
 from reconvene.server.services import Services
 from reconvene.server.who import Asking
 from reconvene.sessions.document import DOCUMENTS
@@ -26,6 +27,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "markdown": ("text/markdown", "md"),
     "html": ("text/html", "html"),
 }
+_MEDIA = [media for media, _ in _KINDS.values()]
 
 
 def add_finding_routes(api: FastAPI, services: Services) -> None:
@@ -54,7 +56,7 @@ def add_finding_routes(api: FastAPI, services: Services) -> None:
         )
         return Response(body.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})
 
-    @api.get("/api/sessions/{session_id}/export")
+    @api.get("/api/sessions/{session_id}/export", response_class=Response, responses={200: as_text(*_MEDIA)})
     async def export(session_id: str, who: Asking, format: Format = "jsonl") -> Response:
         """A session to take along: every public event as it was stored, one JSON object a line; or as a document, Markdown or one HTML
         file that loads nothing."""
