@@ -18,7 +18,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble bench-page screenshots lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -44,9 +44,11 @@ test-web: setup
 	@echo "· page and client tests"
 	@cd web && PATH="$(CURDIR)/$(BIN):$$PATH" npm run -s test
 
+# Where they are is looked up, as gathering all other tests takes half a minute; the longest of them, of security, go first.
+BROWSER = $(shell grep -rlE 'pytest\.mark\.browser' tests --include='test_*.py' | LC_ALL=C sort -r)
 test-browser: setup $(S)/chromium
 	@echo "· browser tests"
-	@$(BIN)/pytest -q -m "browser and not long" $(PYTEST)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "browser and not long" $(BROWSER) $(PYTEST)
 
 # Each also runs a few suites alone: SUITES="power io". Their figures go to docs/explanation/proof.md.
 faults: setup  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
@@ -86,8 +88,11 @@ bench-semble: setup  ## search scored on semble's questions, QUERIES=file.tsv, w
 	@test -n "$(QUERIES)" -a -n "$(MIRRORS)" || { echo "bench-semble needs QUERIES=… and MIRRORS=…" >&2; exit 2; }
 	@$(BIN)/python -m bench.search_semble --queries "$(QUERIES)" --mirrors "$(MIRRORS)"
 
+bench-page: setup $(S)/chromium  ## what the page costs in a real Chromium: first load, a long session, a large change, a long answer, names
+	@$(BIN)/python -m bench.page $(BENCH)
+
 screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots, those of the README in docs/images
-	@$(BIN)/pytest -q -m browser tests/e2e/test_screenshots.py $(PYTEST)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m browser tests/e2e/test_screenshots.py $(PYTEST)
 	@mkdir -p docs/images && cp build/screenshots/page-light.png build/screenshots/page-dark.png docs/images/
 
 lock:            ## renew the lock files from pyproject.toml

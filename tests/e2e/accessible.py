@@ -14,10 +14,8 @@ Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
-_RUN = """async ([within, tags]) => {
-  const found = await window.axe.run(within ?? document, {
-    runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'], elementRef: true,
-  })
+_RUN = """async ([within, only]) => {
+  const found = await window.axe.run(within ?? document, { runOnly: only, resultTypes: ['violations'], elementRef: true })
   // A target that is cut by the edge of a list that scrolls is whole once it is scrolled to, which focus does; how many sessions
   // other tests left decides which one that is.
   const cut = (element) => {
@@ -41,11 +39,13 @@ def _axe() -> str:
     return AXE.read_text("utf-8")
 
 
-async def violations(page: Page, within: str | None = None) -> list[str]:
-    """What is wrong, as `rule: selector (why)`; of all of the page, or of what a selector names."""
-    # Evaluated, not added as a script: the page's policy allows none but its own.
-    await page.evaluate(f"if (!window.axe) {{ {_axe()} }}")
-    found: dict[str, Any] = await page.evaluate(_RUN, [within, TAGS])
+async def violations(page: Page, within: str | None = None, rule: str | None = None) -> list[str]:
+    """What is wrong, as `rule: selector (why)`; of all of the page, or of what a selector names. `rule`: only this one is looked at."""
+    if not await page.evaluate("'axe' in window"):
+        # Evaluated, not added as a script: the page's policy allows none but its own.
+        await page.evaluate(f"{{ {_axe()} }}")
+    only = {"type": "tag", "values": TAGS} if rule is None else {"type": "rule", "values": [rule]}
+    found: dict[str, Any] = await page.evaluate(_RUN, [within, only])
     return [
         f"{rule['id']}: {node['target'][0]} ({node['failureSummary'].splitlines()[-1].strip()})"
         for rule in found["violations"]
@@ -53,9 +53,9 @@ async def violations(page: Page, within: str | None = None) -> list[str]:
     ]
 
 
-async def clean(page: Page, within: str | None = None) -> None:
-    """Nothing is wrong, in light and in dark."""
-    for scheme in SCHEMES:
+async def clean(page: Page, within: str | None = None, view: str = "") -> None:
+    """Nothing is wrong, in light and in dark. What changes between the two are colours, so the second look is for contrast alone."""
+    for scheme, rule in zip(SCHEMES, (None, "color-contrast"), strict=True):
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert await violations(page, within) == [], scheme
+        assert await violations(page, within, rule) == [], f"{view} {scheme}"
     await page.emulate_media(color_scheme=None)

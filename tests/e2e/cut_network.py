@@ -69,12 +69,12 @@ class Proxy:
     async def connected_again(self, since: int) -> None:
         """Wait for a WebSocket beyond the first `since`."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: self.sockets > since), 20)
+            await asyncio.wait_for(self._changed.wait_for(lambda: self.sockets > since), 60)
 
     async def cut(self, since: int) -> None:
         """Wait until `cut_next` has happened more than `since` times."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: self.cuts > since), 20)
+            await asyncio.wait_for(self._changed.wait_for(lambda: self.cuts > since), 60)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

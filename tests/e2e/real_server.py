@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +22,17 @@ LOOPBACK = {"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1"
 """The scripted provider is on this machine: no proxy of the environment stands between."""
 
 
+def free_port() -> int:
+    """A port for a server that is ended and comes back: not one that the system lends to whoever asks for any, as a page or another
+    test does in between."""
+    tries = random.SystemRandom()
+    while True:
+        port = tries.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """`kill` is SIGKILL, `stop` SIGTERM; `start` again takes the same port and data folder."""
 
@@ -27,7 +40,7 @@ class Server:
         self.folder, self.data, self.root = folder, folder / "data", folder / "project"
         self.arguments = arguments
         self.environ = {"RECONVENE_OFFLINE_DELAY_MS": "0", **LOOPBACK, **(environ or {})}
-        self.port = 0
+        self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
         for name, text in FILES.items():
             path = self.root / name
@@ -44,7 +57,7 @@ class Server:
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert line.startswith("http"), (line, (self.folder / "server.err").read_text()[-2000:])
-        self.port = json.loads((self.data / "server.json").read_text())["port"]
+        assert json.loads((self.data / "server.json").read_text())["port"] == self.port
         return line
 
     @property
@@ -64,7 +77,7 @@ class Server:
     def _end(self, number: int) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -83,7 +96,7 @@ class Server:
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             data=None if body is None else json.dumps(body).encode(),
         )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def new_link(self) -> str:

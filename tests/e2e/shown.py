@@ -14,8 +14,9 @@ from real_server import Server
 
 from reconvene.protocol.view import reduce
 
-PATIENCE = 20_000
+PATIENCE = 60_000
 """Milliseconds. Long, because the machine may be busy; nothing waits so long that is well."""
+expect.set_options(timeout=PATIENCE)
 
 NUMBERS = re.compile(r"(?m)^ *\d+\. ")
 """Of a list, which the page does not have as text."""
@@ -57,12 +58,13 @@ def at(page: Page, id: str) -> Locator:
 
 
 async def live(page: Page) -> None:
-    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live", timeout=PATIENCE)
-    await expect(at(page, "link-state")).to_have_attribute("data-synced", "true", timeout=PATIENCE)
+    await expect(at(page, "link-state")).to_have_attribute("data-phase", "live")
+    await expect(at(page, "link-state")).to_have_attribute("data-synced", "true")
 
 
 async def opened(context: BrowserContext, server: Server, path: str = "/", via: Proxy | None = None) -> Page:
     """The page in a new tab, signed in and live; `via` a proxy or straight from the server."""
+    context.set_default_timeout(PATIENCE)
     await server.sign_in(context)
     page = await context.new_page()
     await page.goto(f"{(via or server).origin}{path}")
@@ -78,19 +80,19 @@ async def ask(page: Page, prompt: str) -> None:
 
 async def says(page: Page, text: str) -> None:
     """Wait until the latest answer, as far as it goes, is this."""
-    await expect(at(page, "answer-text").last).to_have_text(text, timeout=PATIENCE)
+    await expect(at(page, "answer-text").last).to_have_text(text)
 
 
 async def ended(page: Page, turns: int = 1, outcome: str = "success") -> None:
-    await expect(at(page, "turn")).to_have_count(turns, timeout=PATIENCE)
-    await expect(at(page, "turn").last).to_have_attribute("data-outcome", outcome, timeout=PATIENCE)
+    await expect(at(page, "turn")).to_have_count(turns)
+    await expect(at(page, "turn").last).to_have_attribute("data-outcome", outcome)
 
 
 def session_of(page: Page) -> str:
     return page.url.rsplit("/s/", 1)[1]
 
 
-async def same_as_log(page: Page, server: Server, patience: float = 10.0) -> list[dict[str, Any]]:
+async def same_as_log(page: Page, server: Server, patience: float = PATIENCE / 1000) -> list[dict[str, Any]]:
     """The page shows the fold of the log, no more and no less; the log's numbers rise. Returns the log's events."""
     end = time.monotonic() + patience
     while True:

@@ -10,7 +10,7 @@ import pytest
 from model_provider import Provider, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
-from shown import PATIENCE, ask, at, ended, opened, same_as_log
+from shown import ask, at, ended, opened, same_as_log
 from websockets.asyncio.client import connect
 
 from reconvene.agents.edit_format import Create, Edit, Replace, render
@@ -40,11 +40,11 @@ async def test_the_page_accepts_part_by_part_and_takes_back(
     scripted(provider, server, "paged")
     page = await opened(context, server)
     await ask(page, "change paged")
-    await expect(at(page, "hunk")).to_have_count(3, timeout=PATIENCE)
+    await expect(at(page, "hunk")).to_have_count(3)
     await at(page, "say-what").click()
     await at(page, "what-to-change").fill("second paged")
     await at(page, "what-to-change").press("Enter")
-    await expect(at(page, "diff")).to_have_count(2, timeout=PATIENCE)
+    await expect(at(page, "diff")).to_have_count(2)
     second = at(page, "diff").nth(1)
     await second.get_by_test_id("hunk").nth(1).get_by_role("checkbox").uncheck()
     assert (server.root / "paged.py").read_text() == LINES
@@ -57,7 +57,7 @@ async def test_the_page_accepts_part_by_part_and_takes_back(
     assert (server.root / "paged_new.py").read_text() == "# second\n"
     await same_as_log(page, server)
     await second.get_by_test_id("undo").click()
-    await expect(second.get_by_test_id("written")).to_have_text("Taken back", timeout=PATIENCE)
+    await expect(second.get_by_test_id("written")).to_have_text("Taken back")
     assert (server.root / "paged.py").read_text() == LINES and not (server.root / "paged_new.py").exists()
 
 
@@ -67,7 +67,7 @@ async def test_a_plain_client_decides_with_f_and_y_over_a_restart(server: Server
 
     async def until(socket: Any, kind: str, text: str = "") -> list[dict[str, Any]]:
         got: list[dict[str, Any]] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 got.append(json.loads(await socket.recv()))
                 if got[-1]["type"] == kind and text in str(got[-1]["content"]):

@@ -15,12 +15,10 @@ from shown import ask, at, ended, live, opened, same_as_log, session_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-PATIENCE = 20_000
-
 
 async def test_the_first_minute_is_about_this_code_base(context: BrowserContext, offline_server: Server) -> None:
     page = await opened(context, offline_server)
-    await expect(at(page, "facts")).to_have_attribute("data-phase", "ready", timeout=PATIENCE)
+    await expect(at(page, "facts")).to_have_attribute("data-phase", "ready")
     await expect(at(page, "facts")).to_contain_text(re.compile(r"\d+ files, \d+ definitions"))
     await expect(at(page, "facts")).to_contain_text("python")
     await expect(at(page, "example")).to_have_count(3)
@@ -40,10 +38,10 @@ async def test_the_map_says_why_leads_to_places_and_follows_edits(
     await page.keyboard.press("Alt+m")
     await expect(at(page, "map-browser")).to_be_focused()
     hub = page.locator("[data-testid=map-file][data-path='src/hub.py']")
-    await expect(hub).to_be_visible(timeout=PATIENCE)
+    await expect(hub).to_be_visible()
     await ask(page, "Where are idle sessions swept?")
     await ended(page)
-    await expect(hub).to_contain_text(re.compile("in this session"), timeout=PATIENCE)
+    await expect(hub).to_contain_text(re.compile("in this session"))
     await hub.get_by_test_id("attach").first.click()
     await expect(at(page, "prompt")).to_have_value("@src/hub.py ")
     await expect(at(page, "prompt")).to_be_focused()
@@ -63,11 +61,11 @@ async def test_the_map_says_why_leads_to_places_and_follows_edits(
     try:
         new.write_text("class Broomstick:\n    def sweep(self) -> None: ...\n")
         shown = page.locator("[data-testid=map-file][data-path='src/broom.py']")
-        await expect(shown).to_contain_text("Broomstick", timeout=PATIENCE)
+        await expect(shown).to_contain_text("Broomstick")
         await at(page, "map-query").fill("broomstick")
-        await expect(at(page, "map-file").first).to_have_attribute("data-path", "src/broom.py", timeout=PATIENCE)
+        await expect(at(page, "map-file").first).to_have_attribute("data-path", "src/broom.py")
         await at(page, "map-query").fill("nothingiscalledlikethis")
-        await expect(at(page, "map-browser")).to_contain_text("Nothing in the code base matches", timeout=PATIENCE)
+        await expect(at(page, "map-browser")).to_contain_text("Nothing in the code base matches")
     finally:
         new.unlink()
     await at(page, "close-map").click()
@@ -79,7 +77,7 @@ async def test_the_budget_changes_how_much_is_shown(context: BrowserContext, off
     page = await opened(context, offline_server)
     page.on("request", lambda request: asked.append(request.url) if "/api/code/map" in request.url else None)
     await at(page, "open-map").click()
-    await expect(at(page, "map-file").first).to_be_visible(timeout=PATIENCE)
+    await expect(at(page, "map-file").first).to_be_visible()
     await at(page, "budget").focus()
     await page.keyboard.press("Home")
     await expect(at(page, "budget")).to_have_attribute("aria-valuetext", "256 tokens")
@@ -94,7 +92,7 @@ async def test_the_picture_is_gone_through_by_keyboard(context: BrowserContext, 
     await at(page, "open-map").click()
     await at(page, "view-picture").click()
     cells = at(page, "cell")
-    await expect(cells.first).to_be_visible(timeout=PATIENCE)
+    await expect(cells.first).to_be_visible()
     assert await page.locator("[data-testid=cell][tabindex='0']").count() == 1
     await page.locator("[data-testid=cell][tabindex='0']").focus()
     seen = set()
@@ -113,7 +111,7 @@ async def test_names_are_completed_while_they_are_typed(context: BrowserContext,
     box = at(page, "prompt")
     await box.press_sequentially("look at @hu")
     options = at(page, "completion")
-    await expect(options.filter(has_text="src/hub.py").first).to_be_visible(timeout=PATIENCE)
+    await expect(options.filter(has_text="src/hub.py").first).to_be_visible()
     await expect(box).to_have_attribute("aria-activedescendant", "completion-0")
     await page.keyboard.press("ArrowDown")
     await expect(box).to_have_attribute("aria-activedescendant", "completion-1")
@@ -127,7 +125,7 @@ async def test_names_are_completed_while_they_are_typed(context: BrowserContext,
     # Dismissed, it stays away for this name, and Enter sends.
     await box.fill("")
     await box.press_sequentially("@hub")
-    await expect(options.first).to_be_visible(timeout=PATIENCE)
+    await expect(options.first).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(at(page, "completions")).to_have_count(0)
     await page.keyboard.press("Enter")
@@ -167,13 +165,13 @@ async def test_the_palette_finds_and_does_and_gives_the_focus_back(
     await page.keyboard.press("Control+k")
     await page.keyboard.type("zeppelin")
     choice = at(page, "choice").filter(has_text="zeppelin").first
-    await expect(choice).to_be_visible(timeout=PATIENCE)
+    await expect(choice).to_be_visible()
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile(rf"/s/{first}#e\d+$"))
-    await expect(page.locator(".pointed")).to_contain_text("zeppelinword", timeout=PATIENCE)
+    await expect(page.locator(".pointed")).to_contain_text("zeppelinword")
     await page.keyboard.press("Control+k")
     await page.keyboard.type("hub")
-    await at(page, "choice").filter(has_text="src/hub.py").first.click(timeout=PATIENCE)
+    await at(page, "choice").filter(has_text="src/hub.py").first.click()
     await expect(at(page, "palette")).to_have_count(0)
 
 
@@ -214,17 +212,17 @@ async def test_what_was_said_is_found_and_gone_to(context: BrowserContext, serve
     await expect(page).not_to_have_url(re.compile(one))
     await at(page, "find").fill("marvellous")
     hit = at(page, "hit").filter(has_text="marvellous").first
-    await expect(hit).to_be_visible(timeout=PATIENCE)
+    await expect(hit).to_be_visible()
     await expect(hit.locator("mark")).to_have_text("marvellous")
     await hit.click()
-    await expect(page.locator(".pointed")).to_contain_text("marvellousword", timeout=PATIENCE)
+    await expect(page.locator(".pointed")).to_contain_text("marvellousword")
     await expect(page.locator(".pointed")).to_be_in_viewport()
     address = page.url
     await page.goto("about:blank")
     await page.goto(address)
-    await expect(page.locator(".pointed")).to_contain_text("marvellousword", timeout=PATIENCE)
+    await expect(page.locator(".pointed")).to_contain_text("marvellousword")
     await at(page, "find").fill("neversaidanywhere")
-    await expect(at(page, "found")).to_contain_text("Nothing was said", timeout=PATIENCE)
+    await expect(at(page, "found")).to_contain_text("Nothing was said")
 
 
 async def same_as_count(page: Page, server: Server, turns: int) -> None:
@@ -320,7 +318,7 @@ async def test_a_link_to_a_message_is_copied(context: BrowserContext, server: Se
     assert re.fullmatch(rf"{server.origin}/s/{session_of(page)}#e\d+", link)
     await page.goto("about:blank")
     await page.goto(link)
-    await expect(page.locator(".pointed")).to_contain_text("Linked.", timeout=PATIENCE)
+    await expect(page.locator(".pointed")).to_contain_text("Linked.")
 
 
 async def test_the_first_thing_by_keyboard_skips_the_list(

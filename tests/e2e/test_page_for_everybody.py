@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 
+import accessible
 import pytest
-from accessible import SCHEMES, violations
+from long_session import TURNS, long_log, write
 from model_provider import Provider, do, say
 from playwright.async_api import Browser, BrowserContext, expect
 from real_server import Server
 from shown import ask, at, ended, live, opened, session_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-PATIENCE = 20_000
 
 
 @pytest.mark.parametrize("width", [1440, 320])
@@ -26,39 +24,37 @@ async def test_every_view_around_the_conversation_is_for_everybody(
         narrow = width < 800
 
         async def clean(name: str) -> None:
-            for scheme in SCHEMES:
-                await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                assert await violations(page) == [], f"{name}, {scheme}"
+            await accessible.clean(page, view=name)
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} px wide"
 
-        await expect(at(page, "facts")).to_have_attribute("data-phase", "ready", timeout=PATIENCE)
+        await expect(at(page, "facts")).to_have_attribute("data-phase", "ready")
         await clean("empty")
         await ask(page, "Where are idle sessions swept?")
         await ended(page)
         await at(page, "turn").locator(".said").first.hover()
         await clean("answered")
         await at(page, "open-map").click()
-        await expect(at(page, "map-file").first).to_be_visible(timeout=PATIENCE)
+        await expect(at(page, "map-file").first).to_be_visible()
         await clean("map")
         await at(page, "view-picture").click()
-        await expect(at(page, "cell").first).to_be_visible(timeout=PATIENCE)
+        await expect(at(page, "cell").first).to_be_visible()
         await clean("picture")
         await at(page, "view-table").click()
         await expect(at(page, "picture-table")).to_be_visible()
         await clean("table")
         await at(page, "view-list").click()
         await at(page, "map-symbol").first.click()
-        await expect(at(page, "definition").first).to_be_visible(timeout=PATIENCE)
+        await expect(at(page, "definition").first).to_be_visible()
         await clean("places of a name")
         await at(page, "close-map").click()
         await at(page, "prompt").press_sequentially("@hu")
-        await expect(at(page, "completion").first).to_be_visible(timeout=PATIENCE)
+        await expect(at(page, "completion").first).to_be_visible()
         await clean("completion")
         await at(page, "prompt").fill("")
         await page.keyboard.press("Control+k")
         await page.keyboard.type("hub")
-        await expect(at(page, "choice").filter(has_text="src/hub.py").first).to_be_visible(timeout=PATIENCE)
+        await expect(at(page, "choice").filter(has_text="src/hub.py").first).to_be_visible()
         await clean("palette")
         await page.keyboard.press("Escape")
         await page.evaluate("document.activeElement.blur()")
@@ -75,7 +71,7 @@ async def test_every_view_around_the_conversation_is_for_everybody(
         await clean("menu of a session")
         await page.keyboard.press("Escape")
         await at(page, "find").fill("idle")
-        await expect(at(page, "hit").first).to_be_visible(timeout=PATIENCE)
+        await expect(at(page, "hit").first).to_be_visible()
         await clean("found")
 
 
@@ -96,37 +92,6 @@ async def test_finished_blocks_are_told_and_nothing_else(
     assert heard == ["First block.", "Second block."]
 
 
-LONG_TURNS, LONG_STEPS = 100, 47
-
-
-def long_log() -> list[tuple[str, str, str | None, str | None]]:
-    """Ten thousand events: a hundred turns of a prompt, 47 tool calls with their results, and an answer."""
-    rows: list[tuple[str, str, str | None, str | None]] = []
-    for turn in range(1, LONG_TURNS + 1):
-        run = f"r{turn}"
-
-        def put(type: str, item: str | None = None, run: str = run, **content: object) -> None:
-            rows.append((type, json.dumps(content), run, item))
-
-        put("prompt", id=f"long-{turn}", text=f"Question {turn}", delivery="queue", by=None)
-        put("run", status="running", attempt=1, reason=None, budget=None, prompts=[f"long-{turn}"])
-        for step in range(LONG_STEPS):
-            put("tool_call", id=f"t{turn}-{step}", name="search", args={"query": f"words {step}"})
-            put(
-                "tool_result", id=f"t{turn}-{step}", summary="1 place in 1 file", ok=True, truncated=False, cache="fresh",
-                places=[{"path": "src/hub.py", "start": 1, "end": 4, "symbol": "Hub"}],
-            )  # fmt: skip
-        for n in range(2):
-            put("text", item=f"m{turn}", attempt=1, text=f"Piece {n} of answer {turn}. ")
-        put(
-            "message",
-            item=f"m{turn}",
-            text=f"Answer {turn}, with `code` and a place: src/hub.py:2.\n\n" + "Words. " * 60,
-        )
-        put("completed", outcome="success", text="")
-    return rows
-
-
 async def test_a_session_of_ten_thousand_events_opens_by_drawing_little(
     context: BrowserContext, server: Server, offline_server: Server
 ) -> None:
@@ -135,52 +100,34 @@ async def test_a_session_of_ten_thousand_events_opens_by_drawing_little(
     rows = long_log()
     assert len(rows) >= 9_900
     offline_server.stop()
-    await _write(offline_server, session, rows)
+    await write(offline_server, session, rows)
     offline_server.start()
     page = await opened(context, offline_server, f"/s/{session}")
-    await expect(at(page, "turn").last).to_contain_text(f"Answer {LONG_TURNS}", timeout=PATIENCE)
+    await expect(at(page, "turn").last).to_contain_text(f"Answer {TURNS}")
     turns, nodes = await at(page, "turn").count(), await page.evaluate("document.querySelectorAll('*').length")
-    assert turns <= 12 and nodes < 6_000, (turns, nodes)
+    assert turns <= 12 and nodes < 3_000, (turns, nodes)
     again = await page.evaluate("performance.now()")
     await page.reload()
     await live(page)
-    await expect(at(page, "turn").last).to_contain_text(f"Answer {LONG_TURNS}", timeout=PATIENCE)
+    await expect(at(page, "turn").last).to_contain_text(f"Answer {TURNS}")
     opened_ms = await page.evaluate("performance.now()")
     # Upwards, to the beginning, turn by turn, without what is read being moved.
     await at(page, "transcript").evaluate("node => node.parentElement.scrollTop = 0")
-    await expect(at(page, "turn")).to_have_count(2 * turns, timeout=PATIENCE)
+    await page.wait_for_function("n => document.querySelectorAll('[data-testid=turn]').length > n", arg=turns)
     print(
         f"{len(rows)} events, {turns} turns and {nodes} elements at first; opened again in {opened_ms:.0f} ms ({again:.0f})"
     )
     # A link to the first message draws up to it.
     await page.goto("about:blank")
     await page.goto(f"{offline_server.origin}/s/{session}#e1")
-    await expect(page.locator(".pointed")).to_contain_text("Question 1", timeout=PATIENCE)
+    await expect(page.locator(".pointed")).to_contain_text("Question 1")
     await expect(page.locator(".pointed")).to_be_in_viewport()
     assert re.search(r"#e1$", page.url)
     assert await at(page, "turn").count() <= 2 * turns
     # Downwards from there, and to the end at once.
     await at(page, "later").scroll_into_view_if_needed()
-    await expect(at(page, "turn").nth(turns)).to_be_attached(timeout=PATIENCE)
+    await expect(at(page, "turn").nth(turns)).to_be_attached()
     assert await at(page, "spoken").inner_text() == ""  # what is merely drawn is not told
     await at(page, "latest").click()
-    await expect(at(page, "turn").last).to_contain_text(f"Answer {LONG_TURNS}")
+    await expect(at(page, "turn").last).to_contain_text(f"Answer {TURNS}")
     await expect(at(page, "turn")).to_have_count(turns)
-
-
-async def _write(server: Server, session: str, rows: list[tuple[str, str, str | None, str | None]]) -> None:
-    """Into the log of a server that is stopped, as runs would have."""
-    from reconvene.log.port import NewEvent
-    from reconvene.log.sqlite import SqliteLog
-
-    log = await SqliteLog.open(server.data / "reconvene.db")
-    try:
-        stateful = {"prompt", "run", "completed"}
-        events = [
-            NewEvent(type, content, run_id=run, item_id=item, stateful=type in stateful)
-            for type, content, run, item in rows
-        ]
-        for start in range(0, len(events), 1000):
-            await log.append(session, events[start : start + 1000], update={"title": "A long session"})
-    finally:
-        await log.close()

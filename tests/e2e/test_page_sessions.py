@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 async def listed(page: Page, session: str, state: str) -> None:
     """Wait until the list of sessions says so."""
     entry = page.locator(f"[data-testid=session][data-session={session}]")
-    await expect(entry).to_have_attribute("data-state", state, timeout=20_000)
+    await expect(entry).to_have_attribute("data-state", state)
 
 
 async def test_a_link_leads_to_its_session(context: BrowserContext, server: Server) -> None:
@@ -119,7 +119,7 @@ async def test_a_deleted_session_is_said_to_be_gone(context: BrowserContext, ser
     await ended(page)
     session = session_of(page)
     server.call("DELETE", f"/api/sessions/{session}")
-    await expect(at(page, "stopped")).to_have_attribute("data-reason", "gone", timeout=20_000)
+    await expect(at(page, "stopped")).to_have_attribute("data-reason", "gone")
     await at(page, "stopped").get_by_role("button").click()
     await expect(at(page, "empty")).to_be_visible()
     await expect(page).not_to_have_url(re.compile(session))
@@ -169,7 +169,7 @@ async def test_a_sign_in_that_has_ended_is_said(context: BrowserContext, server:
     await ended(page)
     await context.clear_cookies()
     proxy.break_all()
-    await expect(at(page, "stopped")).to_have_attribute("data-reason", "sign-in", timeout=20_000)
+    await expect(at(page, "stopped")).to_have_attribute("data-reason", "sign-in")
     await expect(at(page, "stopped")).to_contain_text("reconvene open")
     await ask(page, "kept while signed out")
     await server.sign_in(context)

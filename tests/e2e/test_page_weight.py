@@ -8,7 +8,7 @@ import pytest
 from model_provider import Hold, Provider, say
 from playwright.async_api import BrowserContext, Response, expect
 from real_server import Server
-from shown import PATIENCE, ask, at, drawn, ended, opened
+from shown import ask, at, drawn, ended, opened
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -52,16 +52,14 @@ async def test_a_piece_of_a_long_answer_costs_what_its_block_costs(
             }"""
         )
         before.set()
-        await expect(at(page, "answer-text").locator(".prose > :last-child")).to_have_text(text, timeout=PATIENCE)
+        await expect(at(page, "answer-text").locator(".prose > :last-child")).to_have_text(text)
         await drawn(page)
         return int(await page.evaluate("window.made"))
 
-    await expect(at(page, "answer-text")).to_have_text("Begin.", timeout=PATIENCE)
+    await expect(at(page, "answer-text")).to_have_text("Begin.")
     early = await nodes(holds[0], words.strip())
     holds[1].set()
-    await expect(at(page, "answer-text").locator(".prose > div")).to_have_count(
-        2 + long.count("\n\n"), timeout=PATIENCE
-    )
+    await expect(at(page, "answer-text").locator(".prose > div")).to_have_count(2 + long.count("\n\n"))
     await drawn(page)
     late = await nodes(holds[2], words.strip())
     assert late <= 2 * PIECES + 10, (early, late)  # of some 350 blocks, one or two are drawn for each piece

@@ -9,7 +9,7 @@ from accessible import clean, violations
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, Page, expect
 from real_server import Server
-from shown import PATIENCE, ask, at, drawn, ended, opened
+from shown import ask, at, drawn, ended, opened
 
 from reconvene.agents.edit_format import Create, Edit, Replace, render
 
@@ -33,7 +33,7 @@ def two(name: str, mark: str = "new") -> Edit:
 
 async def proposed(page: Page, name: str, hunks: int) -> None:
     await ask(page, f"review {name}")
-    await expect(at(page, "hunk")).to_have_count(hunks, timeout=PATIENCE)
+    await expect(at(page, "hunk")).to_have_count(hunks)
 
 
 async def test_a_diff_is_read_and_decided_by_keyboard_alone(
@@ -66,7 +66,7 @@ async def test_a_diff_is_read_and_decided_by_keyboard_alone(
     again = "The person read your change and says:\n\nkeys.py, lines 23–29: jar: keep the number"
     provider.on(again, say(render([two("keys", "number")])))
     await at(page, "send-back").press("Enter")
-    await expect(at(page, "diff")).to_have_count(2, timeout=PATIENCE)
+    await expect(at(page, "diff")).to_have_count(2)
     assert [key for key, _ in provider.requests if key.startswith(again)]
     await expect(at(page, "verdict").first).to_have_text("sent back with feedback · you, here")
     await at(page, "accept").press("Enter")
@@ -85,7 +85,7 @@ async def test_both_layouts_show_what_changed_within_a_line(
     rows = at(page, "rows").first
     await expect(rows.locator(".remove mark")).to_have_text("3")
     await expect(rows.locator(".add mark")).to_have_text("'new'")
-    await expect(rows.locator(".add .hljs-string")).to_have_text("'new'", timeout=PATIENCE)
+    await expect(rows.locator(".add .hljs-string")).to_have_text("'new'")
     await clean(page)
     await at(page, "split").click()
     pair = rows.locator(".pair", has=page.locator(".half.remove"))
@@ -115,11 +115,11 @@ async def test_characters_that_do_not_show_are_named_and_risky_files_marked(
     provider.on("The task:\nReview sly", say(render([Edit("sly.py", (sly,)), Create("Makefile", ("all:", "\ttrue"))])))
     page = await opened(context, server)
     await ask(page, "review sly")
-    await expect(at(page, "unseen")).to_be_visible(timeout=PATIENCE)
+    await expect(at(page, "unseen")).to_be_visible()
     assert await page.locator(".rows .unseen").all_inner_texts() == ["U+202E", "U+2066", "U+2069"]
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", await at(page, "rows").first.inner_text())
     await at(page, "accept").click()
-    await expect(at(page, "diff")).to_have_count(2, timeout=PATIENCE)
+    await expect(at(page, "diff")).to_have_count(2)
     await expect(at(page, "risk")).to_be_visible()
     await clean(page)
     await at(page, "reject").last.click()
@@ -138,11 +138,11 @@ async def test_what_clashed_is_compared_and_nothing_is_overwritten(
     mine = LINES.replace("line_10 = 10\n", "line_10 = 'mine'\n").replace("line_3 = 3\n", "line_3 = 'new'\n")
     (server.root / "clash.py").write_text(mine)
     await at(page, "undo").click()
-    await expect(at(page, "conflict")).to_contain_text("clash.py was not taken back", timeout=PATIENCE)
+    await expect(at(page, "conflict")).to_contain_text("clash.py was not taken back")
     assert (server.root / "clash.py").read_text() == mine
     await at(page, "compare").click()
     beside = at(page, "beside")
-    await expect(beside.locator(".add .line", has_text="line_10 = 'mine'")).to_be_visible(timeout=PATIENCE)
+    await expect(beside.locator(".add .line", has_text="line_10 = 'mine'")).to_be_visible()
     await clean(page)
     await at(page, "tab-mine").press("ArrowRight")
     await expect(at(page, "tab-theirs")).to_be_focused()
@@ -166,7 +166,7 @@ async def test_a_citation_opens_what_was_quoted_and_says_what_became_of_it(
     beside = at(page, "beside")
     await cited.focus()
     await page.keyboard.press("Enter")
-    await expect(beside).to_have_attribute("data-changed", "changed", timeout=PATIENCE)
+    await expect(beside).to_have_attribute("data-changed", "changed")
     await expect(at(page, "beside-state")).to_contain_text("Changed since")
     await expect(at(page, "source").locator(".meant .line")).to_have_text("line_3 = 3")
     await clean(page)
@@ -175,11 +175,11 @@ async def test_a_citation_opens_what_was_quoted_and_says_what_became_of_it(
     (server.root / "cited.py").unlink()
     await page.keyboard.press("Escape")
     await cited.click()
-    await expect(beside).to_have_attribute("data-changed", "gone", timeout=PATIENCE)
+    await expect(beside).to_have_attribute("data-changed", "gone")
     await expect(at(page, "source").locator(".meant .line")).to_have_text("line_3 = 3")
     await page.keyboard.press("Escape")
     await page.locator("[data-place='nowhere.py:3']").click()
-    await expect(beside).to_contain_text("There is no such file now.", timeout=PATIENCE)
+    await expect(beside).to_contain_text("There is no such file now.")
     await page.keyboard.press("Escape")
     await page.locator("[data-testid=step] summary").first.click()
     await at(page, "place").first.click()
@@ -195,7 +195,7 @@ async def test_two_thousand_lines_are_drawn_in_a_moment(
     propose(provider, server, "large", created)
     page = await opened(context, server)
     await proposed(page, "large", 3)
-    assert await page.locator(".rows .row").count() >= 2000
+    await page.wait_for_function("document.querySelectorAll('.rows .row').length >= 2000")
     skipped = """() => [...document.querySelectorAll('.chunk')]
       .filter(chunk => !chunk.firstChild.checkVisibility({ contentVisibilityAuto: true })).length"""
     await page.locator(".rows .add .hljs-number").first.wait_for(state="attached")
@@ -275,7 +275,7 @@ async def test_every_state_of_a_run_is_accessible(context: BrowserContext, serve
     )
     page = await opened(context, server)
     await ask(page, "all states")
-    await expect(at(page, "answer-text")).to_contain_text("quoted", timeout=PATIENCE)
+    await expect(at(page, "answer-text")).to_contain_text("quoted")
     for prompt in ("one more", "and another"):
         await ask(page, prompt)
     await expect(at(page, "queued")).to_have_count(2)
@@ -290,7 +290,7 @@ async def test_every_state_of_a_run_is_accessible(context: BrowserContext, serve
     await at(page, "steer").click()
     await page.set_viewport_size({"width": 1280, "height": 720})
     hold.set()
-    await ended(page, 3)
+    await ended(page, 4)  # what steers too late is a turn of its own
     await page.locator(".hljs-keyword").first.wait_for(state="attached")
     await clean(page)
 

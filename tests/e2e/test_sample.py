@@ -28,7 +28,6 @@ function connect() {
 }
 """
 QUESTION = "Where are idle sessions swept?"
-PATIENCE = 20_000
 
 
 async def opened(context: BrowserContext, server: Server) -> Page:
@@ -44,7 +43,7 @@ async def ask(page: Page, prompt: str) -> None:
 
 
 async def received(page: Page, kind: str, text: str = "") -> None:
-    await expect(page.locator(f"#log li.{kind}", has_text=text).first).to_be_visible(timeout=PATIENCE)
+    await expect(page.locator(f"#log li.{kind}", has_text=text).first).to_be_visible()
 
 
 async def shown(page: Page) -> list[str]:

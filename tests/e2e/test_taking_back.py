@@ -12,7 +12,7 @@ from accessible import clean
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, WebSocketRoute, expect
 from real_server import Server
-from shown import PATIENCE, ask, at, ended, opened, same_as_log, says, session_of, written
+from shown import ask, at, ended, opened, same_as_log, says, session_of, written
 
 from reconvene.agents.edit_format import Create, Edit, Replace, render
 
@@ -34,14 +34,14 @@ async def test_a_conversation_is_rewound_with_its_files_and_can_be_read(
     await ask(page, "the first")
     await ended(page)
     await ask(page, "set back")
-    await at(page, "accept").click(timeout=PATIENCE)
+    await at(page, "accept").click()
     await ended(page, 2)
     assert (server.root / "back.py").read_text() == "value = 2\n"
     await at(page, "rewind").nth(1).click()
     await expect(at(page, "with-files")).to_be_checked()
     await clean(page)
     await at(page, "go-back").click()
-    await expect(at(page, "rewound")).to_have_count(1, timeout=PATIENCE)
+    await expect(at(page, "rewound")).to_have_count(1)
     await written(server, session_of(page), lambda row: row["type"] == "applied" and row["content"]["undo"])
     assert (server.root / "back.py").read_text() == "value = 1\n"
     await expect(at(page, "asked")).to_have_count(1)
@@ -58,7 +58,7 @@ async def test_a_prompt_is_edited_and_sent_again_and_the_files_stay(
     changing(provider, server, "again")
     page = await opened(context, server)
     await ask(page, "set again")
-    await at(page, "accept").click(timeout=PATIENCE)
+    await at(page, "accept").click()
     await ended(page)
     await at(page, "resend").click()
     await expect(at(page, "resend-text")).to_be_focused()
@@ -150,7 +150,7 @@ async def test_changes_are_accepted_without_asking_where_the_person_said_so(
     page = await opened(context, server)
     await at(page, "edit-mode").select_option("accept")
     await ask(page, "set mode")
-    await expect(at(page, "verdict")).to_have_text("accepted · accept edits", timeout=PATIENCE)
+    await expect(at(page, "verdict")).to_have_text("accepted · accept edits")
     await expect(at(page, "risk")).to_be_visible()  # what can run something is asked about all the same
     await at(page, "reject").click()
     await ended(page)
@@ -199,7 +199,7 @@ async def test_a_question_with_a_shape_is_a_form(context: BrowserContext, server
     provider.on("a form", do(("ask_user", {"question": "How is it to be?"})), say("So be it."))
     page = await opened(context, server)
     await ask(page, "a form")
-    await expect(at(page, "field")).to_have_count(4, timeout=PATIENCE)
+    await expect(at(page, "field")).to_have_count(4)
     await clean(page)
     await page.get_by_label("Name").fill("hub")
     await page.get_by_label("Count").fill("many")
@@ -256,12 +256,12 @@ async def test_who_looks_elsewhere_is_told(context: BrowserContext, server: Serv
     await at(page, "notify").click()
     await expect(at(page, "notify")).to_have_count(0)
     hold.set()
-    await expect(at(page, "question")).to_be_visible(timeout=PATIENCE)
+    await expect(at(page, "question")).to_be_visible()
     await expect(page).to_have_title(re.compile(r"^\(1\) "))
     await at(page, "answer").fill("the left one")
     await at(page, "answer").press("Enter")
     await ended(page)
-    await expect(page).to_have_title(re.compile("^✓ "), timeout=PATIENCE)
+    await expect(page).to_have_title(re.compile("^✓ "))
     told = await page.evaluate("window.told")
     assert [text.split(": ", 1)[1] for text, _ in told] == [
         "needs your answer. Which one?",

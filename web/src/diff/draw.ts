@@ -1,6 +1,7 @@
 /**
- * Rows of a diff as nodes, made at once: 2,000 lines are drawn in the time of a frame or two, and what is out of sight is not laid
- * out (`content-visibility`). Numbers and signs are drawn by the style, so that copying takes the code alone.
+ * Rows of a diff as nodes, in chunks: what is out of sight is not laid out (`content-visibility`), and of many rows only the first are made
+ * at once, the others a slice at a time, so that the page answers in between. Numbers and signs are drawn by the style, so that copying
+ * takes the code alone.
  */
 
 import { pieces, paired, type Coloured, type Line, type Row } from './rows'
@@ -14,19 +15,63 @@ export interface Colours {
 
 /** Rows that are laid out together. */
 const CHUNK = 80
+/** Chunks that are made at once: more than a screen. */
+const AT_ONCE = 2
+const SLICE_MS = 6
 
-/** `meant`: lines of the new file, from 1, inclusive, that stand out. */
-export function draw(rows: readonly Row[], layout: Layout, colours: Colours | null, meant: readonly [number, number] | null = null): DocumentFragment {
-  const made = document.createDocumentFragment()
-  const drawn = layout === 'split' ? paired(rows).map(({ left, right }) => pair(left, right, colours)) : rows.map((row) => one(row, colours))
-  if (meant) for (const [n, row] of rows.entries()) if (row.kind !== 'told' && row.new !== null && row.new >= meant[0] && row.new <= meant[1]) drawn[n]?.classList.add('meant')
-  for (let at = 0; at < drawn.length; at += CHUNK) {
-    const chunk = element('div', 'chunk')
-    chunk.append(...drawn.slice(at, at + CHUNK))
-    chunk.style.setProperty('contain-intrinsic-height', `auto ${Math.min(CHUNK, drawn.length - at) * 1.5}em`)
-    made.append(chunk)
+/** What stands in a node. */
+const drawn = new WeakMap<HTMLElement, readonly [rows: readonly Row[], layout: Layout]>()
+
+/**
+ * Draws rows into a node; returns what ends the drawing. `meant`: lines of the new file, from 1, inclusive, that stand out, and are made
+ * at once too. Drawn again with its colours, a node keeps its chunks, so that nothing moves.
+ */
+export function draw(node: HTMLElement, rows: readonly Row[], layout: Layout, colours: Colours | null, meant: readonly [number, number] | null = null): () => void {
+  const pairs = layout === 'split' ? paired(rows) : null
+  const count = pairs?.length ?? rows.length
+  const isMeant = (row: Row): boolean => meant !== null && row.kind !== 'told' && row.new !== null && row.new >= meant[0] && row.new <= meant[1]
+  const before = drawn.get(node)
+  if (before && (before[0] !== rows || before[1] !== layout)) node.replaceChildren()
+  drawn.set(node, [rows, layout])
+  const chunks: HTMLElement[] = []
+  const kept = [...node.children] as HTMLElement[]
+  for (let at = 0; at < count; at += CHUNK) {
+    const chunk = kept.shift() ?? element('div', 'chunk')
+    const height = `${Math.min(CHUNK, count - at) * 1.5}em`
+    chunk.style.setProperty('contain-intrinsic-height', `auto ${height}`)
+    if (!chunk.firstChild) chunk.style.minHeight = height
+    if (!chunk.parentNode) node.append(chunk)
+    chunks.push(chunk)
   }
-  return made
+
+  const make = (number: number): void => {
+    const chunk = chunks[number]!
+    const made: HTMLElement[] = []
+    for (let n = number * CHUNK; n < Math.min((number + 1) * CHUNK, count); n++) {
+      if (pairs) made.push(pair(pairs[n]!.left, pairs[n]!.right, colours))
+      else {
+        const row = one(rows[n]!, colours)
+        if (isMeant(rows[n]!)) row.classList.add('meant')
+        made.push(row)
+      }
+    }
+    chunk.replaceChildren(...made)
+    chunk.style.minHeight = ''
+  }
+  const first = meant === null ? -1 : rows.findIndex(isMeant)
+  const order = [...chunks.keys()]
+  // The lines that are meant, and their neighbours.
+  if (first >= 0) order.sort((a, b) => Math.abs(a - first / CHUNK) - Math.abs(b - first / CHUNK))
+  for (const number of order.splice(0, AT_ONCE)) make(number)
+
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const slice = (): void => {
+    const until = performance.now() + SLICE_MS
+    while (order.length > 0 && performance.now() < until) make(order.shift()!)
+    if (order.length > 0) timer = setTimeout(slice)
+  }
+  if (order.length > 0) timer = setTimeout(slice)
+  return () => clearTimeout(timer)
 }
 
 function one(row: Row, colours: Colours | null): HTMLElement {

@@ -8,6 +8,10 @@ export interface Root {
 }
 export interface Me {
   name: string
+  /** `viewer`: somebody with links to sessions, and nothing else here. */
+  role: 'owner' | 'user' | 'viewer'
+  /** Sessions of others that links show. */
+  views: string[]
   version: string
   roots: Root[]
   model: string

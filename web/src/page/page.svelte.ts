@@ -76,6 +76,10 @@ export class Page {
   readonly running = $derived(this.active !== null || this.queue.length > 0)
   /** The session that is open, or is being opened. */
   readonly session = $derived(this.greeting?.session_id ?? this.asked)
+  /** Somebody else's session, that a link shows: it is seen live, and nothing in it is changed. */
+  readonly looksOn = $derived(this.session !== null && (this.me?.views.includes(this.session) ?? false))
+  /** Whether links are all that somebody has here: no sessions of their own, no code base. */
+  readonly isViewer = $derived(this.me?.role === 'viewer')
   readonly info = $derived(this.sessions.find((known) => known.session_id === this.session) ?? null)
   /** What was sent and is not in the log yet, or was refused. */
   readonly outbox = $derived<readonly Entry[]>(this.state.outbox)

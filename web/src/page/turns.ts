@@ -67,24 +67,36 @@ export function placeOf(list: readonly Turn[], seq: number): { turn: number; seq
   return best
 }
 
-/** What is drawn at a time: so many turns, with so many items together. */
+/** The steps that an item is shown within, the outermost first: a sub-agent's are inside of the step that called it. */
+export function around({ items }: Turn, seq: number): number[] {
+  const found: number[] = []
+  let item = items.find((known) => known.seq === seq)
+  while (item?.parent_id) {
+    const { parent_id } = item
+    item = items.find((known) => known.type === 'tool' && known.id === parent_id)
+    if (!item || found.includes(item.seq)) break
+    found.unshift(item.seq)
+  }
+  return found
+}
+
+/** What is drawn at a time: so many turns, with so many items together; fewer when the reader gets to them, who scrolls meanwhile. */
 const MANY = 12
 const ROOM = 150
+export const FURTHER = 60
 
 const sizeOf = ({ prompts, items }: Turn): number => prompts.length + items.length
 
 /** How many turns before a place are drawn at a time; one at least, if there is one. */
-export function before(list: readonly Turn[], place: number): number {
+export function before(list: readonly Turn[], place: number, room = ROOM): number {
   let count = 0
-  let room = ROOM
   while (count < MANY && place - count > 0 && ((room -= sizeOf(list[place - count - 1]!)) >= 0 || count === 0)) count += 1
   return count
 }
 
 /** The same of those from a place on. */
-export function after(list: readonly Turn[], place: number): number {
+export function after(list: readonly Turn[], place: number, room = ROOM): number {
   let count = 0
-  let room = ROOM
   while (count < MANY && place + count < list.length && ((room -= sizeOf(list[place + count]!)) >= 0 || count === 0)) count += 1
   return count
 }

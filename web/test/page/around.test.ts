@@ -5,7 +5,7 @@ import { seqOf } from '../../src/page/bench.svelte'
 import { mention, mentionAt, replaced } from '../../src/page/mention'
 import { touched } from '../../src/page/touched'
 import { beside, treemap, type Box, type Leaf } from '../../src/page/treemap'
-import { after, before, endOf, placeOf, turns, type Turn } from '../../src/page/turns'
+import { after, around, before, endOf, placeOf, turns, type Turn } from '../../src/page/turns'
 import { emptyView, fold, type LogEvent } from '../../src/client'
 
 const paths = fc.uniqueArray(
@@ -145,6 +145,20 @@ test('an event is shown where its item is, and a fork has all of a message', () 
   expect(placeOf([], 3)).toBeNull()
   expect(endOf(view, 12)).toBe(13)
   expect(endOf(view, 14)).toBe(14)
+})
+
+test('what a sub-agent did is within the steps that called it', () => {
+  const list = turns(
+    fold(emptyView, [
+      event(1, 'prompt', { id: 'p1', text: 'A', delivery: 'queue', by: null }),
+      event(2, 'run', { status: 'running', attempt: 1 }),
+      event(3, 'tool_call', { id: 'outer', name: 'update_code', args: {} }),
+      event(4, 'tool_call', { id: 'middle', name: 'explore', args: {} }, { parent_id: 'outer' }),
+      event(5, 'tool_call', { id: 'inner', name: 'search', args: {} }, { parent_id: 'middle' }),
+      event(6, 'tool_call', { id: 'own', name: 'search', args: {} }, { parent_id: 'own' }),
+    ]),
+  )
+  expect([3, 4, 5, 6, 7].map((seq) => around(list[0]!, seq))).toEqual([[], [3], [3, 4], [6], []])
 })
 
 test('an address names an event, or does not', () => {
