@@ -70,7 +70,7 @@ async def test_it_can_allow_nothing(tmp_path: Path, waiting: ev.Content) -> None
 async def test_mutation_an_agent_that_may_answer_anything_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconvene.adapters.mcp.asking._answerable", lambda pending: pending.kind != "diff")
+    monkeypatch.setattr("reconvene.adapters.mcp.asking.answerable", lambda pending: pending.kind != "diff")
     waiting = ev.Question(id="r1.leave:c0", text="Run this?", schema={"type": "string", "enum": ["once", "no"]})
     with pytest.raises(AssertionError):
         await test_it_can_allow_nothing(tmp_path, waiting)

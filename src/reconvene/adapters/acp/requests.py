@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconvene.adapters.acp.translation import Translator
+from reconvene.adapters.forms import filled, form_of
 from reconvene.sessions.state import Pending
 
 Params = dict[str, Any]
@@ -65,7 +66,7 @@ def of_question(session_id: str, pending: Pending, *, forms: bool) -> Ask | None
         call = {"toolCallId": command, "content": [_text(pending.text)]}
         choices = {o["optionId"]: o["optionId"] for o in _COMMAND_OPTIONS}
         return _permission(session_id, pending.id, {"toolCall": call, "options": _COMMAND_OPTIONS}, choices)
-    if forms and (schema := _form(pending)) is not None:
+    if forms and (schema := form_of(pending)) is not None:
         params = {"sessionId": session_id, "mode": "form", "message": pending.text, "requestedSchema": schema}
         return Ask("elicitation/create", {**params, "_meta": {KEY: pending.id}}, {})
     call = {"toolCallId": pending.id, "title": pending.text, "kind": "other", "content": [_text(pending.text)]}
@@ -87,36 +88,11 @@ def command_of(pending: Pending) -> str | None:
 def answer(ask: Ask, result: Mapping[str, Any]) -> tuple[bool, Any]:
     """Whether the client's result answers, and what. What is closed without an answer leaves the question open."""
     if ask.method == "elicitation/create":
-        content = result.get("content") or {}
-        if result.get("action") != "accept":
-            return False, None
-        return ("answer" in content, content.get("answer")) if _wrapped(ask) else (True, content)
+        return filled(ask.params["requestedSchema"], result)
     outcome = result.get("outcome") or {}
     if outcome.get("outcome") != "selected" or outcome.get("optionId") not in ask.answers:
         return False, None
     return True, ask.answers[outcome["optionId"]]
-
-
-def _form(pending: Pending) -> Params | None:
-    """The schema of a form: an object of plain fields. A question for one value gets one field, `answer`."""
-    schema = pending.schema or {"type": "string"}
-    if pending.kind == "confirmation":
-        schema = {"type": "boolean"}
-    if schema.get("type") == "object":
-        plain = all(
-            isinstance(sub, dict) and sub.get("type") in ("string", "number", "integer", "boolean")
-            for sub in schema.get("properties", {}).values()
-        )
-        kept: Params = {k: schema[k] for k in ("type", "properties", "required") if k in schema}
-        return kept if plain and kept.get("properties") else None
-    if schema.get("type") not in ("string", "number", "integer", "boolean"):
-        return None
-    one = {k: schema[k] for k in ("type", "enum") if k in schema}
-    return {"type": "object", "properties": {"answer": {"title": "Answer", **one}}, "required": ["answer"]}
-
-
-def _wrapped(ask: Ask) -> bool:
-    return set(ask.params["requestedSchema"]["properties"]) == {"answer"}
 
 
 def _permission(session_id: str, key: str, params: Params, answers: Mapping[str, Any]) -> Ask:

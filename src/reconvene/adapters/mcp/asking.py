@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from reconvene.adapters.following import chunks
 from reconvene.adapters.mcp.looking import indexing_of
@@ -39,6 +39,8 @@ class Asked(BaseModel):
     choices: list[str] | None = None
     note: str | None = Field(None, description="What to do next.")
     page: str = Field(description="Where a person sees the session.")
+    _run_id: str = PrivateAttr("")
+    """Of the session's runs, the one that was asked."""
 
 
 class Asking:
@@ -88,7 +90,7 @@ class Asking:
                 await self._follow(session_id, run_id, progress)
         except TimeoutError:
             pass
-        return await self._told(session_id, run_id)
+        return await self.told(session_id, run_id)
 
     async def _root(self, root: str | None) -> str | None:
         return None if root is None else str((await indexing_of(self._services)).served(root).root)
@@ -99,7 +101,7 @@ class Asking:
         if id is not None and (known := await sessions.log.command(who.owner, id)):
             return known[2]
         state = await sessions.state(session_id)
-        question = next((p for p in state.pending.values() if _answerable(p)), None)
+        question = next((p for p in state.pending.values() if answerable(p)), None)
         if question is None:
             raise ReconveneError("no_such_question", "Nothing that you can answer is open in this session.")
         await sessions.answer(who, session_id, id=id, reply_to=question.id, value=answer)
@@ -121,16 +123,18 @@ class Asking:
             if _over(await self._services.sessions.state(session_id), run_id):
                 return
 
-    async def _told(self, session_id: str, run_id: str) -> Asked:
+    async def told(self, session_id: str, run_id: str) -> Asked:
+        """What has become of a run that there is."""
         sessions = self._services.sessions
         state = await sessions.state(session_id)
         made = Asked(session_id=session_id, status="working", page=f"{self._services.addresses.url}/s/{session_id}")
+        made._run_id = run_id
         run = state.runs[run_id]
         if run.status == "completed":
             return await self._ended(made, state, run_id)
         if _over(state, run_id):
             waiting = next(p for p in state.pending.values() if p.run_id == run_id)
-            if _answerable(waiting):
+            if answerable(waiting):
                 made.status, made.question = "needs_answer", waiting.text
                 made.choices = [str(c) for c in (waiting.schema or {}).get("enum") or ()] or None
                 made.note = "Call ask with this session_id and your answer."
@@ -164,7 +168,7 @@ class Asking:
         return made
 
 
-def _answerable(pending: Pending) -> bool:
+def answerable(pending: Pending) -> bool:
     """Whether the calling agent may answer it: what our agent asks about the task; not what it wants to be allowed."""
     return pending.kind == "question" and f"{pending.run_id}.ask:" == pending.id[: len(f"{pending.run_id}.ask:")]
 

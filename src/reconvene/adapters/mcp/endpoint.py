@@ -19,6 +19,7 @@ from pydantic import Field
 
 from reconvene.adapters.mcp.asking import Asked, Asking
 from reconvene.adapters.mcp.looking import Looking
+from reconvene.adapters.mcp.tasks import SOON, Tasks, keep, takes_tasks
 from reconvene.errors import ReconveneError
 from reconvene.protocol import sentences
 from reconvene.server.asgi import Receive, Scope, Send
@@ -37,10 +38,15 @@ _ASKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world
 
 
 def build(services: Services) -> MCPServer[Any]:
-    server: MCPServer[Any] = MCPServer(
-        "reconvene", title="Reconvene", version=services.version, instructions=INSTRUCTIONS, log_level="WARNING"
-    )
     looking, asking = Looking(services), Asking(services)
+    server: MCPServer[Any] = MCPServer(
+        "reconvene",
+        title="Reconvene",
+        version=services.version,
+        instructions=INSTRUCTIONS,
+        log_level="WARNING",
+        extensions=[Tasks(services, asking)],
+    )
     for tool in (looking.search, looking.repo_map, looking.symbol, looking.read_file):
         server.add_tool(_told(tool, services), name=tool.__name__, annotations=_LOOKS, structured_output=False)
 
@@ -63,16 +69,18 @@ def build(services: Services) -> MCPServer[Any]:
         async def progress(number: int, text: str) -> None:
             await ctx.report_progress(float(number), message=text)
 
-        return await asking.ask(
+        asked = await asking.ask(
             _principal(ctx).owner,
             question=question,
             session_id=session_id,
             answer=answer,
             root=root,
-            wait=wait,
+            wait=min(wait, SOON) if takes_tasks(ctx.request_context) else wait,
             id=_key(ctx),
             progress=progress,
         )
+        keep(ctx.request_context, asked)
+        return asked
 
     server.add_tool(_told(ask, services), name="ask", annotations=_ASKS, structured_output=True)
 
