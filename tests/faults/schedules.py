@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from playing import play
+
 from house import check_log
 from reconvene.client.link import Broken, HeldBack, Link, Settled, TurnedAway
 from reconvene.config import Limits, Settings
@@ -30,7 +32,6 @@ from reconvene.log.feed import Feed
 from reconvene.log.port import Row
 from reconvene.log.sqlite import SqliteLog
 from reconvene.log.uptime import Uptime
-from reconvene.protocol import events as ev
 from reconvene.protocol.follower import Follower
 from reconvene.protocol.frames import ServerInfo
 from reconvene.protocol.view import reduce
@@ -39,7 +40,6 @@ from reconvene.server.connection import Connection
 from reconvene.server.connections import Connections
 from reconvene.server.gate import Principal
 from reconvene.server.metrics import Metrics
-from reconvene.sessions.rows import event
 from reconvene.sessions.service import Sessions
 from reconvene.workspace.roots import Roots
 
@@ -210,7 +210,7 @@ class Server:
         disk = self.disk
         loop.dead = lambda: disk.dead
         settings = Settings(data_dir=self.folder / "data", limits=LIMITS)
-        self.log = await SqliteLog.open(settings.database)
+        self.log = await SqliteLog.open(settings.database_file)
         roots = Roots(data_dir=settings.data_dir, limits=LIMITS)
         roots.add(self.folder / "project")
         uptime = await Uptime.load(self.log, loop.time)
@@ -251,26 +251,7 @@ class Server:
     async def _runs(self, id: str) -> None:
         """What a run does, step by step, going on from what the log has: some words, a question, an answer."""
         try:
-            while run := (await self.sessions.state(id)).runnable():
-                fence = await self.log.claim(f"{id}/{run.id}")
-                rows = await self.log.read(id, 0, run_id=run.id)
-                keys = {r.key for r in rows}
-                if not any(r.type == "run" and '"running"' in r.content for r in rows) or f"asked:{run.id}.q" in keys:
-                    begun = event(ev.Run(status="running", attempt=1), run_id=run.id)
-                    await self.sessions.append_run(id, [begun], fence=fence, changes={run.id: "running"})
-                for n in range(sum(r.type == "text" for r in rows), WORDS):
-                    text = ev.Text(text=f"word{n} ", attempt=1)
-                    self.log.append_soon(id, [event(text, run_id=run.id, item_id=f"{run.id}.0.0")], fence=fence)
-                    await asyncio.sleep(self.net.loop.rng.random() * 0.1)
-                if f"asked:{run.id}.q" not in keys:
-                    question = ev.Question(id=f"{run.id}.q", text="Which?")
-                    rows_of_it = [
-                        event(question, run_id=run.id, item_id=question.id, key=f"asked:{question.id}"),
-                        event(ev.Run(status="waiting", attempt=1), run_id=run.id),
-                    ]
-                    await self.sessions.append_run(id, rows_of_it, fence=fence, changes={run.id: "waiting"})
-                    continue
-                await self.sessions.finish_run(id, run.id, "success", fence=fence, text="done")
+            await play(self.sessions, id, WORDS, lambda: asyncio.sleep(self.net.loop.rng.random() * 0.1))
         finally:
             self.playing.discard(id)
 
