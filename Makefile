@@ -11,7 +11,7 @@ S := $(V)/.stamps
 BIN := $(V)/bin
 PAGE := src/reconvene/static/index.html
 # The list of web files is part of what the page is made from, so that deleting one rebuilds it too.
-WEB := $(shell find web/src web/public -type f 2>/dev/null | LC_ALL=C sort) $(wildcard web/index.html web/package.json web/vite.config.ts web/tsconfig.json web/svelte.config.js)
+WEB := $(shell find web/src web/public -type f -not -path "web/src/client/dist/*" 2>/dev/null | LC_ALL=C sort) $(wildcard web/index.html web/package.json web/vite.config.ts web/tsconfig.json web/svelte.config.js)
 WEBLIST := $(S)/web-files
 export UV_SYSTEM_CERTS ?= 1
 export NODE_USE_SYSTEM_CA ?= 1

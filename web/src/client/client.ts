@@ -11,7 +11,7 @@ import { Link, type LinkState } from './link.ts'
 import { pageShelf, Outbox, type Entry, type Shelf } from './outbox.ts'
 import { emptyView, type View } from './reducer.ts'
 import { lastSession, rememberSession, sessionId } from './session.ts'
-import { browserWorld, type World } from './world.ts'
+import { browserWorld, tokenWorld, type World } from './world.ts'
 
 /** How the last connection found its way back. */
 export interface Resumed {
@@ -54,7 +54,11 @@ export interface ClientState {
 }
 
 export interface Options {
-  /** Of the WebSocket; default: `/ws` of the page's own server. */
+  /** Address of the server, such as `http://localhost:8000`; default: the page's own. */
+  server?: string
+  /** The owner's, for programs; a page has its cookie. */
+  token?: string
+  /** Of the WebSocket; default: `/ws` of the server. */
   url?: string
   /** What to ask when a handshake is refused; default: `/api/me`. */
   me?: string
@@ -99,7 +103,7 @@ export class Client {
   private readonly subscribers = new Set<(state: ClientState) => void>()
 
   constructor(options: Options = {}) {
-    this.world = options.world ?? browserWorld()
+    this.world = options.world ?? (options.token === undefined ? browserWorld() : tokenWorld(options.token))
     this.shelf = options.shelf ?? pageShelf()
     this.info = { id: newId(this.world.now()), name: options.name ?? 'web' }
     this.root = options.root ?? null
@@ -108,9 +112,9 @@ export class Client {
     const last = this.outbox.waiting(null).length > 0 ? null : lastSession(this.shelf)
     this.session = options.session === undefined ? last : sessionId(options.session)
     this.held = options.held && this.session ? options.held : NOTHING
-    const base = globalThis.location?.origin ?? 'http://localhost:8000'
-    const url = options.url ?? new URL('/ws', base).href.replace(/^http/, 'ws')
-    const me = options.me ?? new URL('/api/me', base).href
+    const base = (options.server ?? globalThis.location?.origin ?? 'http://localhost:8000').replace(/\/$/, '')
+    const url = options.url ?? `${base}/ws`.replace(/^http/, 'ws')
+    const me = options.me ?? `${base}/api/me`
     this.link = new Link(
       url,
       me,

@@ -1,5 +1,6 @@
 /** The resumable client: no framework, no dependencies. See README.md beside this file. */
 
+export { answerTo, Refused, type Answer } from './answer.ts'
 export { applyBatch, applySnapshot, NOTHING, type Held, type Outcome } from './apply.ts'
 export { Client, type ClientState, type IndexNotice, type Notice, type Options, type Resumed } from './client.ts'
 export * from './frames.ts'
@@ -30,4 +31,4 @@ export {
   type View,
 } from './reducer.ts'
 export { lastSession, rememberSession, sessionId } from './session.ts'
-export { browserWorld, type PageEvent, type Socket, type Whoami, type World } from './world.ts'
+export { browserWorld, tokenWorld, type PageEvent, type Socket, type Whoami, type World } from './world.ts'

@@ -36,6 +36,23 @@ export interface World {
 
 export const OPEN = 1
 
+/** The world of a program that shows the owner's token: Node and its kind, as a browser lets no page set a header of a WebSocket. */
+export function tokenWorld(token: string): World {
+  const headers = { authorization: `Bearer ${token}` }
+  const world = browserWorld()
+  return {
+    ...world,
+    socket: (url) => new (WebSocket as unknown as new (url: string, options: object) => Socket)(url, { headers }),
+    whoami: (url) => asked(url, { headers }),
+  }
+}
+
+async function asked(url: string, how: RequestInit): Promise<Whoami> {
+  const answer = await fetch(url, { cache: 'no-store', redirect: 'manual', ...how })
+  const seconds = Number.parseFloat(answer.headers.get('retry-after') ?? '')
+  return { status: answer.status, retryAfter: Number.isFinite(seconds) ? seconds : null }
+}
+
 /** The world of a browser's page; in Node it works without a page's events. */
 export function browserWorld(): World {
   return {
@@ -46,11 +63,7 @@ export function browserWorld(): World {
       return () => clearTimeout(handle)
     },
     socket: (url) => new WebSocket(url) as unknown as Socket,
-    async whoami(url) {
-      const answer = await fetch(url, { cache: 'no-store', credentials: 'same-origin', redirect: 'manual' })
-      const seconds = Number.parseFloat(answer.headers.get('retry-after') ?? '')
-      return { status: answer.status, retryAfter: Number.isFinite(seconds) ? seconds : null }
-    },
+    whoami: (url) => asked(url, { credentials: 'same-origin' }),
     online: () => globalThis.navigator?.onLine !== false,
     listen(run) {
       if (typeof document === 'undefined') return () => {}
