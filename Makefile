@@ -16,9 +16,10 @@ WEBLIST := $(S)/web-files
 export UV_SYSTEM_CERTS ?= 1
 export NODE_USE_SYSTEM_CA ?= 1
 export npm_config_update_notifier := false
+export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble bench-page screenshots lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble bench-page screenshots docs lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -95,6 +96,10 @@ screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots, 
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m browser tests/e2e/test_screenshots.py $(PYTEST)
 	@mkdir -p docs/images && cp build/screenshots/page-light.png build/screenshots/page-dark.png docs/images/
 
+docs: $(S)/docs  ## the documentation as a site in build/site; a link that leads nowhere fails it
+	@build/docs/bin/mkdocs build --strict 2>&1 | { grep -vE '^INFO|^$$' || true; }
+	@echo "· build/site/index.html"
+
 lock:            ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group proof -c requirements/dev.txt pyproject.toml -o requirements/proof.txt
@@ -133,6 +138,12 @@ $(S)/proof: requirements/proof.txt $(S)/deps
 	@echo "· installing what attacks the server"
 	@$(BIN)/uv venv -q --clear --python $(BIN)/python build/proof
 	@$(BIN)/uv pip sync -q --python build/proof/bin/python --require-hashes --only-binary :all: $<
+	@touch $@
+
+$(S)/docs: requirements/docs.txt $(S)/venv
+	@echo "· installing what builds the documentation's site"
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python build/docs
+	@$(BIN)/uv pip install -q --python build/docs/bin/python --only-binary :all: -c $< mkdocs-material
 	@touch $@
 
 $(S)/npm: web/package-lock.json web/package.json web/.npmrc | $(S)/deps

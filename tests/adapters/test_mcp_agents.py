@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +101,36 @@ async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place) ->
                 assert later["status"] == "done" and "src/hub.py:2" in later["answer"]
                 unknown = await client.call_tool("ask", {"session_id": "s_0123456789012345678901"})
                 assert unknown.is_error and "no_such_session" in unknown.content[0].text
-    inspector = [node(), str(PEERS / "node_modules/.bin/mcp-inspector"), "--cli", f"{place.url}/mcp"]
-    inspector += ["--transport", "http", "--header", f"Authorization: Bearer {place.token}"]
-    call = ["--method", "tools/call", "--tool-name", "search", "--tool-arg", "query=remove idle sessions"]
-    seen = subprocess.run([*inspector, *call], env=place.environ, capture_output=True, text=True, timeout=60)
-    assert "src/hub.py" in seen.stdout, (seen.stdout[-500:], seen.stderr[-1000:])
+
+
+def inspect(place: Place, *call: str) -> subprocess.Popen[str]:
+    """The inspector's command line, whose server is `reconvene mcp`."""
+    inspector = [node(), str(PEERS / "node_modules/.bin/mcp-inspector"), "--cli", *place.command("mcp"), "--method", *call]
+    return subprocess.Popen(inspector, env=place.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_inspector_gets_its_answer_from_a_server_that_was_killed_meanwhile(place: Place) -> None:
+    place.serve_if_needed()
+    question = f"{QUESTION} Say it to the inspector."
+    with inspect(place, "tools/call", "--tool-name", "ask", "--tool-arg", f"question={question}") as asking:
+        deadline = time.monotonic() + 90
+        while not any(s["title"] == question and s["status"] == "running" for s in sessions(place)):
+            assert asking.poll() is None and time.monotonic() < deadline, asking.communicate()
+            time.sleep(0.02)
+        place.kill()
+        said, warned = asking.communicate(timeout=90)
+    assert "src/hub.py:2" in said and '"done"' in said, (said[-500:], warned[-1000:])
+    assert [s["title"] for s in sessions(place)].count(question) == 1
+    with inspect(place, "resources/read", "--uri", "reconvene://map") as reading:
+        assert "hub.py" in reading.communicate(timeout=60)[0]
+
+
+def sessions(place: Place) -> list[dict[str, Any]]:
+    request = urllib.request.Request(f"{place.url}/api/sessions", headers={"Authorization": f"Bearer {place.token}"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["sessions"]
+    return found
 
 
 async def test_without_a_credential_or_from_elsewhere_there_is_no_mcp(tmp_path: Path) -> None:

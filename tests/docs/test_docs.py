@@ -165,7 +165,8 @@ def test_options_that_are_shown_exist() -> None:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.S):
             for line in block.splitlines():
                 if found := re.search(
-                    r"(?:^|[/| ])reconvene ((?:(?:sessions|users) )?[a-z]+)(.*)", line.replace("$PWD/.venv/bin/reconvene", "")
+                    r"(?:^|[/| ])reconvene ((?:(?:sessions|users) )?[a-z]+)(.*)",
+                    line.replace("$PWD/.venv/bin/reconvene", ""),
                 ):
                     used = {w for w in shlex.split(found[2], comments=True) if w.startswith("-") and w != "-"}
                     assert used <= options[found[1]], f"{page.name}: {line}"
@@ -202,3 +203,36 @@ def test_every_action_is_described() -> None:
         re.findall(r"`([a-z_]+)`", " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|")))
     )
     assert named == {*ACTIONS, "fork"}
+
+
+def test_every_page_is_on_the_site() -> None:
+    """`make docs` is not part of the tests: it needs packages of its own. What it would fail for is looked at here, and below."""
+    named = set(re.findall(r": ([\w/-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.M))
+    there = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert named == there | {"SECURITY.md", "CHANGELOG.md"}
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
+    plain = [re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in re.findall(r"^#+ (.+)$", text, re.M)]
+    return {re.sub(r"\s", "-", heading) for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_to_headings_lead_to_one(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text("utf-8")):
+        other = page if not target else page.parent / target
+        assert anchor in slugs(other), f"{target}#{anchor}"
+
+
+def test_every_metric_is_described() -> None:
+    from reconvene.server.metrics import Metrics
+
+    page = text("how-to/metrics-and-traces.md")
+    metrics = Metrics()
+    for family in metrics.families():
+        assert family.name in page, family.name
+    app = (REPOSITORY / "src/reconvene/server/app.py").read_text("utf-8")
+    for name in re.findall(r'metrics\.gauge\("(\w+)"', app):
+        assert name in page, name
