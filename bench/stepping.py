@@ -85,7 +85,7 @@ class Bench:
 
     async def open(self) -> None:
         """Everything a server has below its sockets; what was interrupted does not go on yet."""
-        self.log = await SqliteLog.open(self.settings.database)
+        self.log = await SqliteLog.open(self.settings.database_file)
         roots = Roots(data_dir=self.settings.data_dir, limits=LIMITS)
         roots.add(self.root)
         self.sessions = Sessions(self.log, Feed(self.log, LIMITS), roots, self.settings, await Uptime.load(self.log))

@@ -63,7 +63,7 @@ class House:
 
     async def load(self) -> None:
         """Open everything; what was interrupted does not go on yet."""
-        self.log = await SqliteLog.open(self.settings.database)
+        self.log = await SqliteLog.open(self.settings.database_file)
         self.roots = Roots(data_dir=self.settings.data_dir, limits=self.settings.limits)
         self.workspace = self.roots.add(self.folder / "project")
         self.uptime = await Uptime.load(self.log)

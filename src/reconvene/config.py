@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from reconvene.errors import ReconveneError
 
@@ -134,6 +134,12 @@ class Limits(BaseModel):
     """A run that is started again so often without getting further is failed, so that no crash loops for ever."""
     provider_retries: int = 3
     """Times a model request is asked again when its provider fails or asks to wait."""
+    runs_of_node: int = Field(default=32, ge=1)
+    """With several nodes: runs that one of them works on at once; the others wait, or go to another node."""
+    runs_of_owner: int = Field(default=16, ge=0)
+    """With several nodes: runs of one owner in one code base at once, on all of them; 0 for no limit."""
+    runs_of_provider: int = Field(default=0, ge=0)
+    """With several nodes: runs of one node at once whose model is of one provider; 0 for no limit."""
     model_idle: Seconds = 120.0
     """A model's stream that is silent for so long is cut and asked again."""
 
@@ -151,6 +157,10 @@ class Settings(BaseModel):
     """0 takes a free one."""
     model: str = "offline"
     """A pydantic-ai model name, or `offline`."""
+    database: SecretStr | None = None
+    """`postgresql://user:password@host/name` for several nodes on one database; without it, the data folder has one of its own."""
+    takeover: Seconds = Field(default=15.0, ge=1)
+    """With several nodes: runs of a node that is silent for so long are continued by others."""
     fallback: str | None = None
     """The model that takes over when the other one is overloaded, down or out of quota."""
     daily_cap: float | None = Field(default=None, gt=0)
@@ -188,8 +198,16 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     origins: dict[str, str] = {}
 
+    @field_validator("database")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it is a URL like postgresql://user@host/name")
+        return value
+
     @property
-    def database(self) -> Path:
+    def database_file(self) -> Path:
+        """Where sessions are, unless `database` names another place."""
         return self.data_dir / "reconvene.db"
 
     @classmethod

@@ -141,7 +141,7 @@ async def test_a_crash_at_any_row_writes_once_and_repeats_no_finished_call(tmp_p
     person.cancel()
     await asyncio.gather(person, return_exceptions=True)
     await house.crash()
-    log = await SqliteLog.open(house.settings.database)
+    log = await SqliteLog.open(house.settings.database_file)
     before = await log.read(session, 0)
     await log.close()
     finished = sum(r.type in ("model", "sub_model") for r in before)

@@ -85,7 +85,7 @@ async def test_a_crash_at_any_row_loses_and_repeats_nothing(tmp_path: Path, at: 
 async def read_offline(house: House, session: str) -> list[Any]:
     from reconvene.log.sqlite import SqliteLog
 
-    log = await SqliteLog.open(house.settings.database)
+    log = await SqliteLog.open(house.settings.database_file)
     rows = await log.read(session, 0)
     await log.close()
     return rows

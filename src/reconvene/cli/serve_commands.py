@@ -29,6 +29,13 @@ def serve(
         str | None,
         typer.Option(metavar="URL", help="A further address under which the page is reached (tunnel, proxy)."),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="postgresql://… for several nodes on one database; RECONVENE_DATABASE keeps it out of the process list.",
+        ),
+    ] = None,
     idle_exit: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop after so long without a connection or a run.")
     ] = None,
@@ -44,6 +51,7 @@ def serve(
         "data_dir": places.data_dir(data_dir),
         "model": model,
         "public_url": public_url,
+        "database": database,
         "idle_exit": idle_exit,
     }
     try:

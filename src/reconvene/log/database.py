@@ -15,6 +15,7 @@ import apsw
 import structlog
 
 from reconvene.errors import ReconveneError
+from reconvene.log.backup import before_migration
 from reconvene.log.queries import STATEMENTS, migrations
 
 _log = structlog.get_logger(__name__)
@@ -150,6 +151,8 @@ def migrate(db: apsw.Connection, path: Path, scripts: Sequence[str] | None = Non
     """Bring the schema to today's, each step whole or not at all."""
     scripts = migrations() if scripts is None else scripts
     version = int(db.pragma("user_version"))
+    if 0 < version < len(scripts):
+        before_migration(db, path, version)
     for number, script in enumerate(scripts[version:], version + 1):
         with db:
             db.execute(script).fetchall()

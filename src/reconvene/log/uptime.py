@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -36,6 +37,12 @@ class Uptime:
 
     def now(self) -> float:
         return self._before + self._clock() - self._started
+
+    async def keep_step(self) -> None:
+        """Of several servers of one log: go on from the one that is furthest, and be known by the others."""
+        with contextlib.suppress(ValueError):
+            self._before += max(0.0, float(await self._log.get(_NAME) or 0.0) - self.now())
+        await self.save()
 
     async def save(self) -> None:
         """Called at every sweep and at the end. Raises what the store raises."""

@@ -148,6 +148,8 @@ class Attempt:
         limit = self.sessions.settings.limits.attempts_without_progress
         failures, reason = 0, self.reason
         workspace = await self._workspace()
+        if self.sessions.contents is not None:
+            await self.sessions.contents.fetch(self.session_id)
         if workspace is not None:
             writer = self.around.writers.of(workspace)
             self.applying = Applying(journal, writer, self.around.sleep)

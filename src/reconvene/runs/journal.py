@@ -18,7 +18,7 @@ from pydantic_ai.usage import RunUsage
 from reconvene.log.port import Fence, NewEvent
 from reconvene.protocol import events as ev
 from reconvene.runs.deltas import Deltas
-from reconvene.sessions.kept import HELD, OUTCOME, PLAN
+from reconvene.sessions.kept import HELD, KEPT, OUTCOME, PLAN, needed
 from reconvene.sessions.rows import event, private
 from reconvene.sessions.service import Sessions
 from reconvene.sessions.state import DUE, RunStatus
@@ -180,6 +180,8 @@ class Journal:
         """Append what is not there yet; returns when it is on disk."""
         self.deltas.flush()
         fresh = [e for e in events if e.key is None or e.key not in self.keys]
+        if self.sessions.contents is not None and (names := needed(e for e in fresh if e.type in KEPT)):
+            await self.sessions.contents.publish(names)  # whoever goes on with this run may be another node
         if fresh or changes:
             await self.sessions.append_run(self.session_id, fresh, fence=self.fence, changes=changes)
             self.keys.update(e.key for e in fresh if e.key)

@@ -47,12 +47,14 @@ from reconvene.server.server_file import remove_server_file, write_server_file
 from reconvene.server.services import Services
 from reconvene.server.sockets import bind
 from reconvene.server.web import WebServer, web_config
+from reconvene.sessions.in_step import InStep
 from reconvene.sessions.service import Sessions
 from reconvene.sessions.sweeper import Sweeper
 from reconvene.workspace.roots import Roots
 
 if TYPE_CHECKING:
     from reconvene.index import Indexes
+    from reconvene.log.postgres import PostgresLog
 
 RUNS_PATIENCE = 5.0
 GOODBYE_PATIENCE = 2.0
@@ -145,7 +147,7 @@ class Server:
             roots = Roots(data_dir=settings.data_dir, limits=settings.limits)
             for path in self._root_paths:
                 await asyncio.to_thread(roots.add, path)
-            log = await SqliteLog.open(settings.database)
+            log = await _open_log(settings)
             stack.push_async_callback(log.close)
             await self._serve(log, roots, sockets, addresses)
             return Ended(self._restart, tuple(str(w.root) for w in roots.all()), port)
@@ -158,11 +160,12 @@ class Server:
 
     # -- the middle: everything that needs the open database
 
-    async def _serve(self, log: SqliteLog, roots: Roots, sockets: list[socket.socket], addresses: Addresses) -> None:
+    async def _serve(self, log: SqliteLog | PostgresLog, roots: Roots, sockets: list[socket.socket], addresses: Addresses) -> None:
         settings, limits = self.settings, self.settings.limits
         uptime = await Uptime.load(log)
         sessions = Sessions(log, Feed(log, limits), roots, settings, uptime)
-        supervisor, sweeper = Supervisor(sessions), Sweeper(sessions)
+        supervisor, sweeper = await _supervisor(sessions), Sweeper(sessions)
+        in_step = InStep(sessions)
         credentials = await Credentials.open(settings.data_dir, log, uptime.now)
         capacity, metrics, boot = Capacity(limits), Metrics(), secrets.token_hex(4)
         connections = Connections(sessions, capacity, metrics, limits, ServerInfo(boot=boot, version=__version__))
@@ -185,7 +188,7 @@ class Server:
             providers=Providers.of(settings),
             oidc=oidc,
             on_root=[supervisor.kick_root],
-            on_close=[credentials.views.settled],
+            on_close=[credentials.views.settled, in_step.stop],
         )
         if self._endpoints is not None:
             services.endpoints = self._endpoints(services)
@@ -201,6 +204,8 @@ class Server:
                 await web.begun(serving)
                 connections.start()
                 sweeper.start()
+                if log.shared:
+                    in_step.start()
                 write_server_file(settings.data_dir, addresses.port)
                 _log.info("serving", port=addresses.port, pid=os.getpid(), roots=[str(w.root) for w in roots.all()])
                 await self._announce(services)
@@ -327,6 +332,28 @@ class Server:
         finally:
             for number in caught_signals:
                 loop.remove_signal_handler(number)
+
+
+async def _open_log(settings: Settings) -> SqliteLog | PostgresLog:
+    if settings.database is None:
+        return await SqliteLog.open(settings.database_file)
+    try:
+        from reconvene.log.postgres import PostgresLog
+        from reconvene.runs import queue  # noqa: F401  # to say now what is not installed
+    except ModuleNotFoundError as e:
+        sentence = f"A PostgreSQL database needs the package {e.name}. Install reconvene[postgres]."
+        raise ReconveneError("store_error", sentence) from e
+    return await PostgresLog.open(settings.database.get_secret_value())
+
+
+async def _supervisor(sessions: Sessions) -> Supervisor:
+    if not sessions.log.shared:
+        return Supervisor(sessions)
+    from reconvene.runs.node import NodeSupervisor
+
+    supervisor = NodeSupervisor(sessions)
+    await supervisor.install()
+    return supervisor
 
 
 class _Unforeseen:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import cast
+from collections.abc import Callable, Collection
+from typing import Protocol, cast
 
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
@@ -21,12 +22,26 @@ from reconvene.sessions.state import SessionState
 from reconvene.workspace.roots import Roots
 
 
+class ContentsOfAll(Protocol):
+    """Contents of files that any node may need; see `runs.shared_contents`."""
+
+    async def publish(self, names: Collection[str]) -> None: ...
+
+    async def fetch(self, session_id: str) -> None: ...
+
+    async def sweep(self, keep: Collection[str]) -> None: ...
+
+
 class Entrance:
     """Finds, creates and attaches. A session of another owner is as unknown as one that never was."""
 
     def __init__(self, log: Log, roots: Roots, settings: Settings, uptime: Uptime) -> None:
         self.log, self.roots, self.settings, self.uptime = log, roots, settings, uptime
         self.memory = Memory(log, uptime.now)
+        self.elsewhere: Callable[[str], str | None] = lambda _root: None
+        """The real path of a code base that another node serves, by its path or name."""
+        self.contents: ContentsOfAll | None = None
+        """Where other nodes find the contents that runs keep; None: there are none."""
 
     async def state(self, session_id: str) -> SessionState:
         """The session's state as of the last commit; read from the log when it is not in memory."""
@@ -105,12 +120,13 @@ class Entrance:
 
     async def _create(self, who: Who, root: str | None, recovery: str | None) -> SessionRow:
         workspace = self.roots.find(root) if root is not None else None
-        if root is not None and workspace is None:
+        path = str(workspace.root) if workspace is not None else self.elsewhere(root) if root is not None else None
+        if root is not None and path is None:
             raise ReconveneError(
                 "root_not_allowed",
                 "config.root_directory names no code base that is served here. Leave it out, or name one of GET /api/roots.",
             )
-        if workspace is None:
+        if path is None:
             served = self.roots.all()
             if len(served) != 1:
                 names = ", ".join(w.name for w in served) or "none is served"
@@ -119,8 +135,8 @@ class Entrance:
                     f"Name the code base in config.root_directory: {names}.",
                     roots=[w.name for w in served],
                 )
-            workspace = served[0]
-        new = NewSession(new_session_id(), who.owner, str(workspace.root), new_epoch())
+            path = str(served[0].root)
+        new = NewSession(new_session_id(), who.owner, path, new_epoch())
         first = [event(ev.Action(name="recovery", args={"policy": recovery}, by=who.name))] if recovery else []
         await self.log.create(new, first, update={"last_active": self.uptime.now(), "active_at": time.time()})
         found = await self.log.session(new.id)
@@ -131,7 +147,8 @@ class Entrance:
         if root is None:
             return
         workspace = self.roots.find(root)
-        if root != session.root and (workspace is None or str(workspace.root) != session.root):
+        path = str(workspace.root) if workspace is not None else self.elsewhere(root)
+        if session.root not in (root, path):
             raise ReconveneError(
                 "root_mismatch", "This session belongs to another code base. Start a new session for this one."
             )

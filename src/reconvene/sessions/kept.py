@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from reconvene.errors import ReconveneError
-from reconvene.log.port import Log, Row
+from reconvene.log.port import Log, NewEvent, Row
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Plan, as_patch, change_of
 from reconvene.workspace.names import parse_path
@@ -21,7 +21,11 @@ PROPOSED = "once"
 """Private row: `{"key", "value"}`: among other things a proposal, as `agents.proposal` makes it."""
 
 
-def needed(rows: Iterable[Row]) -> set[str]:
+KEPT = (HELD, PLAN, OUTCOME, PROPOSED)
+"""The rows that name contents."""
+
+
+def needed(rows: Iterable[Row | NewEvent]) -> set[str]:
     """The hashes of the contents that these rows of a session name."""
     hashes: set[str] = set()
     for row in rows:
@@ -44,7 +48,7 @@ async def needed_by_all(log: Log) -> set[str]:
     """The same of every session there is."""
     hashes: set[str] = set()
     for session in await log.sessions():
-        hashes |= needed(await log.read(session.id, 0, types=(HELD, PLAN, OUTCOME, PROPOSED)))
+        hashes |= needed(await log.read(session.id, 0, types=KEPT))
     return hashes
 
 

@@ -143,6 +143,10 @@ class Memory:
                 if not c[session_id]:
                     del c[session_id]
 
+    def open_ids(self) -> list[str]:
+        """The sessions that somebody is connected to."""
+        return list(self._connections)
+
     def is_connected(self, session_id: str, *, plain: bool = False) -> bool:
         return (self._plain if plain else self._connections)[session_id] > 0
 

@@ -228,7 +228,7 @@ class Sessions(RunSide):
             return await self._append(session_id, state, new, command, {}, {}, pending.run_id)
 
     def _check_served(self, session: SessionRow) -> None:
-        if self.roots.by_root(session.root) is None:
+        if self.roots.by_root(session.root) is None and self.elsewhere(session.root) is None:
             raise ReconveneError(
                 "root_not_served",
                 f"The code base of this session ({session.root}) is not being served. Serve it, then send the prompt again.",

@@ -94,7 +94,10 @@ class Sweeper:
         if deleted or self._contents_swept is None or now - self._contents_swept > CONTENTS_EVERY:
             # Also without a deletion: a crash, or a run that came to nothing, leaves contents that no session names.
             contents = Contents(settings.data_dir / "contents")
-            await asyncio.to_thread(contents.sweep, await needed_by_all(sessions.log))
+            needed = await needed_by_all(sessions.log)
+            await asyncio.to_thread(contents.sweep, needed)
+            if sessions.contents is not None:
+                await sessions.contents.sweep(needed)
             self._contents_swept = now
         return Swept(unloaded, questions, archived, deleted)
 

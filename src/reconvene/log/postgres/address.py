@@ -75,7 +75,6 @@ class Address:
             "application_name": "reconvene",
             "search_path": self.schema,
             "synchronous_commit": "on",
-            "timezone": "UTC",
             "lock_timeout": "10s",
             # A node that vanished in the middle of a commit must not hold its sessions' rows for long.
             "idle_in_transaction_session_timeout": "10s",

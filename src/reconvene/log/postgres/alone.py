@@ -121,3 +121,21 @@ class Purge(Alone[int]):
         (purged,) = await tx.row("purge_tombstones", self.before)
         tx.changed = True
         return int(purged)
+
+
+@dataclass(slots=True)
+class PutContents(Alone[None]):
+    contents: tuple[tuple[str, bytes], ...]
+
+    async def run(self, tx: Transaction) -> None:
+        await tx.all("put_contents", [name for name, _ in self.contents], [data for _, data in self.contents])
+        tx.changed = True
+
+
+@dataclass(slots=True)
+class DropContents(Alone[None]):
+    keep: tuple[str, ...]
+
+    async def run(self, tx: Transaction) -> None:
+        await tx.all("drop_contents", list(self.keep))
+        tx.changed = True

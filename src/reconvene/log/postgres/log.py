@@ -194,6 +194,22 @@ class PostgresLog:
             )
         self._writer.submit(request)
 
+    # contents of files
+
+    async def put_contents(self, contents: Sequence[tuple[str, bytes]]) -> None:
+        """Keep these under their names; one that is there already stays."""
+        await self._ask(alone.PutContents(tuple(contents)))
+
+    async def drop_contents(self, keep: Iterable[str]) -> None:
+        """Forget all but these; what was put within a day stays, as the row that names it may be on its way."""
+        await self._ask(alone.DropContents(tuple(keep)))
+
+    async def contents(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
+        return [(name, data) for name, data in await self._rows("contents", list(names))]
+
+    async def contents_there(self, names: Sequence[str]) -> set[str]:
+        return {row[0] for row in await self._rows("contents_there", list(names))}
+
     # following
 
     @property

@@ -88,3 +88,19 @@ create table value (
   name text collate "C" primary key,
   value text not null
 );
+
+-- Which processes use this database, and which code bases each has. One that was not seen for a while is gone.
+create table node (
+  id text primary key,
+  name text not null,
+  roots text[] not null,
+  seen timestamptz not null
+);
+
+-- File contents that sessions need, where any node finds them, under git's blob id; compressed by the node that wrote them.
+create table content (
+  hash text primary key,
+  data bytea not null,
+  put timestamptz not null default now()
+);
+alter table content alter column data set storage external;

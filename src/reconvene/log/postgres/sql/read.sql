@@ -96,3 +96,9 @@ join session s on s.id = wanted.id
 join event e on e.session = s.n and e.seq > wanted.known
 order by s.id, e.seq
 limit $3;
+
+-- name: contents
+select hash, data from content where hash = any($1::text[]);
+
+-- name: contents_there
+select hash from content where hash = any($1::text[]);

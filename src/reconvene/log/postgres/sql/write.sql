@@ -121,3 +121,9 @@ delete from command where session_id in (select id from tombstone where at < $1)
 
 -- name: purge_tombstones
 with purged as (delete from tombstone where at < $1 returning 1) select count(*) from purged;
+
+-- name: put_contents
+insert into content (hash, data) select * from unnest($1::text[], $2::bytea[]) on conflict (hash) do update set put = now();
+
+-- name: drop_contents
+delete from content where put < now() - interval '1 day' and hash <> all($1::text[]);
