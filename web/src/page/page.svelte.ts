@@ -215,22 +215,24 @@ export class Page {
     this.client.prompt(text, delivery)
   }
   answer(question: string, value: string | boolean | JsonObject): void {
+    if (this.looksOn) return
     this.answered.add(question)
     this.client.answer(question, value)
   }
   /** `hunks`: ids of the parts that are accepted; null: all of them. */
   decide(diff: string, verdict: 'accept' | 'reject' | 'feedback', feedback: string | null = null, hunks: string[] | null = null): void {
+    if (this.looksOn) return
     this.answered.add(diff)
     this.client.decide(diff, verdict, { ...(feedback ? { feedback } : {}), ...(verdict === 'accept' && hunks ? { hunks } : {}) })
   }
   stop(): void {
     const run = this.current
-    if (!run || this.stopping === run) return
+    if (!run || this.stopping === run || this.looksOn) return
     this.stopping = run
     this.client.cancel(run)
   }
   act(name: string, args: JsonObject): void {
-    this.client.act(name, args)
+    if (!this.looksOn) this.client.act(name, args)
   }
   /** Opens a place as the session quoted it before the event `seq`, or, if it never did, as it is now. */
   showPlace(place: { path: string; start?: number | null; end?: number | null; hash?: string | null }, seq = Infinity): void {
