@@ -59,7 +59,7 @@ SUITES: dict[str, dict[str, Suite]] = {
         "power": Suite("Power cuts", ["tests/faults/test_power.py", "tests/log/test_power_cut.py"]),
         "io": Suite("I/O faults", ["tests/faults/test_io_faults.py"]),
         "schedules": Suite("Schedules", ["tests/faults/test_schedules.py", "tests/sessions/test_sessions_model.py"]),
-        "network": Suite("Network", ["tests/faults/test_network.py"]),
+        "network": Suite("Network", ["tests/faults/test_network.py", "tests/faults/test_network_load.py"]),
         "index": Suite("Index: equal to one built anew", ["tests/faults/test_index_equivalence.py"]),
         "others": Suite("Long tests of no other suite", []),
     },

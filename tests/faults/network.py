@@ -41,8 +41,8 @@ PATIENCE = 120.0
 class Players:
     """Play what is asked for in the sessions of a server."""
 
-    def __init__(self, sessions: Sessions, words: int = WORDS) -> None:
-        self.sessions, self.words = sessions, words
+    def __init__(self, sessions: Sessions, words: int = WORDS, *, asks: bool = True) -> None:
+        self.sessions, self.words, self.asks = sessions, words, asks
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.broken: list[BaseException] = []
         sessions.listeners.append(self._committed)
@@ -56,7 +56,7 @@ class Players:
             # Played again if something came while it was found that there is nothing to do.
             seen = -1
             while seen != (seen := (await self.sessions.state(id)).seq):
-                await play(self.sessions, id, self.words, lambda: asyncio.sleep(0))
+                await play(self.sessions, id, self.words, lambda: asyncio.sleep(0), asks=self.asks)
         except Exception as e:
             self.broken.append(e)
         finally:

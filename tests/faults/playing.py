@@ -9,7 +9,9 @@ from reconvene.sessions.rows import event
 from reconvene.sessions.service import Sessions
 
 
-async def play(sessions: Sessions, id: str, words: int, between: Callable[[], Awaitable[None]]) -> None:
+async def play(
+    sessions: Sessions, id: str, words: int, between: Callable[[], Awaitable[None]], *, asks: bool = True
+) -> None:
     """Every run of a session that can go on, step by step, from what the log has."""
     while run := (await sessions.state(id)).runnable():
         fence = await sessions.log.claim(f"{id}/{run.id}")
@@ -22,7 +24,7 @@ async def play(sessions: Sessions, id: str, words: int, between: Callable[[], Aw
             text = ev.Text(text=f"word{n} ", attempt=1)
             sessions.log.append_soon(id, [event(text, run_id=run.id, item_id=f"{run.id}.0.0")], fence=fence)
             await between()
-        if f"asked:{run.id}.q" not in keys:
+        if asks and f"asked:{run.id}.q" not in keys:
             question = ev.Question(id=f"{run.id}.q", text="Which?")
             rows_of_it = [
                 event(question, run_id=run.id, item_id=question.id, key=f"asked:{question.id}"),

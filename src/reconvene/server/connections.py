@@ -57,6 +57,8 @@ class Connections:
         self._woken: dict[Connection, None] = {}
         self._turn: asyncio.Handle | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._interval = min(1.0, limits.send_time / 20, limits.heartbeat / 4, limits.first_frame_time / 4)
+        """Seconds between two looks at the deadlines."""
         self._empty = asyncio.Event()
         self._empty.set()
         self.deletions = 0
@@ -183,10 +185,8 @@ class Connections:
             await asyncio.gather(self._ticker, return_exceptions=True)
 
     async def _tick_for_ever(self) -> None:
-        limits = self.limits
-        interval = min(1.0, limits.send_time / 4, limits.heartbeat / 4, limits.first_frame_time / 4)
         while True:
-            await asyncio.sleep(interval)
+            await asyncio.sleep(self._interval)
             try:
                 self.tick()
             except Exception:
@@ -201,7 +201,8 @@ class Connections:
             flushed, seen = connection.progress
             if wire.flushed != flushed or not wire.buffered:
                 connection.progress = (wire.flushed, now)
-            elif now - seen >= limits.send_time:
+            elif now - seen + 2 * self._interval > limits.send_time:
+                # It was seen up to an interval late, and would be too late by the next look.
                 # A close frame would wait behind all the rest: the client finds out by itself, and resumes (4008 in spirit).
                 self.metrics.slow_clients += 1
                 _log.info("slow client dropped", session_id=connection.session_id, buffered=wire.buffered)
