@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from serving import Answer, Serving, serving
 from uvicorn.server import ServerState
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
@@ -411,3 +412,19 @@ async def test_garbage_is_no_request(tmp_path: Path) -> None:
             assert answer.status == 400
             assert answer.json["code"] == "invalid_message"
         assert "Traceback" not in (server.data_dir / "logs" / "server.log").read_text()
+
+
+@pytest.mark.parametrize("mended", [True, False], ids=["as-it-is", "control"])
+async def test_a_handshake_that_is_refused_is_no_error_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mended: bool
+) -> None:
+    if not mended:
+        monkeypatch.setattr(ws_protocol.SocketProtocol, "send", ws_protocol.WebSocketsSansIOProtocol.send)
+    async with serving(tmp_path) as server:
+        for headers in ({"Authorization": "Bearer no"}, {"Origin": "http://elsewhere.test"}):
+            with pytest.raises(InvalidStatus) as refused:
+                await server.connect(headers=headers)
+            assert refused.value.response.status_code in (401, 403)
+    logged = (server.data_dir / "logs" / "server.log").read_text()
+    assert "draining" in logged, "the log has what the server said until its end"
+    assert ("without completing handshake" in logged) is not mended

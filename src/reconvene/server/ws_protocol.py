@@ -116,6 +116,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             # Ten thousand idle connections need not remember what their browsers said.
             del self.request, self.response
             self.scope["headers"] = []
+        elif message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # Refused is answered too. uvicorn would log an error for each, that is for whatever a stranger sends.
+            self.handshake_complete = True
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE):
