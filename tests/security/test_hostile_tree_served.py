@@ -180,7 +180,7 @@ def test_who_parses_in_the_same_process_dies() -> None:
     program = (
         "import tree_sitter, tree_sitter_python\n"
         "parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language()))\n"
-        "str(parser.parse(b'(' * 100_000).root_node)\n"
+        "str(parser.parse(b'(' * 100_000 + b')' * 100_000).root_node)\n"
     )
     code = subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode
     assert code < 0, code
