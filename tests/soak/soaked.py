@@ -1,7 +1,7 @@
 """A real server whose clocks can be set, with a scripted model: `python soaked.py DATA ROOT [LEAK]`.
 
-Orders come as JSON lines on standard input, answers go as JSON lines to standard output. What is compressed is idle time: `skip` lets the
-uptime, by which everything ages, go on by so many seconds; `wall` sets the clock on the wall.
+Orders come as JSON lines on standard input, answers go as JSON lines to standard output. What is compressed is idle time: `skip` lets
+all clocks go on by so many seconds; `wall` sets the clock on the wall alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import clocks
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
@@ -36,9 +37,6 @@ from reconvene.sessions.sweeper import Sweeper
 from scripted import turn_of
 
 ANSWER = " ".join(f"word{n}" for n in range(60))
-skipped = 0.0
-ahead = 0.0
-_monotonic, _time = time.monotonic, time.time
 
 
 async def _stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
@@ -121,12 +119,10 @@ class Soaked:
         return {"port": self.port, "token": (self.server.settings.data_dir / "owner.token").read_text().strip()}
 
     async def skip(self, seconds: float) -> None:
-        global skipped
-        skipped += seconds
+        clocks.skipped += seconds
 
     async def wall(self, seconds: float) -> None:
-        global ahead
-        ahead += seconds
+        clocks.ahead += seconds
 
     async def sweep(self) -> dict[str, int]:
         assert self.server.services is not None
@@ -183,12 +179,11 @@ async def main(data: str, root: str, leak: str) -> None:
     load = Uptime.load.__func__  # type: ignore[attr-defined]
 
     async def skipping(cls: type[Uptime], log: Log, clock: Callable[[], float] = time.monotonic) -> Uptime:
-        made = await load(cls, log, lambda: _monotonic() + skipped)
+        made = await load(cls, log, clocks.uptime)
         assert isinstance(made, Uptime)
         return made
 
     Uptime.load = classmethod(skipping)  # type: ignore[method-assign,assignment]
-    time.time = lambda: _time() + ahead
     reconvene.agents.models.resolve = lambda *_: MODEL  # type: ignore[assignment]
     limits = Limits(connections=2000, connections_per_user=2000, handshakes_per_second=10_000)
     settings = Settings(data_dir=Path(data), port=0, limits=limits, sweep_interval=1e6)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import random
 import sys
 from collections import Counter
@@ -235,8 +236,8 @@ async def _completed(socket: ClientConnection) -> None:
 
 GONE = ("loaded", "sessions")
 """Of which there must be none: in memory after an hour of idleness, in the log after a month of it."""
-EXACT = {"descriptors": 3, "threads": 1, "tasks": 2, "contents": 0}
-"""How many more there may be in the end than in the beginning: a pool that opens a second reader, a keep-alive that is not over."""
+EXACT = {"descriptors": 3, "threads": (os.cpu_count() or 1) + 4, "tasks": 2, "contents": 2}
+"""How many more there may be in the end than in the beginning: a keep-alive that is not over, the threads of asyncio's own pool."""
 IN_PROPORTION = {"memory": 1.10, "stored": 1.10, "objects": 1.10}
 """By how much the median of the last may be above that of the first."""
 
