@@ -11,6 +11,7 @@ from serving import Answer, Serving, closed, hello, prompt, receive, send, servi
 
 from reconvene.errors import ReconveneError
 from reconvene.server.audit import KEPT, Audit
+from reconvene.server.credentials import Credentials, owner_token
 from reconvene.server.people import LONGEST_NAME, People
 
 
@@ -237,6 +238,40 @@ async def test_a_sign_in_at_another_server_on_the_same_store_is_found(tmp_path: 
         moved["now"] += 2
         await credentials.look_again()
         assert (await server.http("GET", "/api/me", headers=cookie, bearer=False)).status == 401
+
+
+async def test_servers_on_one_store_take_each_others_tokens_and_links(tmp_path: Path) -> None:
+    store, up = Store(), lambda: 100.0
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    one = await Credentials.open(tmp_path / "a", store, up, node="a")
+    two = await Credentials.open(tmp_path / "b", store, up, node="b")
+    tokens = [owner_token(tmp_path / name).encode() for name in "ab"]
+    assert tokens[0] != tokens[1] and all(two.by_bearer(token) for token in tokens)
+    assert one.by_bearer(tokens[1]) is None, "it has not looked since"
+    one._looked = float("-inf")
+    assert await one.look_again() and one.by_bearer(tokens[1]) is not None
+    secret = (await one.new_shared_link("http://x")).partition("?t=")[2].encode()
+    assert secret not in str(store.kept).encode()
+    assert (await two.redeem(secret))[1] == "owner"
+    for server in (one, two):
+        with pytest.raises(ReconveneError):
+            await server.redeem(secret)
+    printed = two.new_link("http://x").partition("?t=")[2].encode()
+    assert (await two.redeem(printed))[1] == "owner"
+    alone = await Credentials.open(tmp_path / "a", store, up)
+    assert alone.by_bearer(tokens[1]) is None, "a server that is alone takes its own token only"
+    # Revoked at one, what is open at the other ends when it looks.
+    principal = two.by_cookies([f"{two.cookie_name}={await two.sign_in('owner')}".encode()])
+    assert principal is not None
+    one._looked = float("-inf")
+    await one.look_again()
+    ended: list[bool] = []
+    one.on_revoked.append(lambda gone: ended.append(gone(principal)))
+    await two.revoke(principal.sign_in, "owner")
+    one._looked = float("-inf")
+    await one.look_again()
+    assert ended == [True]
 
 
 BAD_BODIES: list[tuple[str, str, Any]] = [

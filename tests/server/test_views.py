@@ -119,6 +119,7 @@ async def test_a_viewer_reads_over_http_and_nothing_else_is_there(tmp_path: Path
             if open_to_viewers(method, route, frozenset({session})) or route in (
                 "/sign-in",
                 "/healthz",
+                "/readyz",
                 "/shared",
                 "/ws",
             ):

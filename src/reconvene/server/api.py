@@ -151,7 +151,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
         wish = await read_body(request, models.NewLink)
         credentials = services.credentials
         owner = OWNER if wish.user is None else credentials.people.named(wish.user).id
-        return models.Link(url=credentials.new_link(services.addresses.url, owner))
+        return models.Link(url=await credentials.new_shared_link(services.addresses.url, owner))
 
     @api.post("/api/sign-out", status_code=204, openapi_extra=takes(models.SignOut))
     async def sign_out(request: Request) -> Response:

@@ -73,6 +73,8 @@ class App:
         path, services = scope["path"], self.services
         if path == "/healthz":
             await self._only_reads(scope, send, self._healthz)
+        elif path == "/readyz":
+            await self._only_reads(scope, send, self._readyz)
         elif services.connections.draining.is_set():
             raise draining()
         elif path in SIGN_IN_PATHS:
@@ -109,6 +111,18 @@ class App:
         status = 200 if services.unwell is None else 503
         await respond(scope, send, status, json.dumps(said).encode(), "application/json")
 
+    async def _readyz(self, scope: Scope, send: Send) -> None:
+        """Whether new clients should be sent here: not while it starts, drains, or its store does not answer. For load balancers."""
+        services = self.services
+        if services.connections.draining.is_set():
+            status = "draining"
+        elif services.unwell is not None:
+            status = services.unwell.code
+        else:
+            status = "ok" if services.indexing is not None else "starting"
+        body = json.dumps({"status": status}).encode()
+        await respond(scope, send, 200 if status == "ok" else 503, body, "application/json")
+
     async def _metrics(self, scope: Scope, send: Send) -> None:
         if not scope["state"]["principal"].runs_the_server:
             raise ReconveneError("forbidden", "The figures of the whole server are for whoever runs it.")
@@ -123,7 +137,16 @@ class App:
 
     async def routes(self) -> list[tuple[str, str, str]]:
         """Every (kind, method, path) there is, for the test that knocks on all of them without a credential."""
-        reads = ["/", "/s/s_0123456789012345678901", "/healthz", *SIGN_IN_PATHS, "/metrics", PATH, *SAMPLE_PATHS]
+        reads = [
+            "/",
+            "/s/s_0123456789012345678901",
+            "/healthz",
+            "/readyz",
+            *SIGN_IN_PATHS,
+            "/metrics",
+            PATH,
+            *SAMPLE_PATHS,
+        ]
         found = [("http", "GET", path) for path in reads]
         found.append(("websocket", "GET", PATH))
         for path in self.services.endpoints:

@@ -39,6 +39,8 @@ SEEN_EVERY = 3600.0
 """Seconds of uptime between two notes that a sign-in is still used."""
 _INSTANCE = "server.instance"
 _SIGN_IN = "sign_in:"
+_TOKEN_OF = "owner_token:"  # noqa: S105
+_LINK = "sign_in_link:"
 
 
 @dataclass(slots=True)
@@ -107,8 +109,12 @@ class Credentials:
         audit: Audit,
         uptime: Callable[[], float],
         clock: Callable[[], float],
+        node: str | None,
     ) -> None:
         self._store = store
+        self._node = node
+        self._of_nodes: frozenset[str] = frozenset()
+        """Hashes of the owner's tokens in the data folders of other servers on the same store."""
         self._token = token.encode()
         self._sign_ins = sign_ins
         self._uptime = uptime
@@ -130,10 +136,12 @@ class Credentials:
         uptime: Callable[[], float],
         *,
         clock: Callable[[], float] = time.monotonic,
+        node: str | None = None,
     ) -> Credentials:
         """Args:
         uptime: the server's total uptime in seconds; sign-ins are counted by it.
         clock: monotonic seconds; links are counted by it.
+        node: names this server among several on the same store: then each takes the others' tokens and sign-in links.
         """
         token = owner_token(data_dir)
         instance = await store.get(_INSTANCE)
@@ -146,7 +154,11 @@ class Credentials:
                 await store.put(_SIGN_IN + name, None)
                 del sign_ins[name]
         people, views, audit = await People.open(store), await Views.open(store, uptime), await Audit.open(store)
-        return cls(store, token, instance, sign_ins, people, views, audit, uptime, clock)
+        made = cls(store, token, instance, sign_ins, people, views, audit, uptime, clock, node)
+        if node is not None:
+            await store.put(_TOKEN_OF + node, hash_of(token.encode()))
+            await made._look()
+        return made
 
     async def look_again(self) -> bool:
         """Take in what other servers on the same store wrote: who signed in there, and what was revoked. At most once a second."""
@@ -154,10 +166,16 @@ class Credentials:
         if now - self._looked < LOOK_EVERY:
             return False
         self._looked = now
+        await self._look()
+        self._tell(lambda p: not self.still(p))
+        return True
+
+    async def _look(self) -> None:
         self._sign_ins = await _sign_ins(self._store)
         await self.people.look_again()
         await self.views.look_again()
-        return True
+        if self._node is not None:
+            self._of_nodes = frozenset((await self._store.scan(_TOKEN_OF)).values())
 
     @property
     def several(self) -> bool:
@@ -178,7 +196,7 @@ class Credentials:
 
     def by_bearer(self, token: bytes) -> Principal | None:
         """Compared as bytes and in constant time: a str with a non-ASCII character would raise."""
-        if hmac.compare_digest(token, self._token):
+        if hmac.compare_digest(token, self._token) or hash_of(token) in self._of_nodes:
             return Principal(OWNER, "bearer")
         person = self.people.by_token(token)
         return None if person is None else Principal(person.id, "bearer", name=person.name)
@@ -219,6 +237,15 @@ class Credentials:
 
     # -- sign-in
 
+    async def new_shared_link(self, url: str, owner: str = OWNER) -> str:
+        """Like `new_link`; with several servers, whichever of them the browser comes to takes it."""
+        link = self.new_link(url, owner)
+        if self._node is not None:
+            secret = link.partition("?t=")[2].encode()
+            await self._store.put(_LINK + hash_of(secret), json.dumps([self._uptime() + LINK_TIME, owner]))
+            del self._links[hashlib.sha256(secret).digest()]  # it works once, wherever
+        return link
+
     def new_link(self, url: str, owner: str = OWNER) -> str:
         """A one-time sign-in link below `url` for the owner or a person, good for five minutes."""
         secret = secrets.token_urlsafe(32)
@@ -236,7 +263,12 @@ class Credentials:
             ReconveneError: `link_used` when it was used before, expired, or never was.
         """
         end, owner = self._links.pop(hashlib.sha256(secret).digest(), (None, OWNER))
-        if end is None or end < self._clock() or (owner != OWNER and self.people.active(owner) is None):
+        good = end is not None and end >= self._clock()
+        if self._node is not None and (kept := await self._store.get(_LINK + hash_of(secret))) is not None:
+            await self._store.put(_LINK + hash_of(secret), None)
+            until, owner = json.loads(kept)
+            good = until >= self._uptime()
+        if not good or (owner != OWNER and self.people.active(owner) is None):
             raise ReconveneError(
                 "link_used", "A sign-in link works once, and for five minutes. Run `reconvene open` for another."
             )

@@ -33,7 +33,7 @@ from reconvene.server.views import open_to_viewers
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-OPEN_PATHS = frozenset({"/healthz", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/back", "/shared"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/back", "/shared"})
 """The only paths that answer without a credential."""
 OWNER = "owner"
 """The one user of a server that nobody was added to, and who runs it for the others where somebody was."""

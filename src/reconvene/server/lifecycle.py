@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import platform
 import secrets
 import signal
 import socket
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 RUNS_PATIENCE = 5.0
 GOODBYE_PATIENCE = 2.0
+INFORMED_EVERY = 2.0
+"""Seconds between two looks at what other servers on the same store wrote about who may come in."""
 COMMANDS_KEPT = 86_400.0
 """Seconds; the output of older commands is in the log, what they left in the data folder goes."""
 _log = structlog.get_logger("reconvene.server")
@@ -160,13 +163,16 @@ class Server:
 
     # -- the middle: everything that needs the open database
 
-    async def _serve(self, log: SqliteLog | PostgresLog, roots: Roots, sockets: list[socket.socket], addresses: Addresses) -> None:
+    async def _serve(
+        self, log: SqliteLog | PostgresLog, roots: Roots, sockets: list[socket.socket], addresses: Addresses
+    ) -> None:
         settings, limits = self.settings, self.settings.limits
         uptime = await Uptime.load(log)
         sessions = Sessions(log, Feed(log, limits), roots, settings, uptime)
         supervisor, sweeper = await _supervisor(sessions), Sweeper(sessions)
         in_step = InStep(sessions)
-        credentials = await Credentials.open(settings.data_dir, log, uptime.now)
+        node = f"{platform.node()}:{settings.data_dir}" if log.shared else None
+        credentials = await Credentials.open(settings.data_dir, log, uptime.now, node=node)
         capacity, metrics, boot = Capacity(limits), Metrics(), secrets.token_hex(4)
         connections = Connections(sessions, capacity, metrics, limits, ServerInfo(boot=boot, version=__version__))
         credentials.on_revoked.append(connections.revoked)
@@ -206,11 +212,12 @@ class Server:
                 sweeper.start()
                 if log.shared:
                     in_step.start()
+                    helpers.append(asyncio.create_task(_stay_informed(credentials), name="credentials"))
                 write_server_file(settings.data_dir, addresses.port)
                 _log.info("serving", port=addresses.port, pid=os.getpid(), roots=[str(w.root) for w in roots.all()])
                 await self._announce(services)
                 starting = asyncio.create_task(self._start_runs(services, supervisor, app), name="start runs")
-                helpers = [starting, asyncio.create_task(self._watch_idleness(services, starting), name="idleness")]
+                helpers += [starting, asyncio.create_task(self._watch_idleness(services, starting), name="idleness")]
                 await self._stopping.wait()
             finally:
                 remove_server_file(settings.data_dir)
@@ -354,6 +361,14 @@ async def _supervisor(sessions: Sessions) -> Supervisor:
     supervisor = NodeSupervisor(sessions)
     await supervisor.install()
     return supervisor
+
+
+async def _stay_informed(credentials: Credentials) -> None:
+    """What other servers on the same store let in or revoked holds here within seconds, and ends what is open with it."""
+    while True:
+        await asyncio.sleep(INFORMED_EVERY)
+        with contextlib.suppress(ReconveneError):  # a store that does not answer now is asked again
+            await credentials.look_again()
 
 
 class _Unforeseen:
