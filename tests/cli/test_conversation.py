@@ -320,7 +320,39 @@ async def test_a_diff_is_gone_through_part_by_part(
 
     assert await ask(life, asks=True) == 0
     said = capsys.readouterr().err
-    assert "part 2 of 2" in said and "\x1b" not in said and ("Answer y, n or q." in said) is ("?" in typed)
+    assert "part 2 of 2" in said and "\x1b" not in said and ("Answer y, n, f, e or q." in said) is ("?" in typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["y", "f"], None),
+        (["y", "f Keep B"], "In a.py, at `@@ -2 @@`: Keep B\n\nFine as they are: a.py at `@@ -1 @@`."),
+        (["n", "f shorter"], "In a.py, at `@@ -2 @@`: shorter"),
+        (
+            ["e"],
+            "I edited the part of a.py at `@@ -1 @@`. Propose exactly this in its place:\n\n```diff\n@@ -1 @@\n-a\n+c\n```",
+        ),
+    ],
+)
+def test_a_part_is_sent_back_or_edited(typed: list[str], said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.edit", lambda text, extension: text.replace("+b\x1b[2J", "+c"))
+    parts = Parts({"type": "diff", **TWO})
+    taken: Any = None
+    for word in typed:
+        taken = parts.edited() if word == "e" else parts.take(word)
+    if said is None:
+        assert taken == "Type f and what should be different."
+    else:
+        assert taken["content"] == {"verdict": "feedback", "hunks": None, "feedback": said}
+        assert taken["reply_to"] == "d1"
+
+
+def test_a_part_that_is_left_as_it_was_is_no_feedback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.edit", lambda text, extension: text)
+    assert Parts({"type": "diff", **TWO}).edited() == "The change is as it was."
+    monkeypatch.setattr("click.edit", lambda text, extension: "x" * 20_000)
+    assert "in words" in str(Parts({"type": "diff", **TWO}).edited())
 
 
 async def test_q_goes_back_to_the_whole_and_then_leaves(keyboard: int, asked: asyncio.Queue[str]) -> None:

@@ -40,7 +40,7 @@ class Log:
 
 
 def shown(transcript: Transcript, view: View, kind: str = "answer") -> str:
-    return "".join(p.text if kind == "answer" else p.text + "\n" for p in transcript.news(view) if p.kind == kind)
+    return "".join(p.text if kind != "step" else p.text + "\n" for p in transcript.news(view) if p.kind == kind)
 
 
 def test_an_answer_comes_as_it_is_written_and_ends_its_line() -> None:
@@ -164,7 +164,7 @@ def test_a_diff_is_shown_as_a_diff() -> None:
     log = Log()
     file = {"path": "a.py", "op": "edit", "hunks": [{"id": "h1", "unified": "@@ -1 +1 @@\n-a\n+b"}]}
     log.add("diff", {"id": "d1", "files": [file]})
-    assert shown(Transcript(), reduce(log.events)) == "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
+    assert shown(Transcript(), reduce(log.events), "diff") == "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-a\n+b\n"
 
 
 def test_the_parts_of_a_diff_are_numbered_and_what_became_of_it_is_said() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reconvene.cli import places
-from reconvene.cli.options import AnySession, DataDir, Json, Root, Session, Yes
+from reconvene.cli.options import DataDir, Json, Root, Session, Yes, complete_session
 
 
 def ask(
@@ -17,7 +17,11 @@ def ask(
     session: Annotated[
         str | None,
         typer.Option(
-            "-s", "--session", metavar="SESSION", help="Go on with a session: an id, the start of one, or `last`."
+            "-s",
+            "--session",
+            metavar="SESSION",
+            help="Go on with a session: an id, the start of one, or `last`.",
+            autocompletion=complete_session,
         ),
     ] = None,
     json: Json = False,
@@ -40,7 +44,7 @@ def attach(session: Session, json: Json = False, data_dir: DataDir = None) -> No
 
 
 def patch(
-    session: AnySession = "last",
+    session: Session = "last",
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -50,7 +54,7 @@ def patch(
     run(places.data_dir(data_dir), session, output)
 
 
-def undo(session: AnySession = "last", yes: Yes = False, json: Json = False, data_dir: DataDir = None) -> None:
+def undo(session: Session = "last", yes: Yes = False, json: Json = False, data_dir: DataDir = None) -> None:
     """Take back the last change of a session.
 
     A file that was changed since is not touched: that is a conflict, and is said.
@@ -61,7 +65,7 @@ def undo(session: AnySession = "last", yes: Yes = False, json: Json = False, dat
 
 
 def rewind(
-    session: AnySession = "last",
+    session: Session = "last",
     prompts: Annotated[int, typer.Option("--prompts", "-n", help="How many of the last prompts.", min=1)] = 1,
     keep_files: Annotated[bool, typer.Option("--keep-files", help="Only the conversation goes back.")] = False,
     yes: Yes = False,
@@ -74,7 +78,7 @@ def rewind(
     raise typer.Exit(run(places.data_dir(data_dir), session, prompts, files=not keep_files, sure=yes, as_json=json))
 
 
-def retry(session: AnySession = "last", json: Json = False, data_dir: DataDir = None) -> None:
+def retry(session: Session = "last", json: Json = False, data_dir: DataDir = None) -> None:
     """Run a session's last run once more, if it failed or was stopped."""
     from reconvene.cli.changes import retry as run
 
@@ -82,7 +86,7 @@ def retry(session: AnySession = "last", json: Json = False, data_dir: DataDir = 
 
 
 def plan(
-    session: AnySession = "last",
+    session: Session = "last",
     edit: Annotated[bool, typer.Option("--edit", help="Change it in your editor.")] = False,
     stdin: Annotated[bool, typer.Option("--stdin", help="Read the new plan from stdin, as it is printed.")] = False,
     json: Json = False,

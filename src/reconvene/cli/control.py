@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from reconvene.cli.terminal import dim, say
+from reconvene.cli.terminal import dim, emit, say
 from reconvene.client.local import Server, find, need, wait_gone
 from reconvene.errors import ReconveneError
 
@@ -59,10 +59,13 @@ def _boot(server: Server) -> str | None:
         return None
 
 
-def open_page(data_dir: Path, *, browser: bool) -> None:
+def open_page(data_dir: Path, *, browser: bool, as_json: bool = False) -> None:
     """Print a one-time sign-in URL, and open another where there is a desktop."""
     server = need(data_dir)
-    print(sign_in_url(server), flush=True)
+    if as_json:
+        emit({"url": sign_in_url(server)})
+    else:
+        print(sign_in_url(server), flush=True)
     if browser and on_desktop():
         show(sign_in_url(server))
 

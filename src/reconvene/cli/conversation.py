@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from reconvene.cli import terminal
 from reconvene.cli.deciding import Parts, answer_of, edited, hint
 from reconvene.cli.keyboard import Keyboard, keyboard
-from reconvene.cli.transcript import Piece, Transcript
+from reconvene.cli.printing import Printer
+from reconvene.cli.transcript import Transcript
 from reconvene.client.following import Address, Following, Lost
 from reconvene.client.link import Advanced, Frame, Happening, Link, Notice, Opened, Replaced, new_id
 from reconvene.errors import ReconveneError
@@ -47,6 +48,7 @@ class Conversation:
         if self._prompt is not None:
             self._prompt = {"id": new_id(), **self._prompt}
         self._transcript = Transcript(one_run=prompt is not None, live=screen.live)
+        self._printer = Printer()
         self._held: list[Frame] = []
         """Events for JSON that came before the run was known."""
         self._seq = 0
@@ -66,8 +68,7 @@ class Conversation:
         Raises:
             ReconveneError: the prompt was refused or the session cannot be followed.
         """
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._left.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._left.set)
         async with Following(self._where, self._link, self._happened) as client:
             follow = asyncio.create_task(self._follow(client))
             stop = asyncio.create_task(client.stopped())
@@ -83,6 +84,7 @@ class Conversation:
                 for task in (follow, stop, leave):
                     task.cancel()
                 await asyncio.gather(follow, stop, leave, return_exceptions=True)
+                self._printer.end()
 
     async def _follow(self, client: Following) -> int:
         if self._prompt is not None:
@@ -113,7 +115,7 @@ class Conversation:
                 if asked != pending[0]["key"]:
                     asked = pending[0]["key"]
                     if not self._screen.json:
-                        _print(self._transcript.question(pending[0]))
+                        self._printer.show(self._transcript.question(pending[0]))
                     await self._ask(client, pending[0], lines)
                     self._news.set()
 
@@ -129,6 +131,8 @@ class Conversation:
         typed.forget()
         parts: Parts | None = None
         while True:
+            if parts:
+                self._printer.change(parts.shown())
             print(f"{parts.hint() if parts else hint(item)}> ", end="", file=sys.stderr, flush=True)
             reading = asyncio.create_task(typed.get())
             gone = asyncio.create_task(self._settled(item["key"]))
@@ -146,8 +150,13 @@ class Conversation:
             if line is None or (of_diff and parts is None and word == "q"):
                 self._left.set()
                 return
+            answer: Frame | str | None
             if parts is not None:
-                answer = parts.take(word)
+                if word == "e":
+                    with typed.lent():
+                        answer = await asyncio.to_thread(parts.edited)
+                else:
+                    answer = parts.take(line)
                 if answer is None:
                     if not parts.open:
                         parts = None  # back to the whole
@@ -177,6 +186,7 @@ class Conversation:
             self._news.clear()
 
     def _detach(self) -> int:
+        self._printer.end()
         session = self._link.session_id
         if session is None or (self._prompt is not None and self._prompt["id"] in self._link.outbox):
             terminal.say("\nThe prompt did not reach the server; nothing was started.")
@@ -215,7 +225,7 @@ class Conversation:
             self._seq = max([self._seq, *(e["seq"] for e in events)])
             self._emit_held()
         else:
-            _print(self._transcript.news(self._view))
+            self._printer.show(self._transcript.news(self._view))
         if self._prompt is not None and self._transcript.run_id is None:
             own = self._view.items.get(f"prompt:{self._prompt['id']}")
             if own is not None and own["run_id"] is not None:
@@ -227,7 +237,7 @@ class Conversation:
         if self._screen.json:
             self._emit_held()
         else:
-            _print(self._transcript.news(self._view))
+            self._printer.show(self._transcript.news(self._view))
 
     def _emit_held(self) -> None:
         run_id = self._transcript.run_id
@@ -237,11 +247,3 @@ class Conversation:
             if self._prompt is None or event["run_id"] == run_id:
                 terminal.emit(event)
         self._held.clear()
-
-
-def _print(pieces: list[Piece]) -> None:
-    for piece in pieces:
-        if piece.kind == "answer":
-            terminal.out(piece.text)
-        else:
-            terminal.say(terminal.dim(piece.text) if piece.text.startswith("·") else piece.text)

@@ -25,40 +25,78 @@ class Parts:
         self._at = 0
         self.open = True
 
-    def hint(self) -> str:
+    def shown(self) -> str:
+        """The part that is asked about."""
         path, hunk = self._hunks[self._at]
-        shown = terminal.safe(f"{path}\n{hunk['unified'].rstrip()}")
-        return f"{shown}\npart {self._at + 1} of {len(self._hunks)}: y, n, or q to go back to the whole "
+        return terminal.safe(f"{path}\n{hunk['unified'].rstrip()}\n")
 
-    def take(self, word: str) -> Frame | str | None:
-        """The decision once the last part is decided, a sentence for what makes no sense, None to go on."""
+    def hint(self) -> str:
+        return f"part {self._at + 1} of {len(self._hunks)}: y, n, f and what to change, e to edit, q to go back to the whole "
+
+    def take(self, line: str) -> Frame | str | None:
+        """The decision once it is made, a sentence for what makes no sense, None to go on."""
+        first, _, rest = line.strip().partition(" ")
+        word = first.lower()
         if word == "q":
             self.open = False
             return None
+        if word in ("f", "feedback"):
+            if not rest.strip():
+                return "Type f and what should be different."
+            path, hunk = self._hunks[self._at]
+            return self._feedback(f"In {path}, at `{_place(hunk)}`: {rest.strip()}")
         if word not in ("y", "yes", "n", "no"):
-            return "Answer y, n or q."
+            return "Answer y, n, f, e or q."
         if word[0] == "y":
             self._chosen.append(self._hunks[self._at][1]["id"])
         self._at += 1
         if self._at < len(self._hunks):
             return None
-        content = {"verdict": "accept" if self._chosen else "reject", "hunks": self._chosen or None, "feedback": None}
-        return {"type": "decision", "reply_to": self._item["id"], "content": content}
+        return _decide(self._item, "accept" if self._chosen else "reject", self._chosen or None)
+
+    def edited(self) -> Frame | str:
+        """The part as the person edits it, as feedback. Blocking."""
+        path, hunk = self._hunks[self._at]
+        said = f"I edited the part of {path} at `{_place(hunk)}`. Propose exactly this in its place:"
+        made = _edit(hunk["unified"], said)
+        return made if made in (_SAME, _LONG) else self._feedback(made)
+
+    def _feedback(self, said: str) -> Frame:
+        fine = [f"{path} at `{_place(hunk)}`" for path, hunk in self._hunks[: self._at] if hunk["id"] in self._chosen]
+        kept = f"\n\nFine as they are: {', '.join(fine)}." if fine else ""
+        return _decide(self._item, "feedback", feedback=said + kept)
 
 
 def edited(item: Item) -> Frame | str:
     """The change as the person edits it, as feedback: the agent proposes it anew, and nothing is written that was not shown. Blocking."""
+    made = _edit(unified(item), "I edited the change. Propose exactly this:")
+    return made if made in (_SAME, _LONG) else _decide(item, "feedback", feedback=made)
+
+
+_SAME = "The change is as it was."
+_LONG = f"This is over {MOST_EDITED:,} characters. Say in words what should be different."
+
+
+def _edit(before: str, said: str) -> str:
+    """What to tell the agent; `_SAME` or `_LONG` when there is nothing to tell."""
     import click
 
-    before = unified(item)
     after = click.edit(before, extension=".diff")
     if after is None or after.strip() == before.strip():
-        return "The change is as it was."
+        return _SAME
     if len(after) > MOST_EDITED:
-        return f"This is over {MOST_EDITED:,} characters. Say in words what should be different."
+        return _LONG
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", after)), default=0))
-    said = f"I edited the change. Propose exactly this:\n\n{fence}diff\n{after.rstrip()}\n{fence}"
-    content = {"verdict": "feedback", "hunks": None, "feedback": said}
+    return f"{said}\n\n{fence}diff\n{after.rstrip()}\n{fence}"
+
+
+def _place(hunk: dict[str, Any]) -> str:
+    """The line of a part that says where it is."""
+    return str(hunk["unified"]).split("\n", 1)[0].strip()[:120]
+
+
+def _decide(item: Item, verdict: str, hunks: list[str] | None = None, feedback: str | None = None) -> Frame:
+    content = {"verdict": verdict, "hunks": hunks, "feedback": feedback}
     return {"type": "decision", "reply_to": item["id"], "content": content}
 
 

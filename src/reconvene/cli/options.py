@@ -7,6 +7,23 @@ from typing import Annotated
 
 import typer
 
+from reconvene.errors import ReconveneError
+
+
+def complete_session(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """For the shell's completion: the sessions of the server that runs. A shell that asks is never told of an error."""
+    from reconvene.cli import places
+    from reconvene.client.local import find
+
+    try:
+        server = find(places.data_dir(ctx.params.get("data_dir")))
+        known = server.call("GET", "/api/sessions?limit=50", timeout=2.0)["sessions"] if server is not None else []
+    except (ReconveneError, OSError):
+        return []
+    found = [("last", "the one used last"), *((s["session_id"], " ".join(s["title"].split())[:60]) for s in known)]
+    return [(id, title) for id, title in found if id.startswith(incomplete)]
+
+
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Data folder (default: $RECONVENE_DATA_DIR, else the platform's)."),
@@ -19,6 +36,7 @@ Root = Annotated[
         "--root", metavar="DIR", help="Code base (default: the served one you are in, else the current folder)."
     ),
 ]
-Session = Annotated[str, typer.Argument(metavar="SESSION", help="An id, the start of one, or `last`.")]
-AnySession = Annotated[str, typer.Argument(metavar="SESSION", help="An id, the start of one, or `last`.")]
+Session = Annotated[
+    str, typer.Argument(metavar="SESSION", help="An id, the start of one, or `last`.", autocompletion=complete_session)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -9,7 +9,7 @@ import typer
 
 from reconvene.cli import places
 from reconvene.cli.exits import CANNOT_START, FAILED, exit_code
-from reconvene.cli.options import DataDir
+from reconvene.cli.options import DataDir, Json
 from reconvene.cli.terminal import safe, say
 from reconvene.errors import ReconveneError
 
@@ -83,9 +83,10 @@ def restart(data_dir: DataDir = None) -> None:
 
 def open_(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print it.")] = False,
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Print (and open) a fresh one-time sign-in URL."""
     from reconvene.cli.control import open_page
 
-    open_page(places.data_dir(data_dir), browser=not no_browser)
+    open_page(places.data_dir(data_dir), browser=not no_browser, as_json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from reconvene.cli import terminal
+from reconvene.cli.printing import Printer
 from reconvene.cli.transcript import Transcript
 from reconvene.client.http import session_path
 from reconvene.client.local import Server, need
@@ -52,14 +54,99 @@ def print_list(data_dir: Path, *, archived: bool, as_json: bool) -> None:
         return
     if not known:
         terminal.say('No sessions yet. Start one: reconvene ask "…"')
-    for session in known:
-        marks = " (archived)" if session["archived"] else " (pinned)" if session["pinned"] else ""
-        waiting = f" · {session['pending']} to answer" if session.get("pending") else ""
-        title = " ".join((session["title"] or "untitled").split())[:60]
-        age = _age(time.time() - session["active_at"])
-        print(
-            f"{session['session_id']}  {session['status']:<10} {age:>7}  {terminal.safe(title)}{marks}{waiting}  {session['root']}"
+        return
+    rows = [("SESSION", "STATE", "USED", "TITLE", "CODE BASE"), *map(_row, known)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    heading = sys.stdout.isatty()
+    room = shutil.get_terminal_size().columns if heading else 10_000
+    for number, row in enumerate(rows):
+        line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        if number:
+            print(line[:room].rstrip())
+        elif heading:
+            print(terminal.dim(line[:room].rstrip()))
+
+
+def _row(session: dict[str, Any]) -> tuple[str, ...]:
+    marks = " (archived)" if session["archived"] else " (pinned)" if session["pinned"] else ""
+    waiting = f" · {session['pending']} to answer" if session.get("pending") else ""
+    title = terminal.safe(" ".join((session["title"] or "untitled").split())[:60])
+    age = _age(time.time() - session["active_at"])
+    return session["session_id"], session["status"], age, f"{title}{marks}{waiting}", terminal.safe(session["root"])
+
+
+def search(data_dir: Path, words: str, *, limit: int, as_json: bool) -> None:
+    """Print where all these words were said, the best sessions first.
+
+    Raises:
+        ReconveneError: `invalid_field`: there is nothing to look for.
+    """
+    server = need(data_dir)
+    if not words.strip():
+        raise ReconveneError("invalid_field", "Say which words to look for.")
+    found = server.call("GET", f"/api/sessions/search?{urlencode({'q': words, 'limit': limit})}")
+    titles = {s["session_id"]: s["title"] for s in _all(server, archived=True)} if found["sessions"] else {}
+    bold = terminal.colours(sys.stdout)
+    for session in found["sessions"]:
+        title = titles.get(session["session_id"], "")
+        if as_json:
+            terminal.emit({**session, "title": title})
+            continue
+        print(f"{session['session_id']}  {terminal.safe(title or 'untitled')}")
+        for hit in session["hits"]:
+            pieces = [terminal.safe(" ".join(piece.split("\n"))) for piece in hit["pieces"]]
+            marked = [f"\x1b[1m{piece}\x1b[0m" if bold and n % 2 else piece for n, piece in enumerate(pieces)]
+            print(f"    {hit['kind']}: {''.join(marked).strip()}")
+    if not found["sessions"]:
+        terminal.say("Nothing was found. Try other words, or fewer.")
+    if found["searched"] < found["of"]:
+        terminal.say(
+            terminal.dim(
+                f"· {found['searched']:,} of {found['of']:,} sessions were looked through; ask again for the rest"
+            )
         )
+
+
+def prune(data_dir: Path, older: str, *, archived: bool, sure: bool, dry: bool, as_json: bool) -> None:
+    """Delete sessions that were not used for so long. Those that run, wait for a person or are pinned stay.
+
+    Raises:
+        ReconveneError: `invalid_field`: that is no time, or nobody can be asked and nobody said that it is sure.
+    """
+    from reconvene.config import seconds
+
+    age = seconds(older)
+    if not isinstance(age, float):
+        raise ReconveneError("invalid_field", f"--older {terminal.safe(older)} is no time such as 30d or 12h.")
+    server = need(data_dir)
+    now = time.time()
+    old = [
+        s
+        for s in _all(server, archived=True)
+        if now - s["active_at"] >= age
+        and s["status"] == "idle"
+        and not s["pinned"]
+        and not s["pending"]
+        and (s["archived"] or not archived)
+    ]
+    if not old:
+        terminal.say(f"No session is that old (unused for {terminal.safe(older)}).")
+        return
+    if not dry and not sure:
+        if not terminal.interactive():
+            raise ReconveneError("invalid_field", "Deleting is for good; say --yes, or --dry-run to see what would go.")
+        for session in old:
+            terminal.say("  ".join(_row(session)))
+        print(f"Delete {terminal.count(len(old), 'session')} for good? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            terminal.say("Nothing was deleted.")
+            return
+    for session in old:
+        if not dry:
+            server.call("DELETE", session_path(session["session_id"]))
+        terminal.emit(session) if as_json else print("  ".join(_row(session)))
+    verb = "would be deleted" if dry else "deleted"
+    terminal.say(f"{terminal.count(len(old), 'session')} {verb}.")
 
 
 def print_session(data_dir: Path, name: str, *, as_json: bool) -> None:
@@ -69,8 +156,9 @@ def print_session(data_dir: Path, name: str, *, as_json: bool) -> None:
         for event in events(server, session["session_id"]):
             terminal.emit(event)
         return
-    for piece in Transcript().news(reduce(events(server, session["session_id"]))):
-        terminal.out(piece.text if piece.kind == "answer" else f"{piece.text}\n")
+    printer = Printer(steps=sys.stdout)
+    printer.show(Transcript().news(reduce(events(server, session["session_id"]))))
+    printer.end()
 
 
 def events(server: Server, session_id: str) -> Iterator[dict[str, Any]]:
@@ -102,10 +190,12 @@ def export(data_dir: Path, name: str, format: str, output: Path | None) -> None:
     terminal.say(f"Wrote {output}.")
 
 
-def change(data_dir: Path, name: str, fields: dict[str, Any]) -> None:
+def change(data_dir: Path, name: str, fields: dict[str, Any], *, as_json: bool) -> None:
     server = need(data_dir)
     session = resolve(server, name)
-    server.call("PATCH", session_path(session["session_id"]), fields)
+    changed = server.call("PATCH", session_path(session["session_id"]), fields)
+    if as_json:
+        terminal.emit(changed)
 
 
 def fork(data_dir: Path, name: str, upto: int | None, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -36,7 +36,12 @@ def say(text: str = "") -> None:
 
 
 def dim(text: str) -> str:
-    return f"\x1b[2m{text}\x1b[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else text
+    return f"\x1b[2m{text}\x1b[0m" if colours(sys.stderr) else text
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether what is printed there may have colours: somebody sees it, and did not say otherwise (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def count(number: int, what: str) -> str:

@@ -21,9 +21,9 @@ OF_A_PERSON = ("text", "diff", "question", "confirmation")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text to print: of the answer (as it comes, newlines included), or one whole line about a step."""
+    """Text to print: of the answer (as it comes, newlines included), a change (whole lines), or one whole line about a step."""
 
-    kind: Literal["answer", "step"]
+    kind: Literal["answer", "diff", "step"]
     text: str
 
 
@@ -101,8 +101,8 @@ class Transcript:
             case "repo_map":
                 self._finished.add(key)
                 seen = item["content"]
-                reused = " (reused)" if seen["reused"] else ""
-                yield from self._step(f"· map: {seen['files']:,} files, {seen['symbols']:,} symbols{reused}")
+                note = " so far" if seen.get("partial") else " (reused)" if seen["reused"] else ""
+                yield from self._step(f"· map: {seen['files']:,} files, {seen['symbols']:,} symbols{note}")
             case "error":
                 self._finished.add(key)
                 yield from self._step(f"✗ {item['content']['message']}")
@@ -142,7 +142,7 @@ class Transcript:
                 yield from self._step(f"? Apply this change to {', '.join(f['path'] for f in item['files'])}?")
                 risks = [file["risk"] for file in item["files"] if file.get("risk")]
                 yield from (piece for risk in risks for piece in self._step(f"! {risk}"))
-                yield Piece("answer", safe(unified(item, numbered=True)))
+                yield Piece("diff", safe(unified(item, numbered=True)))
             else:
                 choices = (item["schema"] or {}).get("enum")
                 yield from self._step(f"? {item['text']}" + (f" ({' / '.join(map(str, choices))})" if choices else ""))
