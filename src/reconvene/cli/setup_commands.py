@@ -76,6 +76,24 @@ def commands(
     run(places.data_dir(data_dir), root, wanted, network=network, as_json=json)
 
 
+def migrate_store(
+    database: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", envvar="RECONVENE_DATABASE", show_envvar=False, help="Of an empty database: postgresql://…"
+        ),
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Copy the data folder's sessions to PostgreSQL, and compare by digest. The server must be stopped.
+
+    RECONVENE_DATABASE can name the database, so that its password is in no process list.
+    """
+    from reconvene.cli.migrate_store import migrate_store as run
+
+    run(places.data_dir(data_dir), database)
+
+
 def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend permissions and a damaged database; nothing is deleted.")

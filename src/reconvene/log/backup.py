@@ -23,7 +23,13 @@ def before_migration(db: apsw.Connection, path: Path, version: int) -> Path:
     part.unlink(missing_ok=True)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     try:
-        db.execute("vacuum into ?", (str(part),))
+        # Page by page: `vacuum into` would move the tables, by whose places a damaged database is recognised.
+        copy = apsw.Connection(str(part))
+        try:
+            with copy.backup("main", db, "main") as pages:
+                pages.step()
+        finally:
+            copy.close()
         for name in (part, path.parent):
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
             try:

@@ -1,0 +1,72 @@
+"""Nodes and their database die; nobody who was connected elsewhere is told a gap, a repeat, or nothing at all: see `node_deaths`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from node_deaths import Tally
+
+from proof import report
+
+SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+async def campaign(**job: object) -> Tally:
+    print(f"\nseed {SEED} {job}")
+    program = [sys.executable, str(Path(__file__).with_name("node_deaths.py")), json.dumps({"seed": SEED, **job})]
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    told = await process.stdout.read()
+    assert await process.wait() == 0, "the campaign itself broke; its output is above"
+    return Tally(**json.loads(told))
+
+
+def at(share: float, seconds: list[float]) -> float:
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_nodes_are_killed_and_runs_go_on_at_another():
+    kills, began = int(os.environ.get("KILLS", "300")), time.monotonic()
+    tally = await campaign(kills=kills, longest=6000)
+    assert tally.violations == [] and tally.kills >= kills and tally.working > 0
+    p50, p99 = at(0.5, tally.takeovers), at(0.99, tally.takeovers)
+    figure = (
+        "{kills:,} deaths of a node ({working:,} with runs on it), {runs:,} runs of several tools with a question and two decisions, seen from "
+        f"another node: {{wrong:,}} gaps, repeats, stuck or wrong files; taken over in {p50:.1f} s (p50), {p99:.1f} s (p99), with takeover "
+        "after 1.5 s of silence"
+    )
+    counts = {"kills": tally.kills, "working": tally.working, "runs": tally.runs, "wrong": len(tally.violations)}
+    report("Nodes: killed while they work", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_postgresql_is_killed_and_nothing_acknowledged_is_lost():
+    kills, began = int(os.environ.get("DATABASE_KILLS", "50")), time.monotonic()
+    tally = await campaign(database_kills=kills, longest=6000)
+    assert tally.violations == [] and tally.database_kills >= kills
+    figure = "{kills:,} deaths of PostgreSQL under two nodes at work, {runs:,} runs, {acknowledged:,} inputs acknowledged: {wrong:,} lost, doubled or stuck"
+    counts = {"kills": tally.database_kills, "runs": tally.runs, "acknowledged": tally.acknowledged, "wrong": 0}
+    report(
+        "Nodes: PostgreSQL killed and started again", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began
+    )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_control_what_is_answered_before_it_is_written_is_noticed():
+    began = time.monotonic()
+    tally = await campaign(kills=30, mutation="answers_before_commit", longest=900)
+    assert tally.violations
+    control = "some commits answered and not made: noticed"
+    report("Nodes: killed while they work", control=control, seconds=time.monotonic() - began)
