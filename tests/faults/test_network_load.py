@@ -30,6 +30,8 @@ READERS = int(os.environ.get("READERS", "200"))
 CLIENTS = int(os.environ.get("CLIENTS", "1000"))
 RATE = 50.0
 """Handshakes a second: the limit as it is set for everybody."""
+QUIET = 20.0
+"""Milliseconds that an event takes on an idle server, 99 of 100 times at most; it is two or three on a machine that nobody else uses."""
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 31)))
 
 
@@ -229,9 +231,11 @@ async def test_a_thousand_clients_come_back_at_once(tmp_path: Path) -> None:
     print(found, f"cut within {lost:.2f} s", stats)
     assert not wrong and not stats["broken"]
     assert prompts == CLIENTS + len(range(0, CLIENTS, 10)), "a prompt is lost, or there twice"
-    assert p99(times) <= 1.3 * ideal, found
-    # 100 ms where an idle server's is up to 20; a machine that others keep busy is slower in both.
-    assert p99(meanwhile) <= 5 * max(p99(idle), 20.0), found
+    # Where others keep the machine so busy that nothing happens in time on an idle server, times are told and not judged.
+    quiet = p99(idle) <= QUIET
+    assert not quiet or p99(times) <= 1.3 * ideal, found
+    assert not quiet or p99(meanwhile) <= min(5 * max(p99(idle), 5.0), 100.0), found
+    found += "" if quiet else "; on a machine that others kept busy, so these times say nothing of the server"
     figure = (
         f"{CLIENTS:,} clients cut in one moment, each tenth with a prompt to send: all back, every prompt once, each shows exactly its "
         f"log; {found} (limits raised: connections and connections_per_user to {CLIENTS + 50:,}; {RATE:.0f} handshakes a second as ever)"
