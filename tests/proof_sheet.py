@@ -92,9 +92,9 @@ the day and the commit beside it, and each can be had again: `SEED=… .venv/bin
 with a seed. A *control* is a defence that was broken on purpose: a proof that does not notice it proves nothing.
 
 All of `make faults` is 20,000 deaths, each call of a run killed and failed, 5,000 power cuts in each of three ways for the log and for
-whole sessions, and 5,000 schedules: about an hour of two idle cores. `DEATHS`, `CUTS`, `EVERY` (each n-th call), `SCHEDULES` and
-`EXAMPLES` in the environment make it smaller; the figures say what was run. Times are of the machine that ran it; CPU seconds can be
-compared.
+whole sessions, 5,000 schedules, and a network that is cut at each byte: about an hour of two idle cores. `DEATHS`, `CUTS`, `EVERY` (each
+n-th call or byte), `SCHEDULES`, `CONVERSATIONS` and `EXAMPLES` in the environment make it smaller; the figures say what was run. Times are
+of the machine that ran it; CPU seconds can be compared. The list of calls needs strace(1).
 """
 HALVES = {
     "faults": "Nothing is lost: `make faults`",
