@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 
 import pytest
@@ -9,6 +10,7 @@ from reconvene.index import runs
 from reconvene.index.runs import Hits, Runs
 from reconvene.index.words import WORD, parts, stem, term, terms, whole
 
+RUN = re.compile(r"\w+")
 STEMS = ["capab", "relat", "happ", "hop", "organ", "natur", "sessi", "key", "id", "x"]
 ENDS = [
     "",
@@ -71,9 +73,9 @@ def word(chance: random.Random) -> str:
     return "".join(pieces)
 
 
-def one_by_one(lines: list[str], wanted: set[int], first: int) -> dict[int, set[int]]:
+def one_by_one(lines: list[str], wanted: set[int], first: int, last: int) -> dict[int, set[int]]:
     found = {}
-    for number, line in enumerate(lines, first):
+    for number, line in list(enumerate(lines, 1))[first - 1 : last]:
         if here := {t for w in WORD.findall(line) for t in terms(w)} & wanted:
             found[number] = here
     return found
@@ -87,12 +89,23 @@ def check(seed: int, rounds: int = 60) -> None:
             + chance.choice([" ", ".", "(", ", ", " é ", "\x0c"]).join(word(chance) for _ in range(chance.randrange(7)))
             for _ in range(chance.randrange(1, 30))
         ]
-        texts = texts_of([word(chance) for _ in range(chance.randrange(1, 6))])
-        expected = one_by_one(lines, set(texts), 7)
-        text = Runs(lines)
-        for wanted in (Hits(texts, texts), Hits(texts), Hits(texts, texts)):
-            found = text.lines_with(wanted, 7)
-            assert found == expected and list(found) == sorted(found)
+        there = RUN.findall(" ".join(lines)) or ["x"]
+        texts = texts_of([chance.choice([word(chance), chance.choice(there)]) for _ in range(chance.randrange(1, 6))])
+        if chance.random() < 0.3:
+            texts = {t: text for t, text in texts.items() if text.startswith("=")}
+        text = Runs("\n".join(lines).encode())
+        first = chance.randint(1, len(lines))
+        last = chance.randint(first, len(lines))
+        for begin, end in ((1, len(lines)), (first, last)):
+            expected = one_by_one(lines, set(texts), begin, end)
+            for wanted in (Hits(texts, texts), Hits(texts), Hits(texts, texts)):
+                found = text.lines_with(wanted, [(begin, end)])
+                assert {n: set(wanted.of[bits]) for n, bits in found.items()} == expected
+                assert list(found) == sorted(found)
+                runs = [run for line in lines[begin - 1 : end] for run in RUN.findall(line) if wanted[run]]
+                assert [
+                    run for piece in text.with_any(wanted, begin, end) for run in RUN.findall(piece) if wanted[run]
+                ] == runs
 
 
 def test_the_lines_with_a_querys_words_are_those_found_word_by_word() -> None:
@@ -101,13 +114,15 @@ def test_the_lines_with_a_querys_words_are_those_found_word_by_word() -> None:
     check(seed)
 
 
-@pytest.mark.parametrize("bolder", ["the stem itself", "without what is not ASCII"])
+@pytest.mark.parametrize("bolder", ["the stem itself", "without what is not ASCII", "underscores and all"])
 def test_looking_for_less_than_every_word_has_is_noticed(monkeypatch: pytest.MonkeyPatch, bolder: str) -> None:
     """Mutation control."""
     if bolder == "the stem itself":
         monkeypatch.setattr(runs, "_hints", lambda text: (text.removeprefix("="),))
+    elif bolder == "without what is not ASCII":
+        monkeypatch.setattr(runs, "_is_odd", lambda text: False)
     else:
-        monkeypatch.setattr(runs, "_is_odd", lambda run: False)
+        monkeypatch.setattr(Runs, "_flat", property(lambda self: self._lower))
     with pytest.raises(AssertionError):
         check(1, rounds=400)
 

@@ -157,3 +157,13 @@ def test_odd_files_have_bounded_extents(text: str) -> None:
         first, last = made.of(i)
         assert 1 <= first <= d.line <= last <= len(lines)
     assert all(-1 <= made.around(n) < len(definitions) for n in range(1, len(lines) + 1))
+
+
+def test_a_stretch_is_of_lines_that_are_all_of_the_same_definition() -> None:
+    for path, text in CASES.items():
+        lines = text.split("\n")
+        made = Extents(lines, find(text.encode(), language_of(path)))
+        for line in range(1, len(lines) + 1):
+            innermost, upto = made.stretch(line)
+            assert line <= upto <= len(lines)
+            assert {Extents(lines, made.definitions).around(n) for n in range(line, upto + 1)} == {innermost}

@@ -112,7 +112,7 @@ def rank(view: View, query: Query, seen: Iterable[str] = ()) -> Signals:
     matched = (total > 0) & alive
     votes, recent = _past(view, query)
     votes *= matched
-    together = _share(np.r_[view.history.together(seen), 0.0][view.past] * matched)
+    together = _share(np.append(view.history.together(seen), 0.0)[view.past] * matched)
     total += HISTORY * _share(votes) + RECENT * recent * matched + TOGETHER * together
     parts = _role_weights(query)[columns.roles]
     total *= parts
@@ -188,7 +188,7 @@ def _past(view: View, query: Query) -> tuple[Floats, Floats]:
     """For each file: what the messages of the commits that touched it say, and how much it was worked on lately."""
     history = view.history
     votes = history.votes([(wanted.term, wanted.weight) for wanted in query.terms])
-    return np.r_[votes, 0.0][view.past], np.r_[history.recent, 0.0][view.past]
+    return np.append(votes, 0.0)[view.past], np.append(history.recent, 0.0)[view.past]
 
 
 def _gather(fields: list[Postings], term: int, bases: tuple[int, ...]) -> _Column | None:
@@ -227,14 +227,22 @@ def _best_chunks(chunk: Floats, chunk_file: Ints, files: int) -> Floats:
     for share in 0.5 ** np.arange(_BEST_CHUNKS):
         if not len(value):
             break
-        first = np.flatnonzero(np.r_[True, file[1:] != file[:-1]])
+        new = _begins(file)
+        first = np.flatnonzero(new)
         best = np.maximum.reduceat(value, first)
         found[file[first]] += share * best
-        at = np.flatnonzero(value == np.repeat(best, np.diff(first, append=len(value))))
-        once = at[np.r_[True, file[at[1:]] != file[at[:-1]]]]
+        at = np.flatnonzero(value == best[new.cumsum() - 1])
         left = np.ones(len(value), np.bool_)
-        left[once] = False
+        left[at[_begins(file[at])]] = False
         value, file = value[left], file[left]
+    return found
+
+
+def _begins(file: Ints) -> NDArray[np.bool_]:
+    """Of numbers that follow each other, which is not the one before."""
+    found = np.empty(len(file), np.bool_)
+    found[:1] = True
+    np.not_equal(file[1:], file[:-1], out=found[1:])
     return found
 
 

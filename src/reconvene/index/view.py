@@ -154,7 +154,9 @@ class View:
         """First lines of the chunks of a file counted through all segments."""
         s = bisect_right(self.offsets, number) - 1
         segment = self.segments[s]
-        first, last = np.searchsorted(segment.chunk_file, [number - self.offsets[s], number - self.offsets[s] + 1])
+        # Of the same type as the column, or all of that would be copied first.
+        here = np.array([number - self.offsets[s], number - self.offsets[s] + 1], np.int32)
+        first, last = np.searchsorted(segment.chunk_file, here)
         starts: list[int] = segment.chunk_start[first:last].tolist()
         return starts
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 from reconvene.index.definitions import Definition
 
@@ -13,21 +15,21 @@ _LEADING = ("@", "//", "/*", "*", "# ", "#[", "--")
 
 def atoms_of(lines: Sequence[str], definitions: Sequence[Definition]) -> list[tuple[int, int]]:
     """The file in pieces, each from a line to a line (from 1, inclusive), none of them blank at its ends."""
-    begins = {_with_what_is_above(lines, d.line) for d in definitions}
+    begins = sorted({_with_what_is_above(lines, d.line) for d in definitions})
     pieces: list[tuple[int, int]] = []
-    start = 0
-    for n, line in enumerate(lines, 1):
-        if not line or line.isspace():
-            if start:
-                pieces.append((start, n - 1))
-                start = 0
-        elif not start:
-            start = n
-        elif n - start >= ATOM or n in begins:
-            pieces.append((start, n - 1))
-            start = n
-    if start:
-        pieces.append((start, len(lines)))
+    blank = [n for n, line in enumerate(lines, 1) if not line or line.isspace()]
+    for before, after in pairwise([0, *blank, len(lines) + 1]):
+        start = before + 1
+        while (
+            (inside := bisect_right(begins, start)) < len(begins) and begins[inside] < after
+        ) or after - start > ATOM:
+            cut = start + ATOM
+            if inside < len(begins):
+                cut = min(cut, begins[inside])
+            pieces.append((start, cut - 1))
+            start = cut
+        if start < after:
+            pieces.append((start, after - 1))
     return pieces
 
 

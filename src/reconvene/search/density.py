@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.runs import Hits
-from reconvene.index.words import WORD
 from reconvene.search.texts import Text
 
 Floats = NDArray[np.float64]
@@ -29,6 +29,7 @@ _AROUND = 5
 """Lines before and after a line that are read with it."""
 _BLOCK = 20
 """Lines in which a word counts once when it is asked how rare it is in the file."""
+_MARGIN = 2 * _AROUND + 1
 _RARITY = 0.75
 """Power of a word's rarity in the file."""
 _PROSE = 0.5
@@ -85,7 +86,8 @@ class Density:
             head = min(_HEAD, len(self._lines))
             return np.repeat([1 / head, 0.0], [head, len(self._lines) - head])
         score = _share(self._nearby()) + _DEFINITION * _share(self._defined())
-        sharp: Floats = score**_SHARP
+        sharp = np.zeros(len(score))
+        np.power(score, _SHARP, out=sharp, where=score > 0)
         return sharp / float(sharp.sum())
 
     @property
@@ -106,56 +108,78 @@ class Density:
         return qualified(self._definitions, around)
 
     def _rarer(self, weights: Mapping[int, float]) -> dict[int, float]:
-        blocks: dict[int, set[int]] = {}
-        for n, terms in self._found.items():
-            for t in terms:
-                blocks.setdefault(t, set()).add(n // _BLOCK)
+        in_block: dict[int, int] = {}
+        for n, bits in self._found.items():
+            in_block[n // _BLOCK] = in_block.get(n // _BLOCK, 0) | bits
+        blocks = Counter(t for bits in in_block.values() for t in self._hits.of[bits])
         count = len(self._lines) // _BLOCK + 1
         # In the order of the weights' keys: sums of floats depend on theirs.
         return {
-            t: weights[t] * math.log(1 + (count - len(blocks[t]) + 0.5) / (len(blocks[t]) + 0.5)) ** _RARITY
+            t: weights[t] * math.log(1 + (count - blocks[t] + 0.5) / (blocks[t] + 0.5)) ** _RARITY
             for t in weights
             if t in blocks
         }
 
+    @cached_property
+    def _until(self) -> Floats:
+        """For each term, how often it stands before a line and on it (a half where it is written of), from `_margin` lines before the
+        first line that has any to as many after the last: before and after nothing changes."""
+        first, last = min(self._found), max(self._found)
+        number = {t: i for i, t in enumerate(self._weights)}
+        stands = np.zeros((len(number), last - first + 2 * _MARGIN))
+        for n, bits in self._found.items():
+            share = self._shares[n]
+            for t in self._hits.of[bits]:
+                stands[number[t], n - first + _MARGIN] = share
+        return stands.cumsum(axis=1)
+
     def _nearby(self) -> Floats:
         """BM25 of the lines around each line."""
-        count = len(self._lines)
-        number = {t: i for i, t in enumerate(self._weights)}
-        stands = np.zeros((len(number), count + 1))
-        for n, terms in self._found.items():
-            share = self._shares[n]
-            for t in terms:
-                stands[number[t], n] = share
-        until = stands.cumsum(axis=1)
-        at = np.arange(1, count + 1)
-        near = until[:, np.minimum(at + _AROUND, count)] - until[:, np.maximum(at - _AROUND - 1, 0)]
+        near = self._until[:, _MARGIN:] - self._until[:, :-_MARGIN]
         weights = np.fromiter(self._weights.values(), np.float64, len(self._weights))
-        found: Floats = (weights[:, None] * near * (_K + 1) / (near + _K)).sum(axis=0)
+        some: Floats = (weights[:, None] * near * (_K + 1) / (near + _K)).sum(axis=0)
+        count, begin = len(self._lines), min(self._found) - _AROUND - 1
+        found = np.zeros(count)
+        found[max(begin, 0) : begin + len(some)] = some[max(-begin, 0) : count - begin]
         return found
 
     def _defined(self) -> Floats:
         """BM25 of the innermost definition around each line, and what its name says."""
-        counts: dict[int, defaultdict[int, float]] = {}
-        for n, terms in self._found.items():
-            around = self._extents.around(n)
-            if around >= 0:
-                own = counts.setdefault(around, defaultdict(float))
-                share = self._shares[n]
-                for t in terms:
-                    own[t] += share
         scores = np.zeros(len(self._lines))
+        counts = self._counts()
+        if not counts:
+            return scores
         # Those that hold others first: their parts are overwritten.
-        for i in sorted(counts, key=lambda i: (self._extents.of(i)[0], -self._extents.of(i)[1])):
-            first, last = self._extents.of(i)
-            length = 1 - _B + _B * (last - first + 1) / _LENGTH
-            own = counts[i]
-            said = sum(w * own[t] * (_K + 1) / (own[t] + _K * length) for t, w in self._weights.items() if t in own)
-            name_terms = {t for word in WORD.findall(self._definitions[i].name) for t in self._hits[word]}
-            named = sum(weight for t, weight in self._weights.items() if t in name_terms)
-            exact = 2.0 * max(self._weights.values()) if last_name(self._definitions[i].name) in self._names else 0.0
-            scores[first - 1 : last] = said + named + exact
+        held = sorted(counts, key=lambda i: (self._extents.of(i)[0], -self._extents.of(i)[1]))
+        firsts, lasts = np.array([self._extents.of(i) for i in held]).T
+        length = 1 - _B + _B * (lasts - firsts + 1) / _LENGTH
+        said = np.zeros(len(held))
+        for weight, times in zip(self._weights.values(), np.array([counts[i] for i in held]).T, strict=True):
+            said += weight * times * (_K + 1) / (times + _K * length)
+        for i, first, last, score in zip(held, firsts.tolist(), lasts.tolist(), said.tolist(), strict=True):
+            scores[first - 1 : last] = score + self._named(self._definitions[i].name)
         return scores
+
+    def _counts(self) -> dict[int, Floats]:
+        """For each definition that is the innermost around any of the lines, how often each term stands on those."""
+        lines = list(self._found)
+        shift = _MARGIN - lines[0]
+        counts: dict[int, Floats] = {}
+        at = 0
+        while at < len(lines):
+            around, upto = self._extents.stretch(lines[at])
+            following = bisect_right(lines, upto, at)
+            if around >= 0:
+                here = self._until[:, lines[following - 1] + shift] - self._until[:, lines[at] + shift - 1]
+                counts[around] = counts[around] + here if around in counts else here
+            at = following
+        return counts
+
+    def _named(self, name: str) -> float:
+        """What the name of a definition says."""
+        has = self._hits.of[self._hits[name]]
+        named = sum(weight for t, weight in self._weights.items() if t in has) if has else 0.0
+        return named + (2.0 * max(self._weights.values()) if self._names and last_name(name) in self._names else 0.0)
 
 
 def _share(values: Floats) -> Floats:

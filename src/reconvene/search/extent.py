@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Protocol
+from functools import lru_cache
 
 from reconvene.index.definitions import Definition, last_name
-from reconvene.index.languages.strings import lines_in_strings
+from reconvene.search.source import Source
 
 _PREPROCESSOR = (
     r"#(?:[ \t]{2,}|\t)?(?:if|ifdef|ifndef|else|elif|endif|define|undef|include|import|pragma|error|warning|line)\b"
@@ -29,23 +28,18 @@ _DECORATOR = 40
 """Lines of one decorator, at most."""
 
 
-class TextOfFile(Protocol):
-    @property
-    def in_strings(self) -> frozenset[int]: ...
-
-
 class Extents:
     """Where the definitions of one file are.
 
     Args:
         lines: the whole file.
         definitions: in the order of their lines.
-        text: of these lines, when more is known of them.
+        source: of these lines, when more is known of them.
     """
 
-    def __init__(self, lines: Sequence[str], definitions: Sequence[Definition], text: TextOfFile | None = None) -> None:
+    def __init__(self, lines: Sequence[str], definitions: Sequence[Definition], source: Source | None = None) -> None:
         self._lines = lines
-        self._text = text
+        self._source = Source(lines) if source is None else source
         self.definitions = definitions
         self._at = [d.line for d in definitions]
         self._begins = [0] * len(definitions)
@@ -61,17 +55,24 @@ class Extents:
 
     def around(self, line: int) -> int:
         """The innermost definition that a line belongs to; -1 for none."""
-        below = bisect_right(self._at, line)
-        if below < len(self.definitions) and self._begin(below) <= line:
-            return below  # a comment or a decorator of it
+        return self.stretch(line)[0]
+
+    def stretch(self, line: int) -> tuple[int, int]:
+        """The same, and until which line it holds for those that follow."""
+        below, upto = bisect_right(self._at, line), len(self._lines)
+        if below < len(self.definitions):
+            begin = self._begin(below)
+            if begin <= line:
+                return below, self._at[below] - 1  # a comment or a decorator of it
+            upto = begin - 1
         i = below - 1
         # A sibling before cannot hold the line when this one ended before it; what is around them can.
         while i >= 0:
             first, last = self._known[i] or self.of(i)
             if first <= line <= last:
-                break
+                return i, min(upto, last)
             i = self.definitions[i].parent
-        return i
+        return i, upto
 
     def _begin(self, i: int) -> int:
         first = self._begins[i]
@@ -79,10 +80,6 @@ class Extents:
             d = self.definitions[i]
             first = self._begins[i] = d.first if d.last else _begin(self._lines, d)
         return first
-
-    @cached_property
-    def _in_strings(self) -> frozenset[int]:
-        return lines_in_strings(self._lines) if self._text is None else self._text.in_strings
 
     def _end(self, i: int) -> int:
         lines, definitions, definition = self._lines, self.definitions, self.definitions[i]
@@ -104,20 +101,32 @@ class Extents:
         return bound
 
     def _closing(self, definition: Definition, bound: int) -> int:
-        last = definition.line
-        # Far enough to the right whatever else is on the line, even a comment's asterisk: of most lines there is no more to know.
-        inside = " " * (definition.indent + 2), "\t" * ((definition.indent + 5) // 4)
-        for number, line in enumerate(self._lines[definition.line : bound], definition.line + 1):
-            if line.startswith(inside) and not line.isspace():
-                last = number
-                continue
-            text = line.strip()
-            if number in self._in_strings:
+        """The last line that belongs to a definition by its look, up to `bound`; blank ones may follow."""
+        source, lines = self._source, self._lines
+        data, in_strings = source.data, source.in_strings
+        at, limit = int(source.ends[definition.line - 1]), int(source.ends[bound - 1])
+        outside = _outside(definition.indent)
+        last = number = definition.line
+        while number < bound:
+            found = outside.search(data, at, limit)
+            following = bound + 1 if found is None else number + data.count(b"\n", at, found.end())
+            # Those between are blank or inside of it.
+            between = following - 1
+            while between > number and (not (line := lines[between - 1]) or line.isspace()):
+                between -= 1
+            last = between if between > number else last
+            if found is None:
+                break
+            at, number = found.end(), following
+            text = lines[number - 1].strip()
+            if number in in_strings:
                 last = number
                 continue
             if not text:
                 continue
-            columns = _columns(line) - text.startswith("*")  # the lines of a comment stand one further right
+            columns = _columns(lines[number - 1]) - text.startswith(
+                "*"
+            )  # the lines of a comment stand one further right
             if columns > definition.indent or (columns == definition.indent and _GOES_ON.match(text)):
                 last = number
             elif columns == definition.indent and _CLOSES.match(text):
@@ -125,6 +134,13 @@ class Extents:
             elif not _MAY_GO_ON.match(text):
                 break
         return last
+
+
+@lru_cache(maxsize=64)
+def _outside(indent: int) -> re.Pattern[bytes]:
+    """The end of the line before one that is not blank and not so far to the right that it is inside whatever it says, were it a
+    comment's asterisk: of most lines of a definition there is no more to know."""
+    return re.compile(rb"\n(?! {%d}|\t{%d}|[^\S\n]*(?:\n|\Z))" % (indent + 2, (indent + 5) // 4))
 
 
 def _continued(lines: Sequence[str], line: int) -> int:

@@ -10,7 +10,7 @@ from reconvene.errors import ReconveneError
 from reconvene.index.definitions import Definition
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
-from reconvene.search.texts import KnownTexts
+from reconvene.search.texts import KnownTexts, Text
 from reconvene.workspace.names import display_path
 from reconvene.workspace.reading import blob_id, decode_text
 
@@ -26,8 +26,12 @@ class File:
     number: int
     path: str
     blob: bytes
-    lines: Sequence[str]
+    text: Text
     definitions: Sequence[Definition]
+
+    @property
+    def lines(self) -> Sequence[str]:
+        return self.text.lines
 
 
 class Files:
@@ -72,7 +76,8 @@ class Files:
                     self.stale.append(path)
                 continue
             self.fingerprints[display_path(path)] = blob.hex()
-            yield File(number, path, blob, lines, self._index.definitions_of(blob, path))
+            text = texts.of(blob.hex(), lines)
+            yield File(number, path, blob, text, self._index.definitions_of(blob, path))
 
 
 def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> Sequence[str] | None:
@@ -93,7 +98,7 @@ def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> Seq
         return known.lines
     if (text := decode_text(data)) is None:
         return None
-    return texts.of(fingerprint, text.removesuffix("\n").split("\n")).lines
+    return texts.of(fingerprint, text.removesuffix("\n").split("\n"), len(text)).lines
 
 
 def read_now(index: RootIndex, path: str) -> tuple[bytes, list[str] | None]:

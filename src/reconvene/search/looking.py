@@ -11,7 +11,7 @@ from reconvene.index.ranking import Signals
 from reconvene.index.runs import Hits
 from reconvene.index.view import View
 from reconvene.search.density import Density
-from reconvene.search.files import File, texts
+from reconvene.search.files import File
 from reconvene.search.result import TOGETHER, Snippet, cut_lines
 from reconvene.search.windows import FileWindows, Window
 from reconvene.workspace.names import display_path
@@ -32,9 +32,8 @@ class Search:
     hits: Hits
 
     def density(self, file: File) -> Density:
-        text = texts.of(file.blob.hex(), file.lines)
         weights, names = self.signals.weights, self.query.symbols
-        return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), text)
+        return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), file.text)
 
     def _spans(self, file: File) -> list[tuple[int, int]] | None:
         """Lines of the chunks that score well, or at all when they are few; None when none does."""
@@ -47,7 +46,8 @@ class Search:
         return [(starts[c], starts[c + 1] - 1) for c in np.flatnonzero(chunk >= least).tolist()]
 
     def windows(self, file: File) -> FileWindows:
-        return FileWindows(file.lines, file.definitions, self.signals.weights, self.query.symbols, self.hits)
+        weights, names = self.signals.weights, self.query.symbols
+        return FileWindows(file.lines, file.definitions, weights, names, self.hits, file.text)
 
     def score(self, file: File) -> float:
         return float(self.signals.score[file.number])

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from reconvene.search.atoms import ATOM
 from reconvene.search.density import Density
 
@@ -48,9 +46,10 @@ class _File:
     def __init__(self, number: int, density: Density, chance: float) -> None:
         self.number = number
         self.atoms = density.atoms
-        until = np.r_[0.0, np.cumsum(density.chances)]
-        self._before = [float(until[a - 1]) for a, _ in self.atoms]
-        self._upto = [float(until[b]) for _, b in self.atoms]
+        until: list[float] = [0.0, *density.chances.cumsum().tolist()]
+        self._before = [until[a - 1] for a, _ in self.atoms]
+        self._upto = [until[b] for _, b in self.atoms]
+        self._adds = [upto > before for before, upto in zip(self._before, self._upto, strict=True)]
         self._chance = chance
         self.taken = [False] * len(self.atoms)
         self._seed: tuple[float, int, int] | None = None
@@ -75,13 +74,16 @@ class _File:
     def _best(self) -> tuple[float, int, int] | None:
         best: tuple[float, int, int] | None = None
         first = 0
-        for last, taken in enumerate(self.taken):
+        atoms, before, upto, longest = self.atoms, self._before, self._upto, max(_SEED, ATOM)
+        for last, (taken, adds) in enumerate(zip(self.taken, self._adds, strict=True)):
             if taken:
                 first = last + 1
                 continue
-            while self.lines(first, last) > max(_SEED, ATOM):
+            if not adds:
+                continue
+            while atoms[last][1] - atoms[first][0] >= longest:
                 first += 1
-            chance = self.chance(first, last)
+            chance = self._chance * (upto[last] - before[first])
             # Of equals the first, however the sums were rounded.
             if best is None or chance > best[0] * (1 + 1e-9):
                 best = chance, first, last

@@ -8,38 +8,28 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 
 from reconvene.index.definitions import Definition
-from reconvene.index.languages.strings import lines_in_strings
-from reconvene.index.runs import Hits, Runs
+from reconvene.index.runs import Hits
 from reconvene.search.atoms import atoms_of
 from reconvene.search.extent import Extents
+from reconvene.search.source import Source
 
 KNOWN_BYTES = 6 * 1024 * 1024
-_PER_CHARACTER, _PER_LINE = 6, 64
-"""Bytes that a text takes, about: with its runs of word characters; of each line the string's own."""
+_PER_CHARACTER, _PER_LINE = 4, 72
+"""Bytes that a text takes, about: as lines, as bytes, and twice without case; of each line the string's own and where it ends."""
 
 
-class Text:
-    """Of one file, whole. For any thread: what two work out at once is the same.
-
-    Args:
-        lines: nobody changes them.
-        characters: how many it has.
+class Text(Source):
+    """Args:
+    characters: how many it has.
     """
 
     def __init__(self, lines: Sequence[str], characters: int = 0) -> None:
-        self.lines = lines
+        super().__init__(lines)
         self.size = _PER_CHARACTER * characters + _PER_LINE * len(lines)
         self._extents: Extents | None = None
         self._atoms: tuple[Extents, list[tuple[int, int]]] | None = None
-        self._runs: dict[tuple[int, int], Runs] = {}
-
-    @cached_property
-    def in_strings(self) -> frozenset[int]:
-        """See `lines_in_strings`."""
-        return lines_in_strings(self.lines)
 
     def extents(self, definitions: Sequence[Definition]) -> Extents:
         """Those of these definitions. They become exact, and so others, once the grammar has read the file."""
@@ -48,19 +38,14 @@ class Text:
             known = self._extents = Extents(self.lines, definitions, self)
         return known
 
-    def terms_of_lines(self, spans: Iterable[tuple[int, int]] | None, hits: Hits) -> dict[int, set[int]]:
-        """Of each line that has any, in their order: those of its terms that are looked for.
+    def terms_of_lines(self, spans: Iterable[tuple[int, int]] | None, hits: Hits) -> dict[int, int]:
+        """Of each line that has any, in their order: those of its terms that are looked for, as `Hits` has them.
 
         Args:
             spans: lines that are looked at, from 1, inclusive, in their order; None for all.
         """
-        found: dict[int, set[int]] = {}
-        for first, last in [(1, len(self.lines))] if spans is None else _joined(spans):
-            runs = self._runs.get((first, last))
-            if runs is None:
-                runs = self._runs[first, last] = Runs(self.lines[first - 1 : last])
-            found.update(runs.lines_with(hits, first))
-        return found
+        whole = [(1, len(self.lines))]
+        return self.runs.lines_with(hits, whole if spans is None else _joined(spans))
 
     def atoms(self, definitions: Sequence[Definition]) -> list[tuple[int, int]]:
         """See `atoms_of`."""
@@ -98,11 +83,11 @@ class KnownTexts:
                 self._known.move_to_end(fingerprint)
             return found
 
-    def of(self, fingerprint: str, lines: Sequence[str]) -> Text:
+    def of(self, fingerprint: str, lines: Sequence[str], characters: int | None = None) -> Text:
         """The text of these lines, known from now on."""
         if (known := self.get(fingerprint)) is not None and known.lines is lines:
             return known
-        made = Text(lines, sum(map(len, lines)))
+        made = Text(lines, sum(map(len, lines)) if characters is None else characters)
         with self._lock:
             before = self._known.pop(fingerprint, None)
             self._known[fingerprint] = made

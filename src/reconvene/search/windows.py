@@ -8,9 +8,10 @@ from functools import cached_property, partial
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.query import LinePattern
-from reconvene.index.runs import Hits, Runs
+from reconvene.index.runs import Hits
 from reconvene.index.words import WORD
 from reconvene.search.extent import Extents
+from reconvene.search.texts import Text
 
 LINES = 40
 """Of one snippet, at most; what has fewer is shown with the paragraphs around it."""
@@ -39,6 +40,8 @@ class FileWindows:
         lines: the whole file.
         weights: how much each term of the query counts in this code base.
         names: exact names that are looked for.
+        hits: the query's terms in a word.
+        text: of these lines, when it is known already.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class FileWindows:
         weights: Mapping[int, float],
         names: Sequence[str],
         hits: Hits | None = None,
+        text: Text | None = None,
     ) -> None:
         self._lines = lines
         self._definitions = definitions
@@ -55,11 +59,12 @@ class FileWindows:
         self._hits = Hits(weights) if hits is None else hits
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
+        self._text = Text(lines) if text is None else text
         self._found: dict[int, list[int]] = {}
 
-    @cached_property
+    @property
     def _extents(self) -> Extents:
-        return Extents(self._lines, self._definitions)
+        return self._text.extents(self._definitions)
 
     @cached_property
     def _defined(self) -> set[int]:
@@ -97,9 +102,9 @@ class FileWindows:
     def words(self, window: Window) -> list[str]:
         """The query's words as they stand in the window, the most telling first."""
         found: dict[int, tuple[float, str]] = {}
-        for run in Runs(self._lines[window.start - 1 : window.end]).with_any(self._hits):
+        for run in self._text.runs.with_any(self._hits, window.start, window.end):
             for word in WORD.findall(run):
-                for t in self._hits[word]:
+                for t in self._hits.of[self._hits[word]]:
                     if t not in found:
                         found[t] = (self._weights[t], word if len(word) <= 40 else word[:39] + "…")
         ordered = [word for _, word in sorted(found.values(), key=lambda f: (-f[0], f[1]))]
@@ -111,7 +116,7 @@ class FileWindows:
         """The query's terms on a line, each as often as it stands there."""
         if n not in self._found:
             line = self._lines[n - 1] if 1 <= n <= len(self._lines) else ""
-            self._found[n] = [t for word in WORD.findall(line) for t in self._hits[word]]
+            self._found[n] = [t for word in WORD.findall(line) for t in self._hits.of[self._hits[word]]]
         return self._found[n]
 
     def _line(self, n: int) -> float:
