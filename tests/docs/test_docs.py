@@ -165,7 +165,7 @@ def test_options_that_are_shown_exist() -> None:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.S):
             for line in block.splitlines():
                 if found := re.search(
-                    r"(?:^|[/| ])reconvene ((?:(?:sessions|users) )?[a-z]+)(.*)",
+                    r"(?:^|[/| ])reconvene ((?:(?:sessions|users) )?[a-z-]+)(.*)",
                     line.replace("$PWD/.venv/bin/reconvene", ""),
                 ):
                     used = {w for w in shlex.split(found[2], comments=True) if w.startswith("-") and w != "-"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconvene.cli import places
-from reconvene.cli.options import DataDir, Json, Root
+from reconvene.cli.options import DataDir, Json, Root, Yes
 
 
 def model(
@@ -108,3 +109,26 @@ def doctor(
     from reconvene.cli.doctor import doctor as run
 
     raise typer.Exit(run(places.data_dir(data_dir), repair=repair, as_json=json))
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; nothing is overwritten.")],
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a consistent copy of the data folder to one file; the server may go on meanwhile."""
+    from reconvene.cli.backing_up import backup as run
+
+    run(places.data_dir(data_dir), file.expanduser(), as_json=json)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
+    yes: Yes = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Put a backup in the place of the data folder's sessions, which are kept aside. Stop the server first."""
+    from reconvene.cli.backing_up import restore as run
+
+    run(places.data_dir(data_dir), file.expanduser(), sure=yes, as_json=json)

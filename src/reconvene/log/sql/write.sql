@@ -110,3 +110,7 @@ select s.id from (select * from session order by last_active desc limit 1000) s
 left join event e on e.place = (s.n << 32 | s.head)
 where s.head > 0 and e.tag is not s.head_tag
 limit 1;
+
+-- name: new_epochs
+-- After a restore: every session is another log, for clients that know more than the backup.
+update session set epoch = lower(hex(randomblob(6)));
