@@ -33,7 +33,7 @@ from example import FILES  # noqa: F401 - imported before the fork, like all tha
 from house import ME, check_log, contents
 from nodes import Node
 from postgres import Server, server
-from reconvene.config import Settings
+from reconvene.config import Limits, Settings
 from reconvene.errors import ReconveneError
 from reconvene.index import root as _index  # noqa: F401
 from reconvene.log.port import Row
@@ -84,7 +84,9 @@ async def node(job: dict[str, Any], name: str, *, works: bool) -> Worker:
     data = folder / name
     data.mkdir(mode=0o700, exist_ok=True)
     scripted = model(random.Random(f"{job['seed']}{name}"))
-    settings = Settings(data_dir=data, database=job["url"], takeover=job["takeover"])
+    # A run that is killed again and again is to go on for ever here: that a crash loop ends is proved elsewhere.
+    limits = Limits(attempts_without_progress=10_000)
+    settings = Settings(data_dir=data, database=job["url"], takeover=job["takeover"], limits=limits)
     worker = Worker(folder, lambda _: scripted, settings)
     worker.roots_of = tuple(folder / f"project{n}" for n in range(SESSIONS)) if works else ()
     await worker.reopen()
@@ -120,7 +122,11 @@ class Person:
         session = await self.surely(lambda: house.session(root=self.root.name))
         rows: list[Row] = []
         try:
-            prompt: dict[str, Any] = {"id": f"p{session}", "text": PROMPT, "turn": {"review": True, "max_iterations": 3}}
+            prompt: dict[str, Any] = {
+                "id": f"p{session}",
+                "text": PROMPT,
+                "turn": {"review": True, "max_iterations": 3},
+            }
             await self.surely(lambda: house.sessions.submit(ME, session, **prompt))
             await self.follow(session, rows)
             self.check(session, rows, await self.surely(lambda: house.log.read(session, 0)))
@@ -302,10 +308,8 @@ class Campaign:
                 return
             if self.tally.kills >= self.job["kills"] and self.tally.database_kills >= self.job["database_kills"]:
                 return
-            time.sleep(self.rng.uniform(0.2, 1.6))
             if self.tally.kills < self.job["kills"]:
-                name = self.rng.choice(list(workers))
-                held = self.folder / f"{name}.held"
+                name, held = self.victim(workers)
                 sessions = set(held.read_text().split()) if held.exists() else set()
                 os.kill(workers[name], signal.SIGKILL)
                 at = time.time()
@@ -316,10 +320,22 @@ class Campaign:
                 self.killed.append((at, sessions))
                 workers[name] = forked(lambda name=name: work(self.job, name), self.folder / f"{name}.out")
             elif self.tally.database_kills < self.job["database_kills"]:
+                time.sleep(self.rng.uniform(0.5, 4.0))
                 database.kill()
                 self.tally.database_kills += 1
                 time.sleep(self.rng.uniform(0.0, 0.5))
                 database.start()
+
+    def victim(self, workers: dict[str, int]) -> tuple[str, Path]:
+        """A node that has runs, a random moment after it got them; after some seconds, any."""
+        patience = time.monotonic() + 4.0
+        while True:
+            name = self.rng.choice(list(workers))
+            held = self.folder / f"{name}.held"
+            if (held.exists() and held.read_text()) or time.monotonic() > patience:
+                time.sleep(self.rng.uniform(0.0, 0.7))
+                return name, held
+            time.sleep(0.02)
 
     def measure(self) -> None:
         told = self.folder / "recovering.jsonl"

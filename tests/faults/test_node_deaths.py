@@ -41,8 +41,8 @@ async def test_nodes_are_killed_and_runs_go_on_at_another():
     assert tally.violations == [] and tally.kills >= kills and tally.working > 0
     p50, p99 = at(0.5, tally.takeovers), at(0.99, tally.takeovers)
     figure = (
-        "{kills:,} deaths of a node ({working:,} with runs on it), {runs:,} runs of several tools with a question and two decisions, seen from "
-        f"another node: {{wrong:,}} gaps, repeats, stuck or wrong files; taken over in {p50:.1f} s (p50), {p99:.1f} s (p99), with takeover "
+        "{kills:,} deaths of a node ({working:,} with runs on it), {runs:,} runs of several tools with a question and two decisions, "
+        f"seen from another node: {{wrong:,}} gaps, repeats, stuck or wrong files; taken over in {p50:.1f} s (p50), {p99:.1f} s (p99), with takeover "
         "after 1.5 s of silence"
     )
     counts = {"kills": tally.kills, "working": tally.working, "runs": tally.runs, "wrong": len(tally.violations)}
@@ -55,7 +55,10 @@ async def test_postgresql_is_killed_and_nothing_acknowledged_is_lost():
     kills, began = int(os.environ.get("DATABASE_KILLS", "50")), time.monotonic()
     tally = await campaign(database_kills=kills, longest=6000)
     assert tally.violations == [] and tally.database_kills >= kills
-    figure = "{kills:,} deaths of PostgreSQL under two nodes at work, {runs:,} runs, {acknowledged:,} inputs acknowledged: {wrong:,} lost, doubled or stuck"
+    figure = (
+        "{kills:,} deaths of PostgreSQL under two nodes at work, {runs:,} runs, {acknowledged:,} inputs acknowledged: "
+        "{wrong:,} lost, doubled or stuck"
+    )
     counts = {"kills": tally.database_kills, "runs": tally.runs, "acknowledged": tally.acknowledged, "wrong": 0}
     report(
         "Nodes: PostgreSQL killed and started again", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began
