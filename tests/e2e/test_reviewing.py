@@ -151,6 +151,45 @@ async def test_what_clashed_is_compared_and_nothing_is_overwritten(
     await expect(at(page, "source")).to_contain_text("line_25 = 'new'")
     await page.keyboard.press("Escape")
     await expect(beside).to_have_count(0)
+    await at(page, "merge").click()
+    await expect(at(page, "prompt")).to_have_value(
+        re.compile(r"^Take back .* in @clash\.py, and keep what was changed there")
+    )
+    await expect(at(page, "prompt")).to_be_focused()
+
+
+async def test_an_accept_of_what_changed_meanwhile_writes_nothing_and_is_resolved(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    """The file is saved by somebody while the change waits: it is compared, made anew from the file as it is, and both are kept."""
+    propose(provider, server, "meanwhile")
+    provider.on("meanwhile.py changed after this was proposed.", say(render([two("meanwhile", "newer")])))
+    page = await opened(context, server)
+    await proposed(page, "meanwhile", 2)
+    mine = LINES.replace("line_10 = 10\n", "line_10 = 'mine'\n")
+    (server.root / "meanwhile.py").write_text(mine)
+    await at(page, "accept").click()
+    await expect(at(page, "verdict").first).to_contain_text("out of date")
+    first, second = at(page, "diff").nth(0), at(page, "diff").nth(1)
+    await expect(first.get_by_test_id("conflict")).to_contain_text("meanwhile.py was not written: it was changed")
+    await expect(second.get_by_test_id("hunk")).to_have_count(2)
+    await expect(at(page, "refused")).to_have_count(0)  # it is said once
+    assert (server.root / "meanwhile.py").read_text() == mine
+    await first.get_by_test_id("compare").click()
+    beside = at(page, "beside")
+    await expect(beside.locator(".add .line", has_text="line_10 = 'mine'")).to_be_visible()
+    await at(page, "tab-theirs").click()
+    await expect(beside.locator(".add .line", has_text="line_25 = 'new'")).to_be_visible()
+    await at(page, "tab-base").click()
+    await expect(at(page, "source")).to_contain_text("line_10 = 10")
+    await clean(page)
+    await page.keyboard.press("Escape")
+    await expect(first.get_by_test_id("compare")).to_be_focused()
+    await second.get_by_test_id("accept").click()
+    await ended(page)
+    changed = mine.replace("line_3 = 3\n", "line_3 = 'newer'\n").replace("line_25 = 25\n", "line_25 = 'newer'\n")
+    assert (server.root / "meanwhile.py").read_text() == changed
+    await clean(page)
 
 
 async def test_a_citation_opens_what_was_quoted_and_says_what_became_of_it(
@@ -195,7 +234,8 @@ async def test_two_thousand_lines_are_drawn_in_a_moment(
     propose(provider, server, "large", created)
     page = await opened(context, server)
     await proposed(page, "large", 3)
-    await page.wait_for_function("document.querySelectorAll('.rows .row').length >= 2000")
+    await page.wait_for_function("[...document.querySelectorAll('.chunk')].every(chunk => chunk.firstChild)")
+    assert await page.locator(".rows .row").count() >= 2000
     skipped = """() => [...document.querySelectorAll('.chunk')]
       .filter(chunk => !chunk.firstChild.checkVisibility({ contentVisibilityAuto: true })).length"""
     await page.locator(".rows .add .hljs-number").first.wait_for(state="attached")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from accessible import clean
+from changed_events import changed
 from model_provider import Hold, Provider, do, say
-from playwright.async_api import BrowserContext, WebSocketRoute, expect
+from playwright.async_api import BrowserContext, expect
 from real_server import Server
 from shown import ask, at, ended, opened, same_as_log, says, session_of, written
 
@@ -157,26 +156,6 @@ async def test_changes_are_accepted_without_asking_where_the_person_said_so(
     assert (server.root / "mode.py").read_text() == "value = 2\n" and not (server.root / "Makefile").exists()
     await page.reload()
     await expect(at(page, "edit-mode")).to_have_value("accept")
-
-
-Change = Callable[[dict[str, Any]], None]
-
-
-async def changed(context: BrowserContext, change: Change) -> None:
-    """Every event that the server sends is changed on its way to the page."""
-
-    def route(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-
-        def pass_on(message: str | bytes) -> None:
-            frame = json.loads(message)
-            for event in frame["content"].get("events", ()) if isinstance(frame.get("content"), dict) else ():
-                change(event)
-            socket.send(json.dumps(frame))
-
-        server.on_message(pass_on)
-
-    await context.route_web_socket(re.compile("/ws$"), route)
 
 
 async def test_a_question_with_a_shape_is_a_form(context: BrowserContext, server: Server, provider: Provider) -> None:
