@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +17,11 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from house import ME, House, check_log, contents
 from reconvene.agents.providers import Providers
+from reconvene.agents.spending import Spending
 from reconvene.runs import daily_cap
+from reconvene.runs.attempt import Attempt
 from reconvene.runs.fallback import Failing
+from reconvene.runs.journal import Journal
 from scripted import scripted
 
 STEPS: list[Any] = [[("search", {"query": "one"})], [("search", {"query": "two"})], "done"]
@@ -104,6 +108,39 @@ async def test_what_a_session_cost_counts_when_the_session_is_gone(tmp_path: Pat
     await house.close()
 
 
+@pytest.mark.parametrize("is_whole", [True, False], ids=["as-it-is", "control"])
+async def test_what_was_spent_is_written_before_a_server_has_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    begun, go_on, written = threading.Event(), threading.Event(), threading.Event()
+    note = Spending.note
+
+    def slow(self: Spending, run: str, cost: float) -> None:
+        begun.set()
+        go_on.wait(20)
+        note(self, run, cost)
+        written.set()
+
+    async def anyhow(work: Any) -> Any:
+        return await work
+
+    monkeypatch.setattr(Spending, "note", slow)
+    if not is_whole:
+        monkeypatch.setattr("reconvene.runs.attempt.whole", anyhow)
+    house = await House.open(tmp_path, scripted(STEPS), daily_cap=20.0)
+    await house.ask("q")
+    assert await asyncio.to_thread(begun.wait, 20)
+    stopping = asyncio.create_task(house.supervisor.drain())
+    # Without a thread that is waited for, this ends whether it writes or not.
+    done, _ = await asyncio.wait({stopping}, timeout=20.0 if not is_whole else 0.3)
+    assert bool(done) is not is_whole
+    go_on.set()
+    await stopping
+    assert not is_whole or written.is_set()
+    await asyncio.to_thread(written.wait, 20)
+    await house.close()
+
+
 @pytest.mark.parametrize("at", [pytest.param(n, marks=[pytest.mark.long] * (n % 5 != 2)) for n in range(4, 34)])
 async def test_a_crash_at_any_row_of_a_capped_run(tmp_path: Path, at: int) -> None:
     asked: list[int] = []
@@ -121,6 +158,29 @@ async def test_a_crash_at_any_row_of_a_capped_run(tmp_path: Path, at: int) -> No
     check_log(rows)
     assert contents(rows, "completed")[0]["text"] == "done" and sum(r.type == "model" for r in rows) == 3
     assert len(asked) <= 3 + 2  # what was in flight at a crash is asked again
+    assert house.supervisor.around is not None and house.supervisor.around.spending.today() == 3.0
+    await house.close()
+
+
+async def test_what_the_last_response_cost_counts_when_the_crash_came_before_it_was_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, noted = asyncio.Event(), Attempt._note
+
+    async def note(attempt: Attempt, journal: Journal) -> None:
+        if journal.steps == 3:
+            noting.set()
+            await asyncio.Event().wait()
+        await noted(attempt, journal)
+
+    house = await House.open(tmp_path, scripted(STEPS))
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "_note", note)
+        session = await house.ask("q")
+        await asyncio.wait_for(noting.wait(), 30)
+        await house.restart()
+    await house.restart()
+    await house.completed(session)
     assert house.supervisor.around is not None and house.supervisor.around.spending.today() == 3.0
     await house.close()
 

@@ -54,7 +54,7 @@ class Applying:
         """
 
         async def plan() -> Plan:
-            return await _whole(asyncio.to_thread(self.writer.plan, transitions, id=self._id(diff_id)))
+            return await whole(asyncio.to_thread(self.writer.plan, transitions, id=self._id(diff_id)))
 
         return await self._once(diff_id, plan, {"shown": diff_id, "parent": parent, "undo": False})
 
@@ -108,7 +108,7 @@ class Applying:
         plan = Plan.from_json(write["plan"])
         act = self.writer.recover if recovering else self.writer.apply
         # The person may stop the run meanwhile: what was begun is finished and written down first (BAD_INPUTS 68).
-        return await _whole(self._done(write, asyncio.to_thread(act, plan)))
+        return await whole(self._done(write, asyncio.to_thread(act, plan)))
 
     async def _done(self, write: dict[str, Any], acting: Awaitable[Outcome]) -> dict[str, Any]:
         outcome = await acting
@@ -139,7 +139,7 @@ class Applying:
         plan = Plan.from_json(write["plan"])
         for turn in range(1, SETTLES + 1):
             await self._sleep(SETTLE_SECONDS)
-            settled = await _whole(asyncio.to_thread(self.writer.settle, plan, final=turn == SETTLES))
+            settled = await whole(asyncio.to_thread(self.writer.settle, plan, final=turn == SETTLES))
             rows = [
                 event(_late(late.path, late.hash, late.left), run_id=self.journal.run_id, parent_id=write["parent"])
                 for late in settled.late
@@ -177,7 +177,7 @@ def _late(path: str, hash: str | None, left: str | None) -> ev.Error:
     return ev.Error(code="conflict", message=message, details={"path": path, "hash": hash, "left": left})
 
 
-async def _whole(work: Awaitable[T]) -> T:
+async def whole(work: Awaitable[T]) -> T:
     """Await it to its end, also when the run is stopped meanwhile; the stop goes on then."""
     task = asyncio.ensure_future(work)
     stopped: asyncio.CancelledError | None = None
