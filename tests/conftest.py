@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 
@@ -12,6 +13,10 @@ import structlog
 for name in [n for n in os.environ if n.startswith("RECONVENE_") and n != "RECONVENE_TEST_DATABASE"]:
     del os.environ[name]
 os.environ["RECONVENE_OFFLINE_DELAY_MS"] = "0"
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("reconvene", deadline=None)
+hypothesis.settings.load_profile("reconvene")
 
 
 @pytest.fixture(autouse=True)

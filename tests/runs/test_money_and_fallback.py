@@ -19,7 +19,9 @@ from house import ME, House, check_log, contents
 from reconvene.agents.providers import Providers
 from reconvene.agents.spending import Spending
 from reconvene.runs import daily_cap
+from reconvene.runs.attempt import Attempt
 from reconvene.runs.fallback import Failing
+from reconvene.runs.journal import Journal
 from scripted import scripted
 
 STEPS: list[Any] = [[("search", {"query": "one"})], [("search", {"query": "two"})], "done"]
@@ -156,6 +158,29 @@ async def test_a_crash_at_any_row_of_a_capped_run(tmp_path: Path, at: int) -> No
     check_log(rows)
     assert contents(rows, "completed")[0]["text"] == "done" and sum(r.type == "model" for r in rows) == 3
     assert len(asked) <= 3 + 2  # what was in flight at a crash is asked again
+    assert house.supervisor.around is not None and house.supervisor.around.spending.today() == 3.0
+    await house.close()
+
+
+async def test_what_the_last_response_cost_counts_when_the_crash_came_before_it_was_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, noted = asyncio.Event(), Attempt._note
+
+    async def note(attempt: Attempt, journal: Journal) -> None:
+        if journal.steps == 3:
+            noting.set()
+            await asyncio.Event().wait()
+        await noted(attempt, journal)
+
+    house = await House.open(tmp_path, scripted(STEPS))
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "_note", note)
+        session = await house.ask("q")
+        await asyncio.wait_for(noting.wait(), 30)
+        await house.restart()
+    await house.restart()
+    await house.completed(session)
     assert house.supervisor.around is not None and house.supervisor.around.spending.today() == 3.0
     await house.close()
 

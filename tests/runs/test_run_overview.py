@@ -39,6 +39,12 @@ class Told:
         return FunctionModel(stream_function=stream)
 
 
+@pytest.fixture(autouse=True)
+def _waits_for_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt goes on without it on a busy machine."""
+    monkeypatch.setattr("reconvene.runs.attempt.INDEX_PATIENCE", 60.0)
+
+
 def edit(house: House, *names: str) -> None:
     for name in names:
         (house.folder / "project" / name).write_text(f"class Other:\n    pass  # {name}\n")

@@ -16,7 +16,7 @@ RETRIES = AgentRetries(tools=3, output=3)
 """So often in a row an unknown tool, unusable arguments or an empty answer go back to the model before the run gives up."""
 
 
-def code_base(ctx: RunContext[AgentDeps]) -> str:
+async def code_base(ctx: RunContext[AgentDeps]) -> str:
     """Which code base it is, and its map. The map is that of the run's beginning, so that a provider's cache of it holds."""
     name = display_path(ctx.deps.workspace.name)
     if not ctx.deps.repo_map:
@@ -30,7 +30,7 @@ async def project_notes(ctx: RunContext[AgentDeps]) -> str:
     return "" if ctx.deps.notes is None else rendered(await ctx.deps.notes.current())
 
 
-def known(ctx: RunContext[AgentDeps]) -> str:
+async def known(ctx: RunContext[AgentDeps]) -> str:
     """What the session searched and read before this run; read_file works on all of it without another search."""
     deps = ctx.deps
     if deps.known is None:

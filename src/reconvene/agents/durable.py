@@ -171,6 +171,8 @@ class AgentDeps:
     """What the session knew when the run began, as text; filled from `context` when it is first wanted, then kept as it is."""
     contents: Contents | None = None
     """Where the contents of proposed files are kept; None: nothing can be changed."""
+    quoted: set[str] = field(default_factory=set)
+    """Contents that this attempt has kept for the session because it quoted them, by their blob ids."""
     secrets: set[str] = field(default_factory=set)
     """Files that look like secrets and that the person lets agents read, in their display form."""
     asks: bool = True

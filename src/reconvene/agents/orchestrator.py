@@ -20,6 +20,7 @@ from reconvene.agents.durable import AgentDeps
 from reconvene.agents.explore import explore
 from reconvene.agents.foreign import Foreign
 from reconvene.agents.run_command import run_command
+from reconvene.agents.together import Together
 from reconvene.agents.token_ratio import Fitting
 from reconvene.agents.toolsets import toolset
 
@@ -68,7 +69,7 @@ def build(
             *([toolset(run_command)] if commands else []),
             *([foreign.toolset()] if foreign is not None else []),
         ],
-        capabilities=[*capabilities, Fitting(), Bounds()],
+        capabilities=[Together(*capabilities, Fitting(), Bounds())],
         model_settings=settings,
         retries=RETRIES,
     )

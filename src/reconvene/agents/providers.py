@@ -59,6 +59,7 @@ class Providers:
         self.data_dir = data_dir
         self._path = data_dir / FILE
         self._default, self._fallback, self._daily_cap = default, fallback, daily_cap
+        self._known: tuple[tuple[int, int, int], dict[str, Any]] | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Providers:
@@ -127,12 +128,20 @@ class Providers:
         self._write({**stored, "access": every})
 
     def _read(self) -> dict[str, Any]:
+        """What is in the file, which a command beside the server may change at any time. It costs one look at the file when nobody did."""
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            stat = self._path.stat()
+            file = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            known = self._known
+            if known is None or known[0] != file:
+                known = self._known = (file, self._checked(json.loads(self._path.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as e:
             raise self._unusable(e) from e
+        return dict(known[1])
+
+    def _checked(self, found: Any) -> dict[str, Any]:
         access = found.get("access", {}) if isinstance(found, dict) else None
         shapes = (("fallback", "model", str), ("daily_cap", "usd", int | float))
         if isinstance(found, dict) and not all(

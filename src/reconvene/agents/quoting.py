@@ -24,18 +24,28 @@ async def keeping(deps: AgentDeps, outcome: ToolOutcome, known: Mapping[str, str
     """
     if deps.contents is None or not outcome.places:
         return outcome
-    kept = await asyncio.to_thread(_keep, deps, [str(p["path"]) for p in outcome.places], known)
+    paths = dict.fromkeys(str(p["path"]) for p in outcome.places)
+    kept = {path: blob for path in paths if (blob := known.get(path)) is not None and blob in deps.quoted}
+    new = (
+        await asyncio.to_thread(_keep, deps, [p for p in paths if p not in kept], known)
+        if len(kept) < len(paths)
+        else {}
+    )
+    kept |= new
     if not kept:
         return outcome
     places = [{**p, "hash": kept[str(p["path"])]} if p["path"] in kept else p for p in outcome.places]
-    held = ("held", json.dumps({"contents": sorted(set(kept.values()))}))
+    if not new:
+        return replace(outcome, places=places)
+    deps.quoted.update(new.values())
+    held = ("held", json.dumps({"contents": sorted(set(new.values()))}))
     return replace(outcome, places=places, private=(*outcome.private, held))
 
 
 def _keep(deps: AgentDeps, paths: Iterable[str], known: Mapping[str, str | None]) -> dict[str, str]:
     assert deps.contents is not None
     kept: dict[str, str] = {}
-    for path in dict.fromkeys(paths):
+    for path in paths:
         try:
             content = deps.workspace.read_bytes(path, max_bytes=LARGEST)
             if blob_id(content) == known.get(path):

@@ -23,6 +23,7 @@ from reconvene.agents.durable import AgentDeps, CannotWrite
 from reconvene.agents.foreign import RULE as FOREIGN_RULE
 from reconvene.agents.foreign import Foreign
 from reconvene.agents.foreign_servers import ForeignServers
+from reconvene.agents.gathering import Gathering
 from reconvene.agents.notes import touched
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
@@ -33,15 +34,16 @@ from reconvene.agents.token_ratio import FILE, TokenRatios, named
 from reconvene.commands.job import end_all, jobs_of
 from reconvene.errors import ReconveneError
 from reconvene.index import Indexes
+from reconvene.log.port import Row
 from reconvene.protocol import events as ev
 from reconvene.runs.applying import Applying, Writers, whole
 from reconvene.runs.daily_cap import CAP, DAILY_CAP, afford, over_cap
 from reconvene.runs.durability import Durability
 from reconvene.runs.fallback import Failing, fails_over, taken_over, takes_over
 from reconvene.runs.journal import Journal
-from reconvene.runs.overview import overview_of
+from reconvene.runs.overview import OVERVIEW, overview_of
 from reconvene.runs.taking_back import take_back
-from reconvene.runs.told import notes_of, plan_edits, written_before
+from reconvene.runs.told import NOTES, notes_of, plan_edits, written_before
 from reconvene.runs.tracing import Tracing
 from reconvene.search.context import SearchContext
 from reconvene.sessions.rows import event
@@ -116,6 +118,8 @@ class Attempt:
         self._room = 1.0
         """Of the model's context, that a request may fill."""
         self._base: list[ModelMessage] = []
+        self._root: str | None = None
+        """Of the session, which stays the same; None: not looked up yet."""
 
     # -- what others tell it
 
@@ -147,6 +151,7 @@ class Attempt:
         run = (await self.sessions.state(self.session_id)).runs[self.run_id]
         limit = self.sessions.settings.limits.attempts_without_progress
         failures, reason = 0, self.reason
+        await self._note(journal)  # a crash may have come between a response and its cost
         workspace = await self._workspace()
         if self.sessions.contents is not None:
             await self.sessions.contents.fetch(self.session_id)
@@ -291,8 +296,12 @@ class Attempt:
         deps.durable, deps.extended, deps.worked = self.durability, extra, journal.worked
         journal.context_limit = context_limit(model, deps.limits.context)
         journal.spent = self._note
-        await self._note(journal)
-        agent = build(model, commands=deps.leave is not None, foreign=deps.foreign)
+        agent = build(
+            Gathering(model),
+            capabilities=[self.durability, Compaction(share=self._room)],
+            commands=deps.leave is not None,
+            foreign=deps.foreign,
+        )
         prompt = "\n\n".join(
             [*written_before(state, run), *(state.prompts[p].text for p in run.prompts if p in state.prompts)]
         )
@@ -303,7 +312,7 @@ class Attempt:
             deps=deps,
             usage=journal.usage_copy(),
             usage_limits=models.usage_limits(self.sessions.settings.limits, times=1 + extra),
-            capabilities=[*self.durability.around, self.durability, Compaction(share=self._room)],
+            capabilities=self.durability.around,
         )
         return str(result.output)
 
@@ -321,17 +330,16 @@ class Attempt:
         return other if other and other != journal.model else None
 
     async def _workspace(self) -> Workspace | None:
-        session = await self.sessions.log.session(self.session_id)
-        return self.sessions.roots.by_root(getattr(session, "root", ""))
+        if self._root is None:
+            self._root = getattr(await self.sessions.log.session(self.session_id), "root", "")
+        return self.sessions.roots.by_root(self._root)
 
     async def _served(self) -> Workspace:
         workspace = await self._workspace()
         if workspace is None:
-            session = await self.sessions.log.session(self.session_id)
             raise ReconveneError(
                 "workspace_gone",
-                f"The code base of this session ({getattr(session, 'root', '')}) is not being served. "
-                "Serve it again, then go on.",
+                f"The code base of this session ({self._root}) is not being served. Serve it again, then go on.",
             )
         await asyncio.to_thread(workspace.check_alive)
         return workspace
@@ -346,16 +354,17 @@ class Attempt:
         index.want(asked)
         await index.refresh_within(INDEX_PATIENCE)
         per_token = self.around.token_ratios.of(named(model))
-        overview = await overview_of(journal, index, per_token)
-        rows = await self.sessions.log.read(self.session_id, 0, types=(SEARCHED,))
-        context = SearchContext.fold(r.content for r in rows)
-        allowed = await self.sessions.log.read(self.session_id, 0, types=(ALLOWED,))
+        known: dict[str, list[Row]] = {kind: [] for kind in (OVERVIEW, SEARCHED, ALLOWED, NOTES)}
+        for row in await self.sessions.log.read(self.session_id, 0, types=known):
+            known[row.type].append(row)
+        overview = await overview_of(journal, known[OVERVIEW], index, per_token)
+        context = SearchContext.fold(r.content for r in known[SEARCHED])
         return AgentDeps(
             durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
-            seen=list(context.paths()), notes=await notes_of(journal, workspace), repo_map=overview,
+            seen=list(context.paths()), notes=notes_of(journal, known[NOTES], workspace), repo_map=overview,
             chars_per_token=per_token, token_ratios=self.around.token_ratios,
             contents=self.around.writers.contents, leave=await self._leave(workspace), foreign=await self._foreign(),
-            secrets={json.loads(row.content)["path"] for row in allowed},
+            secrets={json.loads(row.content)["path"] for row in known[ALLOWED]},
         )  # fmt: skip
 
     async def _foreign(self) -> Foreign | None:

@@ -36,6 +36,8 @@ async def afford(journal: Journal, state: SessionState, providers: Providers, sp
     answers = [state.settled.get(q) for q in journal.questions(CAP)]
     if any(a is not None and a[0] == "continue" and a[1] != BY_CAP for a in answers):
         return
+    if providers.daily_cap is None:  # as with most, and one look at a file of our own is no work for a thread
+        return
     cap, today = await asyncio.to_thread(_figures, providers, spending)
     if cap is not None and today >= cap:
         sentence = (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from reconvene.agents.redact import redact
 from reconvene.index import RootIndex
-from reconvene.log.port import NewEvent
+from reconvene.log.port import NewEvent, Row
 from reconvene.protocol import events as ev
 from reconvene.repomap.standing import Standing, standing
 from reconvene.runs.journal import Journal
@@ -16,9 +17,8 @@ OVERVIEW = "overview"
 """Private row: the overview that the session is told from this run on (`Standing`)."""
 
 
-async def overview_of(journal: Journal, index: RootIndex, chars_per_token: float) -> str:
-    """The text; a new one is in the log before it is used, with the event that shows it."""
-    rows = await journal.sessions.log.read(journal.session_id, 0, types=(OVERVIEW,))
+async def overview_of(journal: Journal, rows: Sequence[Row], index: RootIndex, chars_per_token: float) -> str:
+    """The text; a new one is in the log before it is used, with the event that shows it. `rows`: the session's of type `OVERVIEW`."""
     kept = Standing.from_json(rows[-1].content) if rows else None
     key = f"map:{journal.run_id}"
     if kept is not None and key in journal.keys:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 from reconvene.agents.notes import Note, Notes
+from reconvene.log.port import Row
 from reconvene.protocol import events as ev
 from reconvene.runs.journal import Journal
 from reconvene.sessions.rows import event, private
@@ -30,9 +32,8 @@ def plan_edits(state: SessionState, journal: Journal) -> list[PromptState]:
     return [PromptState(_id(seq), text, "steer", journal.run_id, seq)]
 
 
-async def notes_of(journal: Journal, workspace: Workspace) -> Notes:
-    """The project's notes, each shown as a step when the session has not shown it as it is now."""
-    rows = await journal.sessions.log.read(journal.session_id, 0, types=(NOTES,))
+def notes_of(journal: Journal, rows: Sequence[Row], workspace: Workspace) -> Notes:
+    """The project's notes, each shown as a step when the session has not shown it as it is now. `rows`: the session's of type `NOTES`."""
     shown = {c["path"]: c["fingerprint"] for c in (json.loads(row.content) for row in rows)}
 
     async def show(note: Note) -> None:
