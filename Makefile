@@ -105,6 +105,7 @@ docs: $(S)/docs  ## the documentation as a site in build/site; a link that leads
 
 lock:            ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras -c requirements/dev.txt pyproject.toml -o requirements/serve.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group proof -c requirements/dev.txt pyproject.toml -o requirements/proof.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group docs -c requirements/dev.txt pyproject.toml -o requirements/docs.txt
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group model -c requirements/dev.txt pyproject.toml -o requirements/model.txt
