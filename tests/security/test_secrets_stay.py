@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -27,6 +29,7 @@ from reconvene.agents.providers import Access, Providers
 from reconvene.commands import job as jobs
 from reconvene.commands.job import Job, Spec
 from reconvene.config import Settings
+from reconvene.errors import ReconveneError
 from reconvene.index import Indexes
 from reconvene.runs import overview
 from reconvene.server import code_api
@@ -36,6 +39,12 @@ from scripted import scripted
 IN_SOURCE = "AKIAZ7QK3J5LM2NP4RST"
 OF_THE_ENVIRONMENT = "canary-of-the-environment-51"
 STORED = "canary-that-was-stored-52"
+OF_THE_DATABASE = "canary-of-the-database-53"
+OF_THE_SIGN_IN = "canary-of-the-sign-in-54"
+OIDC = {
+    "RECONVENE_OIDC_ISSUER": "http://127.0.0.1:9", "RECONVENE_OIDC_CLIENT_ID": "reconvene", "RECONVENE_OIDC_ALLOW": "*",
+    "RECONVENE_OIDC_CLIENT_SECRET": OF_THE_SIGN_IN,
+}  # fmt: skip
 REPEATED = {
     "jwt": "-eyJ", "aws": "AKIA-", "github": "ghp_-", "slack": "xoxb-/", "google": "AIza/", "openai": "sk-/", "pem": "-----BEGIN ",
 }  # fmt: skip
@@ -134,10 +143,66 @@ def test_nothing_prints_itself_with_a_key(tmp_path: Path, monkeypatch: pytest.Mo
     providers.allow("openai", Access(key=STORED))
     access = providers.access("openai")
     model = models.resolve("openai:gpt-5", providers)
-    things: list[object] = [access, providers, Settings(data_dir=tmp_path), model, vars(model)]
+    database = f"postgresql://reconvene:{OF_THE_DATABASE}@db.example/reconvene"
+    settings = Settings.load({"data_dir": tmp_path}, environ=OIDC | {"RECONVENE_DATABASE": database})
+    things: list[object] = [access, providers, settings, vars(settings), settings.model_dump_json(), model, vars(model)]
     printed = "".join(f"{thing!r} {thing!s}" for thing in things)
-    assert STORED not in printed and OF_THE_ENVIRONMENT not in printed
+    for secret in (STORED, OF_THE_ENVIRONMENT, OF_THE_DATABASE, OF_THE_SIGN_IN):
+        assert secret not in printed
     assert access is not None and access.key == STORED
+    assert settings.database is not None and settings.database.get_secret_value() == database
+    with pytest.raises(ReconveneError) as e:
+        Settings.load({"data_dir": tmp_path}, environ={"RECONVENE_DATABASE": f"mysql://reconvene:{OF_THE_DATABASE}@db"})
+    assert OF_THE_DATABASE not in f"{e.value!r} {e.value.details}"
+
+
+def test_no_program_is_asked_what_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's `platform` starts `uname -p` for it, with all of the environment; a provider's client asks for each model."""
+    program = (
+        "import subprocess, sys\n"
+        "from reconvene.agents import models\n"
+        "if sys.argv[1] == 'ours': models.resolve('openai:gpt-5')\n"
+        "subprocess.check_output = lambda *a, **k: print('started') or ''\n"
+        "import platform\n"
+        "platform.platform()\n"
+    )
+    monkeypatch.setenv("OPENAI_API_KEY", OF_THE_ENVIRONMENT)
+    said = {
+        who: subprocess.run([sys.executable, "-c", program, who], capture_output=True, text=True, check=True).stdout
+        for who in ("ours", "plain")
+    }
+    assert "started" not in said["ours"] and "started" in said["plain"]
+
+
+STARTED = {"Popen", "run", "call", "check_call", "check_output", "create_subprocess_exec", "create_subprocess_shell"}
+
+
+def without_environment(source: str) -> list[str]:
+    """What starts a program and does not say what is in its environment: it would get ours, keys and all."""
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        name = ast.unparse(call.func)
+        starts = name.rpartition(".")[2] in STARTED and name.startswith(("subprocess.", "asyncio.create"))
+        if (starts or name.endswith("StdioServerParameters")) and not any(word.arg == "env" for word in call.keywords):
+            found.append(f"line {call.lineno}: {name}")
+    return found
+
+
+def test_whatever_a_server_starts_is_given_an_environment() -> None:
+    tree = Path(__file__).parents[2] / "src" / "reconvene"
+    started = 0
+    for path in sorted(tree.rglob("*.py")):
+        if "cli" not in path.parts:  # it starts the server itself
+            started += len(re.findall(r"subprocess\.(?:Popen|run)\(|StdioServerParameters\(", path.read_text()))
+            assert without_environment(path.read_text()) == [], path
+    assert started >= 5
+    assert without_environment("import subprocess\nsubprocess.run(['git'])") == ["line 2: subprocess.run"]
+    report(
+        "Secrets of the server",
+        control="a program that is started without an environment of its own is found in the source",
+    )
 
 
 class Children(threading.Thread):
@@ -182,7 +247,7 @@ async def test_a_whole_server_tells_no_secret(tmp_path: Path, monkeypatch: pytes
     )
     provider = Provider()
     await provider.start()
-    keys = {"ANTHROPIC_API_KEY": OF_THE_ENVIRONMENT, "RECONVENE_LOG_LEVEL": "debug"}
+    keys = {"ANTHROPIC_API_KEY": OF_THE_ENVIRONMENT, "RECONVENE_LOG_LEVEL": "debug", **OIDC}
     server = Server(tmp_path, "--model", MODEL, environ=provider.environ | keys)
     (server.root / "config.py").write_text(f"AWS = '{IN_SOURCE}'\ndef connect_to_aws(): return AWS\n")
     provider.on(
@@ -247,6 +312,7 @@ async def test_a_whole_server_tells_no_secret(tmp_path: Path, monkeypatch: pytes
     secrets = {
         "the environment's key": OF_THE_ENVIRONMENT,
         "the stored key": STORED,
+        "the secret of the sign-in elsewhere": OF_THE_SIGN_IN,
         "the token": token,
         "a sign-in link": link,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 import warnings
@@ -64,6 +65,7 @@ def resolve(name: str, providers: Providers | None = None) -> Model:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            _name_no_processor()
             return _strict(infer_model(name, _with(access)) if access else infer_model(name))
     except ImportError as e:
         extra = m[1] if (m := _EXTRA.search(str(e))) else name.partition(":")[0]
@@ -73,6 +75,11 @@ def resolve(name: str, providers: Providers | None = None) -> Model:
         ) from e
     except Exception as e:
         raise _unknown(name, _advice(str(e))) from None
+
+
+def _name_no_processor() -> None:
+    """A provider's client tells what it runs on, and to find that out Python starts `uname -p` in our environment, keys and all."""
+    vars(platform.uname()).setdefault("processor", "")
 
 
 def _constrained(name: str, providers: Providers | None) -> Model:

@@ -92,7 +92,7 @@ def bubblewrap() -> str | None:
         "/bin/true",
     ]
     try:
-        done = subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+        done = subprocess.run(probe, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return path if done.returncode == 0 else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from reconvene.errors import ReconveneError
+from reconvene.index.memory import give_back
 from reconvene.log.port import Moved, SessionRow
 from reconvene.sessions.kept import needed_by_all
 from reconvene.sessions.service import Sessions
@@ -99,6 +100,8 @@ class Sweeper:
             if sessions.contents is not None:
                 await sessions.contents.sweep(needed)
             self._contents_swept = now
+        if unloaded or deleted:
+            await asyncio.to_thread(give_back)
         return Swept(unloaded, questions, archived, deleted)
 
     def _may_go(self, session: SessionRow) -> bool:
