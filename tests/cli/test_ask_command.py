@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
 from machine import PATIENCE, Machine, lines
-from reconvene.client.local import find
+from reconvene.cli import whereabouts
+from reconvene.client.local import Server, find
+from reconvene.errors import ReconveneError
+from reconvene.log.folder import DataFolder
 
 
 def test_ask_answers_on_stdout_and_says_its_steps_on_stderr(served: Machine) -> None:
@@ -100,6 +105,48 @@ def test_ask_survives_a_kill_of_the_server(machine: Machine) -> None:
     assert asking.returncode == 0, err
     assert "connected again" in err
     assert "hub.py" in out
+
+
+def test_ask_starts_a_killed_server_again_when_nobody_else_does(machine: Machine) -> None:
+    asking = machine.start("ask", "how are idle sessions removed?")
+    assert asking.stderr is not None
+    assert any("map" in line for line in iter(asking.stderr.readline, ""))
+    server = find(machine.data_dir)
+    assert server is not None
+    os.kill(server.pid, signal.SIGKILL)
+    out, err = asking.communicate(timeout=2 * PATIENCE)
+    assert asking.returncode == 0, err
+    assert "the server was killed; starting it again" in err
+    assert "hub.py" in out
+    again = find(machine.data_dir)
+    assert again is not None and again.pid != server.pid
+
+
+async def test_a_server_that_was_stopped_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Server:
+        started.append(port)
+        raise ReconveneError("starting", "Not here.")
+
+    monkeypatch.setattr(whereabouts.background, "start", start)
+    monkeypatch.setattr(whereabouts, "GRACE", 0.0)
+    where = whereabouts.Whereabouts(tmp_path, tmp_path)
+    assert await where() is None
+    assert started == [], "there was none, or it was stopped and took its server.json along"
+    (tmp_path / "server.json").write_text(json.dumps({"pid": 1, "host": "localhost", "port": 8123}))
+    folder = DataFolder.claim(private(tmp_path))
+    assert await where() is None
+    assert started == [], "somebody has the folder: it is coming up"
+    folder.release()
+    for _ in range(whereabouts.STARTS + 2):
+        assert await where() is None
+    assert started == [8123] * whereabouts.STARTS
+
+
+def private(folder: Path) -> Path:
+    folder.chmod(0o700)
+    return folder
 
 
 def test_ctrl_c_detaches_and_the_run_goes_on(served: Machine) -> None:

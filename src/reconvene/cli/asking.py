@@ -7,7 +7,6 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from reconvene.cli import background, sessions
 from reconvene.cli.conversation import Conversation, Screen
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import dim, interactive, say
+from reconvene.cli.whereabouts import Whereabouts
 from reconvene.client.folder import usual_data_dir
-from reconvene.client.following import Address
 from reconvene.client.link import Link, new_id
 from reconvene.client.local import Server, find, need
 from reconvene.errors import ReconveneError
@@ -46,11 +45,11 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
         follower = Follower(known["session_id"])
         if not known["pending"]:  # else what is asked has to be known: the prompt waits behind it
             follower.cursor = known["cursor"]  # what was said before is not shown again
-        link = _link(follower, {})
+        base, link = Path(known["root"]), _link(follower, {})
     else:
         server, base = _server_for(data_dir, server, root)
         link = _link(Follower(), {"root_directory": str(base)})
-    code = asyncio.run(Conversation(_where(data_dir), link, _screen(data_dir, as_json), text).run())
+    code = asyncio.run(Conversation(Whereabouts(data_dir, base), link, _screen(data_dir, as_json), text).run())
     if code in (0, 4) and link.session_id is not None and sys.stderr.isatty():
         say(dim(f'· go on with: {_command("ask", "-s", link.session_id[:10], data_dir=data_dir)} "…"'))
     return code
@@ -60,7 +59,10 @@ def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
     """Follow a session until the person leaves; returns the exit code."""
     known = sessions.resolve(need(data_dir), session)
     conversation = Conversation(
-        _where(data_dir), _link(Follower(known["session_id"]), {}), _screen(data_dir, as_json), None
+        Whereabouts(data_dir, Path(known["root"])),
+        _link(Follower(known["session_id"]), {}),
+        _screen(data_dir, as_json),
+        None,
     )
     return asyncio.run(conversation.run())
 
@@ -74,7 +76,11 @@ def act(session: dict[str, Any], data_dir: Path, name: str, args: dict[str, Any]
     follower = Follower(session["session_id"])
     follower.cursor = session["cursor"]
     frame = {"type": "action", "content": {"name": name, "args": args}}
-    return asyncio.run(Conversation(_where(data_dir), _link(follower, {}), _screen(data_dir, as_json), frame).run())
+    return asyncio.run(
+        Conversation(
+            Whereabouts(data_dir, Path(session["root"])), _link(follower, {}), _screen(data_dir, as_json), frame
+        ).run()
+    )
 
 
 def _prompt(prompt: str) -> str:
@@ -126,14 +132,6 @@ def _serve_again(server: Server, known: dict[str, Any]) -> None:
     served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
     if known["root"] and known["root"] not in served:
         server.call("POST", "/api/roots", {"path": known["root"]})
-
-
-def _where(data_dir: Path) -> Callable[[], Awaitable[Address | None]]:
-    async def where() -> Address | None:
-        server = await asyncio.to_thread(find, data_dir)
-        return Address(server.ws_url, server.token) if server else None
-
-    return where
 
 
 def _link(follower: Follower, config: dict[str, Any]) -> Link:
