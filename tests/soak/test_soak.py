@@ -119,8 +119,8 @@ async def test_memory_is_back_after_a_thousand_sessions_came_and_went(tmp_path: 
     report(
         "Soak: the sweeper frees",
         f"{SESSIONS:,} sessions came and went: {start['memory']:.0f} MB before, {full['memory']:.0f} MB with {full['loaded']:.0f} in "
-        f"memory, "
-        f"{unloaded['memory']:.0f} MB when they had been idle for an hour (up to {PAGES:.0f} of it pages of the database), {end['memory']:.0f} MB when they were deleted",
+        f"memory, {unloaded['memory']:.0f} MB when they had been idle for an hour (up to {PAGES:.0f} of it pages of the database), "
+        f"{end['memory']:.0f} MB when they were deleted",
         seed=seed,
         seconds=time.monotonic() - began,
     )
