@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,19 @@ def test_the_official_client_sees_one_answer_over_two_servers(place: Place) -> N
     calls = [line["toolCallId"] for line in lines if line.get("type") == "TOOL_CALL_START"]
     assert len(calls) == len(set(calls))
     assert sum(line.get("type") == "RUN_STARTED" for line in lines) == 1
+
+
+def test_the_program_of_the_how_to_runs(place: Place) -> None:
+    place.serve_if_needed()
+    page = (Path(__file__).parents[2] / "docs/how-to/ag-ui.md").read_text("utf-8")
+    (program,) = re.findall(r"```js\n(.*?)```", page, re.S)
+    assert "http://localhost:8000" in program
+    script = f"const token = {json.dumps(place.token)};\n{program.replace('http://localhost:8000', place.url)}"
+    script += "\nprocess.stdout.write(JSON.stringify(agent.messages));"
+    run = [node(), "--input-type=module", "--eval", script]
+    done = subprocess.run(run, cwd=PEERS, env=place.environ, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert any(m["role"] == "assistant" and "src/hub.py:2" in (m.get("content") or "") for m in json.loads(done.stdout))
 
 
 def run_input(run_id: str, **more: Any) -> dict[str, Any]:

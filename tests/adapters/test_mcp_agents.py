@@ -105,7 +105,14 @@ async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place) ->
 
 def inspect(place: Place, *call: str) -> subprocess.Popen[str]:
     """The inspector's command line, whose server is `reconvene mcp`."""
-    inspector = [node(), str(PEERS / "node_modules/.bin/mcp-inspector"), "--cli", *place.command("mcp"), "--method", *call]
+    inspector = [
+        node(),
+        str(PEERS / "node_modules/.bin/mcp-inspector"),
+        "--cli",
+        *place.command("mcp"),
+        "--method",
+        *call,
+    ]
     return subprocess.Popen(inspector, env=place.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

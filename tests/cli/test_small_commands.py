@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from machine import PATIENCE, Machine
 from reconvene.cli import places
 from reconvene.client.local import LOCK
 from reconvene.config import Settings
+from reconvene.errors import ReconveneError
 from reconvene.log import folder
 
 HEAVY = ("pydantic_ai", "fastapi", "numpy", "uvicorn", "apsw", "anthropic", "openai")
@@ -67,3 +69,14 @@ def test_the_code_base_is_the_one_around_the_current_folder(tmp_path: Path, monk
     assert places.root_of(None, []) == inner
     assert places.root_of(None, [str(tmp_path), str(tmp_path / "a"), "/elsewhere"]) == tmp_path / "a"
     assert places.root_of(Path("."), [str(tmp_path)]) == inner
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "  \n"])
+def test_a_key_that_is_not_given_is_said_and_nothing_changes(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    from reconvene.cli.model import _key
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    with pytest.raises(ReconveneError, match=r"No key for openai was typed or piped"):
+        _key("openai")
+    monkeypatch.setattr("sys.stdin", io.StringIO(" sk-1 \n"))
+    assert _key("openai") == "sk-1"

@@ -165,8 +165,8 @@ def test_options_that_are_shown_exist() -> None:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.S):
             for line in block.splitlines():
                 if found := re.search(
-                    r"(?:^|[/| ])reconvene ((?:(?:sessions|users) )?[a-z-]+)(.*)",
-                    line.replace("$PWD/.venv/bin/reconvene", ""),
+                    r"(?:^|[/| ])reconvene ((?:(?:sessions|users|mcp-servers) )?[a-z-]+)(.*)",
+                    line.replace("$PWD/.venv/bin/reconvene", "").split(" -- ")[0],
                 ):
                     used = {w for w in shlex.split(found[2], comments=True) if w.startswith("-") and w != "-"}
                     assert used <= options[found[1]], f"{page.name}: {line}"
@@ -236,3 +236,10 @@ def test_every_metric_is_described() -> None:
     app = (REPOSITORY / "src/reconvene/server/app.py").read_text("utf-8")
     for name in re.findall(r'metrics\.gauge\("(\w+)"', app):
         assert name in page, name
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    there = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    for page in PAGES:
+        named = set(re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)", page.read_text("utf-8")))
+        assert named <= there, f"{page.name}: {named - there}"

@@ -98,5 +98,11 @@ def _dollars(text: str) -> float | None:
 
 def _key(provider: str) -> str:
     if sys.stdin.isatty():
-        return str(typer.prompt(f"Key for {terminal.safe(provider)}", hide_input=True)).strip()
-    return sys.stdin.readline().strip()
+        given = str(typer.prompt(f"Key for {terminal.safe(provider)}", hide_input=True)).strip()
+    else:
+        given = sys.stdin.readline().strip()
+    if not given:
+        raise ReconveneError(
+            "invalid_field", f"No key for {terminal.safe(provider)} was typed or piped. Nothing changed."
+        )
+    return given
