@@ -26,13 +26,15 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "SECURITY.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 LANGUAGES = {"sh", "js", "ts", "python", "json", "toml", "yaml", "ini", "nginx", "text"}
 ELSEWHERE = {
-    "curl.md": "test_client_pages.py",
-    "python-client.md": "test_client_pages.py",
-    "typescript-client.md": "test_client_pages.py",
-    "protocol.md": "test_docs.py",  # the sample, to the letter
+    "curl.md": "tests/docs/test_client_pages.py",
+    "python-client.md": "tests/docs/test_client_pages.py",
+    "typescript-client.md": "tests/docs/test_client_pages.py",
+    "protocol.md": "tests/docs/test_docs.py",  # the sample, to the letter
     "ag-ui.md": "tests/adapters/test_agui_front_ends.py",
+    "back-up.md": "tests/cli/test_backing_up.py",
+    "postgresql.md": "tests/log/test_moving.py",  # it needs a database server
 }
-"""Pages whose programs run in other tests."""
+"""Pages whose programs and commands are run by other tests."""
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.S | re.M)
 
 
@@ -57,6 +59,12 @@ def test_every_block_says_what_it_is(page: Path) -> None:
         assert language in LANGUAGES, text[:80]
         if language in ("js", "ts", "python"):
             assert page.name in ELSEWHERE, f"nothing runs this: {text[:80]}"
+
+
+def test_the_tests_that_run_them_exist() -> None:
+    for page, test in ELSEWHERE.items():
+        assert (REPOSITORY / test).is_file(), test
+        assert any(p.name == page for p in PAGES), page
 
 
 @pytest.mark.parametrize(("page", "text"), of("json"))
