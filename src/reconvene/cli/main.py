@@ -22,9 +22,11 @@ from reconvene.cli import (
     setup_commands,
 )
 from reconvene.cli.exits import FAILED, exit_code
+from reconvene.cli.options_read import read_plainly
 from reconvene.cli.terminal import safe, say
 from reconvene.errors import ReconveneError
 
+read_plainly()
 app = typer.Typer(
     name="reconvene",
     help="An agent server for your code whose sessions cannot be lost.",
