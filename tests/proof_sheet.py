@@ -65,7 +65,7 @@ SUITES: dict[str, dict[str, Suite]] = {
         "others": Suite("Long tests of no other suite", []),
     },
     "security": {
-        "model": Suite("A model that does its worst", ["tests/faults/test_hostile_model.py"]),
+        "model": Suite("A model that does its worst", ["tests/faults/test_hostile_model.py"], "long or not long"),
         "jail": Suite("Opened while it is swapped", ["tests/security/test_jail_swaps.py"]),
         "trees": Suite(
             "Code bases that do their worst",

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import random
 import secrets
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 from hostile_model import Hostile
 
 from house import ME, House, check_log, contents
+from proof import report
 from reconvene.agents import changes
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
@@ -30,6 +33,7 @@ AT_ONCE = 4
 A_HOUSE = 100
 """Runs before everything begins anew: a tree that only grows would be another test."""
 LIMITS = Limits(model_requests=12, tool_calls=30)
+WATCHED = ("question", "confirmation", "diff", "completed")
 
 
 def line(name: str) -> str:
@@ -89,16 +93,18 @@ class Siege:
         house = self.house
         session = await house.session()
         turn = {"review": True, "max_iterations": 1} if number % 3 == 0 else {}
-        await house.sessions.submit(ME, session, id=None, text=f"task {self.seed}/{number}", turn=turn)
-        person = asyncio.create_task(self._person(session, random.Random(f"{self.seed}/{number}")))
+        news: asyncio.Queue[Row] = asyncio.Queue()
+        told = lambda i, rows: [news.put_nowait(row) for row in rows if i == session and row.type in WATCHED]  # noqa: E731
+        house.sessions.listeners.append(told)
         try:
-            rows = await house.until(session, lambda rows: any(r.type == "completed" for r in rows), patience=600)
-        except AssertionError as e:
-            raise Violation(f"run {number} of seed {self.seed} never ended: {e}") from None
+            await house.sessions.submit(ME, session, id=None, text=f"task {self.seed}/{number}", turn=turn)
+            async with asyncio.timeout(600):
+                await self._person(session, news, random.Random(f"{self.seed}/{number}"))
+        except TimeoutError:
+            raise Violation(f"run {number} of seed {self.seed} never ended") from None
         finally:
-            person.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await person
+            house.sessions.listeners.remove(told)
+        rows = await house.rows(session)
         check_log(rows)
         self.counts[contents(rows, "completed")[0]["outcome"]] += 1
         verdicts = {d["id"]: d["verdict"] for d in contents(rows, "decided")}
@@ -116,21 +122,20 @@ class Siege:
         if any(self.secret in r.content for r in rows):
             raise Violation(f"run {number} of seed {self.seed}: what lies outside is in the log")
 
-    async def _person(self, session: str, rng: random.Random) -> None:
-        house = self.house
+    async def _person(self, session: str, news: asyncio.Queue[Row], rng: random.Random) -> None:
+        """Answers what is asked, once each, until the run has ended."""
         met: set[str] = set()
-        while True:
-            rows = await house.until(session, lambda rows: any(w["id"] not in met for w in _asked(rows)), patience=120)
-            for waiting in _asked(rows):
-                if waiting["id"] in met:
-                    continue
-                met.add(waiting["id"])
-                with contextlib.suppress(ReconveneError):  # it was stale, or had ended
-                    if "files" in waiting:
-                        await self._decide(session, waiting, rng, len(met))
-                    else:
-                        value = _value(waiting.get("schema") or {}, rng)
-                        await house.sessions.answer(ME, session, id=None, reply_to=waiting["id"], value=value)
+        while (row := await news.get()).type != "completed":
+            waiting = json.loads(row.content)
+            if waiting["id"] in met:
+                continue
+            met.add(waiting["id"])
+            with contextlib.suppress(ReconveneError):  # it was stale, or had ended
+                if "files" in waiting:
+                    await self._decide(session, waiting, rng, len(met))
+                else:
+                    value = _value(waiting.get("schema") or {}, rng)
+                    await self.house.sessions.answer(ME, session, id=None, reply_to=waiting["id"], value=value)
 
     async def _decide(self, session: str, shown: dict[str, Any], rng: random.Random, met: int) -> None:
         hunks = [h["id"] for f in shown["files"] for h in f["hunks"]]
@@ -150,10 +155,6 @@ class Siege:
                 raise Violation(f"seed {self.seed}: {path!r} is {now.get(path)}, and nobody accepted that")
         if self.tree(self.folder / "outside") != self.outside:
             raise Violation(f"seed {self.seed}: something outside was written")
-
-
-def _asked(rows: list[Row]) -> list[dict[str, Any]]:
-    return [*contents(rows, "question"), *contents(rows, "confirmation"), *contents(rows, "diff")]
 
 
 def _value(schema: dict[str, Any], rng: random.Random) -> Any:
@@ -206,9 +207,20 @@ async def test_a_hundred_runs(tmp_path: Path) -> None:
 async def test_thousands_of_runs(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     runs = int(os.environ.get("RUNS", "10000"))
+    began, cpu = time.monotonic(), time.process_time()
     counts = await besiege(tmp_path, seed, runs)
     told(counts, seed)
     assert counts["success"] + counts["failed"] + counts["cancelled"] == runs
+    assert counts["files written"] > runs / 50
+    report(
+        "A model that does its worst",
+        "{runs:,} runs, {calls:,} calls of tools with arguments made up, {diffs:,} diffs, {written:,} files written that were accepted: "
+        "0 writes that were not, 0 bytes from outside, every run ended",
+        counts={"runs": runs, "calls": counts["calls"], "diffs": counts["diffs"], "written": counts["files written"]},
+        seed=seed,
+        seconds=time.monotonic() - began,
+        cpu=time.process_time() - cpu,
+    )
 
 
 async def test_control_a_change_that_asks_nobody_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,3 +236,6 @@ async def test_control_a_change_that_asks_nobody_is_noticed(tmp_path: Path, monk
     monkeypatch.setattr(changes.Change, "_decided", writes_at_once)
     with pytest.raises((Violation, BaseExceptionGroup)):
         await besiege(tmp_path, 7, 100)
+    report(
+        "A model that does its worst", control="a change that is written before anybody is asked is found on the disk"
+    )
