@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -32,9 +32,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     real = files.read_as_indexed
 
-    def reading(index: RootIndex, path: str, fingerprint: str | None) -> list[str] | None:
+    def reading(
+        index: RootIndex, path: str, fingerprint: str | None, worth: Callable[[str], bool] | None
+    ) -> Sequence[str] | None:
         read.append(path)
-        return real(index, path, fingerprint)
+        return real(index, path, fingerprint, worth)
 
     monkeypatch.setattr(files, "read_as_indexed", reading)
     return read

@@ -22,7 +22,7 @@ from reconvene.index.view import View
 from reconvene.search.files import Files
 from reconvene.search.likeliest import likeliest
 from reconvene.search.looking import Search
-from reconvene.search.matching import matching
+from reconvene.search.matching import matching, worth_lines
 from reconvene.search.places import FILES
 from reconvene.search.result import SearchResult, pointed_out
 
@@ -112,7 +112,7 @@ def _answer(
     candidates = _Candidates(view, query, signals)
     if query.by_lines or query.single or query.defining:
         order = candidates.in_order(4 * (limit + ahead) if not query.by_lines else None)
-        found, total = matching(search, files.read(order), limit + ahead)
+        found, total = matching(search, files.read(order, worth_lines(query)), limit + ahead)
         found, more = found[:limit], len(found) > limit
         if not query.by_lines:
             total = candidates.worth_a_look

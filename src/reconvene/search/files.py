@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconvene.errors import ReconveneError
@@ -46,8 +46,11 @@ class Files:
         self.fingerprints: dict[str, str] = {}
         """Of what was read, by its displayed path."""
 
-    def read(self, numbers: Iterable[int]) -> Iterator[File]:
+    def read(self, numbers: Iterable[int], worth: Callable[[str], bool] | None = None) -> Iterator[File]:
         """
+        Args:
+            worth: whether a file is worth more than a look at its text; the others are left out.
+
         Raises:
             ReconveneError: `workspace_gone`, `tool_failed`.
         """
@@ -64,8 +67,10 @@ class Files:
             try:
                 if blob is None:
                     blob, lines = read_now(self._index, path)
+                    if lines is not None and worth is not None and not worth("\n".join(lines)):
+                        continue
                 else:
-                    lines = read_as_indexed(self._index, path, blob.hex())
+                    lines = read_as_indexed(self._index, path, blob.hex(), worth)
             except ReconveneError as e:
                 if e.code in ("workspace_gone", "tool_failed"):
                     raise
@@ -75,13 +80,17 @@ class Files:
                 if not waits:
                     self.stale.append(path)
                 continue
+            if not lines:
+                continue  # not worth it
             self.fingerprints[display_path(path)] = blob.hex()
             text = texts.of(blob.hex(), lines)
             yield File(number, path, blob, text, self._index.definitions_of(blob, path))
 
 
-def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> Sequence[str] | None:
-    """A file's lines, which nobody may change; None when it is not what it was.
+def read_as_indexed(
+    index: RootIndex, path: str, fingerprint: str | None, worth: Callable[[str], bool] | None = None
+) -> Sequence[str] | None:
+    """A file's lines, which nobody may change; None when it is not what it was, none at all when its text is not `worth` them.
 
     Raises:
         ReconveneError: why it cannot be read.
@@ -95,10 +104,13 @@ def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> Seq
     if fingerprint is None or blob_id(data) != fingerprint:
         return None
     if (known := texts.get(fingerprint)) is not None:
-        return known.lines
+        return known.lines if worth is None or worth("\n".join(known.lines)) else ()
     if (text := decode_text(data)) is None:
         return None
-    return texts.of(fingerprint, text.removesuffix("\n").split("\n"), len(text)).lines
+    text = text.removesuffix("\n")
+    if worth is not None and not worth(text):
+        return ()
+    return texts.of(fingerprint, text.split("\n"), len(text)).lines
 
 
 def read_now(index: RootIndex, path: str) -> tuple[bytes, list[str] | None]:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 
 from reconvene.index.definitions import SIGNATURE, Definition, last_name
-from reconvene.index.query import compiled, of_whole_text, phrase_pattern, use_pattern
+from reconvene.index.query import Query, compiled, of_whole_text, phrase_pattern, use_pattern
 from reconvene.search.files import File
 from reconvene.search.looking import SECOND_SNIPPET, Search, shown
 from reconvene.search.places import choose
@@ -15,6 +15,16 @@ from reconvene.search.windows import LINES, FileWindows, Window, any_of
 
 _NAMED_PER_FILE, _USES_PER_FILE = 3, 2
 """Places of one file that are shown when a name is asked for: where it is defined; where nothing of that name is."""
+
+
+def worth_lines(query: Query) -> Callable[[str], bool] | None:
+    """Whether a text may have lines that the query asks for; None when it asks for none. It costs less than its lines."""
+    if not query.by_lines:
+        return None
+    # No phrase and no name goes over the end of a line.
+    phrases, names = map(phrase_pattern, query.phrases), map(use_pattern, query.using)
+    whole = [*filter(None, map(of_whole_text, query.patterns)), *phrases, *names]
+    return lambda text: all(p.search(text) for p in whole)
 
 
 def matching(search: Search, files: Iterable[File], limit: int) -> tuple[list[Snippet], int]:
@@ -59,13 +69,7 @@ def _of_file(search: Search, file: File) -> list[Snippet]:
 def _windows(search: Search, file: File, windows: FileWindows) -> list[Window]:
     query = search.query
     if query.by_lines:
-        phrases = [*map(phrase_pattern, query.phrases)]
-        # No phrase and no name goes over the end of a line.
-        whole = [*filter(None, map(of_whole_text, query.patterns)), *phrases, *map(use_pattern, query.using)]
-        text = "\n".join(file.lines)
-        if not all(p.search(text) for p in whole):
-            return []
-        patterns = [*phrases, *map(compiled, query.patterns)]
+        patterns = [*map(phrase_pattern, query.phrases), *map(compiled, query.patterns)]
         conditions = [*(any_of([p]) for p in patterns), *(_uses(name, file.definitions) for name in query.using)]
         if not all(any(map(holds, file.lines)) for holds in conditions):
             return []
