@@ -135,15 +135,8 @@ def _leftmost(between: bytes) -> int:
 
 def columns(line: str) -> int:
     """How far a line is indented; a tab counts four."""
-    width = 0
-    for char in line:
-        if char == " ":
-            width += 1
-        elif char == "\t":
-            width += 4
-        else:
-            break
-    return width
+    margin = len(line) - len(line.lstrip(" \t"))
+    return margin + 3 * line.count("\t", 0, margin)
 
 
 def level(heading: str) -> int:

@@ -48,6 +48,10 @@ def parts(word: str) -> list[str]:
     (['http', 'server', 'v', '2'], ['größe'])
     """
     if word.isascii():
+        if word.islower() and word.isalpha():  # most are, or are so between underscores: no pattern need look at them
+            return [word]
+        if word.islower() and word.replace("_", "").isalpha():
+            return [p for p in word.split("_") if p]
         return [p.lower() for p in _PART.findall(word)]
     found: list[str] = []
     for run in _DENSE.findall(word.casefold()):
@@ -101,6 +105,9 @@ def terms(word: str) -> tuple[int, ...]:
 
 def _terms(word: str) -> tuple[int, ...]:
     split = parts(word)
+    if len(split) == 1:
+        t = _part_terms[split[0]]
+        return (t,) if t >= 0 else ()
     found = [t for p in split if (t := _part_terms[p]) >= 0]
     if len(split) > 1 and (joined := whole("".join(split))):
         found.append(term(joined))
@@ -117,7 +124,8 @@ class _Known(dict[str, tuple[int, ...]]):
     def __missing__(self, run: str) -> tuple[int, ...]:
         if len(self) >= self._most:
             self.clear()
-        found = self[run] = tuple(t for word in WORD.findall(run) for t in _terms(word))
+        one = run.isascii() and run.isidentifier()  # as most are
+        found = self[run] = _terms(run) if one else tuple(t for word in WORD.findall(run) for t in _terms(word))
         return found
 
 
