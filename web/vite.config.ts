@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   plugins: [svelte()],
   // The client is a package of its own, whose package.json names what it is built to; the page is built from its source.
-  resolve: { alias: [{ find: /^(?:\.\.?\/)+client$/, replacement: decodeURIComponent(new URL('./src/client/index.ts', import.meta.url).pathname) }] },
+  resolve: { alias: [{ find: /^(?:\.\.?\/)+(?:src\/)?client$/, replacement: decodeURIComponent(new URL('./src/client/index.ts', import.meta.url).pathname) }] },
   build: {
     outDir: '../src/reconvene/static',
     emptyOutDir: true,
