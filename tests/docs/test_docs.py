@@ -146,7 +146,7 @@ def test_make_targets_that_are_named_exist() -> None:
 
 
 def test_commands_that_are_named_exist() -> None:
-    known = {name for name, _ in commands()} | {"sessions", "mcp-servers", "users", "--help"}
+    known = {name for name, _ in commands()} | {"sessions", "mcp-servers", "users", "--help", "--install-completion"}
     for page in PAGES:
         said = page.read_text("utf-8")
         blocks = re.findall(r"```sh\n(.*?)```", said, re.S)
