@@ -13,6 +13,8 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -24,18 +26,32 @@ import asyncpg  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from postgres import fresh_url, server_url
+from postgres import Server, server
 from reconvene.config import Limits
 from reconvene.log.feed import Feed
 from reconvene.log.port import NewEvent, NewSession
 from reconvene.log.postgres import PostgresLog
 from reconvene.log.sqlite import SqliteLog
 
+_server: list[Server] = []
 TEXT = json.dumps({"attempt": 1, "text": "a few words of an answer, as a model streams them "})
 EVENT = NewEvent("text", TEXT, "r1", "r1.0.0")
 RATE = 10.0
 """Pieces of text a second and session, for the latencies."""
 Append = Callable[[int], Awaitable[Any]]
+
+
+def server_url() -> str:
+    """Of a server that takes connections enough for the floor, which has one a session."""
+    if not _server:
+        folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
+        folder.chmod(0o755)
+        _server.append(server(folder / "data"))
+    return _server[0].url
+
+
+def fresh_url() -> str:
+    return f"{server_url()}?search_path=b_{secrets.token_hex(4)}"
 
 
 async def writers(sessions: int, seconds: float, append: Append) -> tuple[int, float]:
@@ -294,4 +310,9 @@ if __name__ == "__main__":
     import structlog
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    asyncio.run(main(given.seconds, given.sessions))
+    try:
+        asyncio.run(main(given.seconds, given.sessions))
+    finally:
+        for started in _server:
+            started.stop()
+            shutil.rmtree(started.data.parent, ignore_errors=True)

@@ -41,7 +41,7 @@ from reconvene.repomap import map as _map  # noqa: F401
 from reconvene.workspace.edits import Writer as _writer  # noqa: F401
 
 SESSIONS = 4
-STUCK = 90.0
+STUCK = 120.0
 """Seconds without any event, after which a session counts as stuck."""
 PROMPT = "Change the three files."
 SCRIPT = [[("ask_user", {"question": "Really?"})], *threefiles.ORCHESTRATOR]
@@ -132,6 +132,7 @@ class Person:
             self.check(session, rows, await self.surely(lambda: house.log.read(session, 0)))
         except Exception as e:
             self.tally.violations.append(f"{session}: {type(e).__name__}: {str(e)[:500]}")
+            print(self.tally.violations[-1], flush=True)
         self.tally.runs += 1
 
     async def surely(self, what: Any) -> Any:
@@ -256,6 +257,8 @@ class Campaign:
         self.job["folder"] = str(folder)
         self.folder, self.rng, self.tally = folder, random.Random(job["seed"]), Tally()
         self.killed: list[tuple[float, set[str]]] = []
+        self.longest_life = 1.5
+        """Seconds from a node having runs to its death."""
 
     def run(self) -> Tally:
         database: Server = server(self.folder / "database")
@@ -299,11 +302,11 @@ class Campaign:
         return self.tally
 
     def kill(self, workers: dict[str, int], database: Server) -> None:
-        began = time.monotonic()
+        began, before = time.monotonic(), 0
         while not (self.folder / "runs").exists() and time.monotonic() - began < 120:
             time.sleep(0.1)
         while time.monotonic() - began < self.job["longest"]:
-            _runs, wrong = map(int, ((self.folder / "runs").read_text() or "0 0").split())
+            runs, wrong = map(int, ((self.folder / "runs").read_text() or f"{before} 0").split())
             if wrong >= (5 if self.job["mutation"] == "none" else 1):
                 return
             if self.tally.kills >= self.job["kills"] and self.tally.database_kills >= self.job["database_kills"]:
@@ -318,6 +321,11 @@ class Campaign:
                 self.tally.kills += 1
                 self.tally.working += bool(sessions)
                 self.killed.append((at, sessions))
+                # As often as this machine can take it: lives get longer while none is long enough for a run to end.
+                self.longest_life = (
+                    max(0.7, 0.8 * self.longest_life) if runs > before else min(10.0, 1.2 * self.longest_life)
+                )
+                before = runs
                 workers[name] = forked(lambda name=name: work(self.job, name), self.folder / f"{name}.out")
             elif self.tally.database_kills < self.job["database_kills"]:
                 time.sleep(self.rng.uniform(0.5, 4.0))
@@ -333,7 +341,7 @@ class Campaign:
             name = self.rng.choice(list(workers))
             held = self.folder / f"{name}.held"
             if (held.exists() and held.read_text()) or time.monotonic() > patience:
-                time.sleep(self.rng.uniform(0.0, 0.7))
+                time.sleep(self.rng.uniform(0.0, self.longest_life))
                 return name, held
             time.sleep(0.02)
 
