@@ -282,6 +282,22 @@ async def test_a_session_has_a_fallback_of_its_own(tmp_path: Path, fallback: str
     await house.close()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_session_goes_back_to_what_the_server_has(tmp_path: Path, restart: bool) -> None:
+    house = await begun(tmp_path, Two(DOWN), "second")
+    session = await house.session()
+    for args in ({"model": None}, {}):
+        await house.sessions.act(ME, session, id=None, name="fallback", args=args)
+    if restart:
+        await house.restart()
+    await house.ask("q", session)
+    rows = await house.completed(session)
+    assert contents(rows, "completed")[0]["text"] == "from second"
+    assert [c["args"] for c in contents(rows, "action")] == [{"model": None}, {}]
+    check_log(rows)
+    await house.close()
+
+
 async def test_when_both_fail_retry_begins_with_the_first(tmp_path: Path) -> None:
     two = Two(DOWN)
     house = await begun(tmp_path, two, "also down")

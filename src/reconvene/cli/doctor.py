@@ -67,8 +67,16 @@ def examine(data_dir: Path) -> Iterator[Finding]:
     checks: list[Callable[[], Finding]] = [machine, python, sqlite, lambda: space(data_dir), lambda: folder(data_dir)]
     checks += [lambda: token(data_dir), lambda: database(data_dir)]
     if settings is not None:
+        from reconvene.cli.doctor_model import daily_cap, fallback, model
+
         given = settings
-        checks += [lambda: model(given), lambda: index_folder(data_dir, server), lambda: port(given, server)]
+        checks += [
+            lambda: model(given),
+            lambda: fallback(given),
+            lambda: daily_cap(given),
+            lambda: index_folder(data_dir, server),
+            lambda: port(given, server),
+        ]
     checks += [page, lambda: running(data_dir, server)]
     for check in checks:
         try:
@@ -219,29 +227,6 @@ def _database_fix(code: str, data_dir: Path) -> str:
         case "store_corrupt":
             return f"reconvene stop; reconvene doctor --repair --data-dir {shlex.quote(str(data_dir))} (keeps the damaged file)"
     return "Make the file readable and writable for you."
-
-
-def model(settings: Settings) -> Finding:
-    origin = settings.origins.get("model", "default")
-    name = settings.model
-    if name.strip().lower() in ("", "offline"):
-        return Finding(
-            "model",
-            True,
-            f"offline ({origin}): answers are quoted from the code; set RECONVENE_MODEL for a language model",
-        )
-    from reconvene.agents.models import resolve
-
-    try:
-        resolve(name)  # asks the provider's own package what it needs; nothing is sent, and no key is shown
-    except ReconveneError as e:
-        return Finding(
-            "model",
-            False,
-            f"{name} (from {origin}): {e.message}",
-            "Do that where the server runs, then: reconvene restart",
-        )
-    return Finding("model", True, f"{name} (from {origin}); its key is set")
 
 
 def index_folder(data_dir: Path, server: Server | None = None) -> Finding:

@@ -220,7 +220,9 @@ def _retry(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
 
 
 def _fallback(state: SessionState, args: dict[str, Any], by: str) -> Prepared:
-    model = None if args.get("model", "") is None else _argument(args, "model", str).strip()
+    if "model" not in args:  # back to the server's
+        return Prepared(ev.Action(name="fallback", args={}, by=by))
+    model = None if args["model"] is None else _argument(args, "model", str).strip()
     return Prepared(ev.Action(name="fallback", args={"model": model or None}, by=by))
 
 

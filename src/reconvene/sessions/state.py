@@ -305,7 +305,7 @@ def _action(s: SessionState, row: StatefulRow, c: dict[str, Any]) -> None:
             s.replaced.add(args["run_id"])
             s.undoing.update(s.runs[args["run_id"]].undo or ())
         case "fallback":
-            s.fallback = args["model"] or ""
+            s.fallback = (args["model"] or "") if "model" in args else None
         case "edit_plan":
             s.plan_edits.append((row.seq, c.get("by") or "the person"))
         case "edit_prompt":
