@@ -96,3 +96,13 @@ async def test_control_a_text_is_not_a_line(index: RootIndex, monkeypatch: pytes
     assert len((await search(index, query, limit=100)).snippets) == 1
     monkeypatch.setattr(matching, "of_whole_text", compiled)
     assert not (await search(index, query, limit=100)).snippets
+
+
+async def test_letters_that_are_others_in_small_are_found_too(code: CodeBase, workers: Workers) -> None:
+    """What is passed over at once is only a text of ASCII: a long s and the sign of Kelvin are `s` and `k` whatever their case."""
+    code.write("odd.py", "x = 'the ſession \u212aey'\n")
+    code.write("plain.py", "x = 'the Session KEY'\n")
+    made = await code.index(workers)
+    found = await search(made, '"session key"')
+    assert {snippet.path for snippet in found.snippets} == {"odd.py", "plain.py"}
+    await made.close()
