@@ -19,7 +19,7 @@ export npm_config_update_notifier := false
 export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble bench-postgres bench-page screenshots docs lock clean FORCE
+.PHONY: help setup run test check test-py test-web test-browser test-model faults security soak eval bench bench-index bench-search bench-semble bench-peers bench-postgres bench-page screenshots docs lock clean FORCE
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -94,6 +94,10 @@ bench-page: setup $(S)/chromium  ## what the page costs in a real Chromium: firs
 
 bench-postgres: setup  ## what several nodes cost: PostgreSQL beside SQLite and a floor of asyncpg alone
 	@$(BIN)/python -m bench.postgres $(BENCH)
+
+# Their released packages go to build/peers; PEERS="codex chainlit" measures some of them, ours always.
+bench-peers: setup  ## the same tests on comparable servers, side by side; writes docs/explanation/peers.md (half an hour)
+	@$(BIN)/python -m bench.peers $(PEERS)
 
 screenshots: setup $(S)/chromium  ## pictures of the page in build/screenshots, those of the README in docs/images
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m browser tests/e2e/test_screenshots.py $(PYTEST)

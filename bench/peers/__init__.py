@@ -1,0 +1,1 @@
+"""The same tests on comparable servers, side by side: `make bench-peers`."""

@@ -1,0 +1,121 @@
+"""Measure the servers one after the other and write the page: `python -m bench.peers [names…]`; `--page` only makes the page anew."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.machine import Others, description
+from bench.peers import measure, released
+from bench.peers.chainlit import Chainlit
+from bench.peers.codex import Codex
+from bench.peers.langgraph import LangGraph
+from bench.peers.opencode import Opencode
+from bench.peers.ours import Reconvene
+from bench.peers.peer import Peer
+from bench.peers.provider import LONG, PACE, SLOW, TOOL_SECONDS, Provider
+
+TREE = Path(__file__).parents[2]
+KEPT = TREE / "docs" / "explanation" / "peers.json"
+PAGE = TREE / "docs" / "explanation" / "peers.md"
+PEERS: dict[str, type[Peer]] = {
+    "reconvene": Reconvene,
+    "opencode": Opencode,
+    "codex": Codex,
+    "chainlit": Chainlit,
+    "langgraph": LangGraph,
+}
+HEAD = f"""\
+# Beside others
+
+The same tests on comparable servers, in one run on one machine. Made by `make bench-peers`; do not edit. All were given the same scripted
+model: an OpenAI-compatible provider on loopback that says {SLOW} tokens, one each {PACE * 1000:.0f} ms, or asks for a shell command that
+takes {TOOL_SECONDS} s. A token that is shown is one that the server's own documented client would show: what it fetched, and what came
+after. The packages are the released ones; each was run with the best setting that its documentation names, which is below.
+"""
+TAIL = f"""\
+## How it was measured
+
+* *Lost* are tokens older than the newest that is shown and not there; *doubled* are those there twice. Counted 2 s after the return, and
+  when the answer had ended.
+* *Loaded anew*: a second client with nothing but the session's id, 1.5 s after it came.
+* *Two tabs*: two clients on one session, then a prompt.
+* *Sent twice*: the same prompt with the same id of the client's, where the server takes one; how many runs the model sees.
+* *`kill -9`* is sent to the server's processes, not to the command that it runs; the server is started again a second later (after a
+  command: when the command would have ended) and waited for, 40 s for an answer and 25 s for a command.
+* *Leave*: a command that a person is to allow first; the server is killed {measure.THINKING:.0f} s after it asked, and the leave is given
+  after the restart.
+* *10,000 pieces*: an answer of {LONG:,} tokens, each streamed by itself, then a new client: until all are shown.
+* Times are of this machine with what else it did; the seconds of CPU can be compared. Memory is PSS of all the server's processes, 5 s
+  after the start, without a session.
+
+## Not measured
+
+* OpenHands' agent server (it needs Python 3.12; this tree is measured with 3.11), LangGraph's production server and Cloudflare's agents
+  (they do not run here), and servers that are parts of a desktop program.
+"""
+
+
+def page(kept: dict[str, Any]) -> str:
+    names = [name for name in PEERS if name in kept["cells"]]
+    titles = [f"{PEERS[name].name} {kept['versions'][name]}" for name in names]
+    lines = [
+        HEAD,
+        f"{kept['day']}, commit {kept['commit']}. {kept['machine']}; other programs kept {kept['others']:.1f} cores busy.\n",
+    ]
+    lines += [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(names)}"]
+    for row in measure.ROWS:
+        cells = [kept["cells"][name].get(row, "not measured").replace("|", "/") for name in names]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    lines += ["", "## As it was run", ""]
+    lines += [f"* **{PEERS[name].name}**: {PEERS[name].setting}. {PEERS[name].limits}" for name in names]
+    return "\n".join([*lines, "", TAIL])
+
+
+async def run(names: list[str]) -> None:
+    provider, others = Provider(), Others()
+    found: dict[str, measure.Cells] = {}
+    for name in names:
+        folder = Path(tempfile.mkdtemp(prefix=f"peers-{name}-"))
+        peer = PEERS[name](folder, provider)
+        provider.said.clear()
+        try:
+            found[name] = await measure.measured(peer, lambda line: print(line, flush=True))
+        except Exception as e:
+            found[name] = dict.fromkeys(measure.ROWS, f"not measured: {str(e)[:160]}")
+        finally:
+            await peer.close()
+            shutil.rmtree(folder, ignore_errors=True)
+    versions = {name: released.VERSIONS.get(PEERS[name].package) or PEERS[name].version for name in names}
+    kept = {
+        "day": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": released.commit(),
+        "machine": description(TREE)[0],
+        "others": round(others.cores(), 1),
+        "versions": versions,
+        "cells": found,
+    }
+    KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The same tests on comparable servers.")
+    parser.add_argument("names", nargs="*", choices=[*PEERS, []], help="these alone, and ours")
+    parser.add_argument("--page", action="store_true", help="measure nothing; make the page")
+    asked = parser.parse_args()
+    if not asked.page:
+        names = ["reconvene", *(name for name in PEERS if name != "reconvene" and name in (asked.names or PEERS))]
+        released.install({PEERS[name].package for name in names}, lambda line: print(line, flush=True))
+        asyncio.run(run(names))
+    PAGE.write_text(page(json.loads(KEPT.read_text())))
+    print(f"{PAGE.relative_to(TREE)} is made")
+
+
+if __name__ == "__main__":
+    main()
