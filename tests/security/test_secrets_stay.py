@@ -376,6 +376,7 @@ async def test_the_overview_that_a_log_keeps_has_no_secret(
     if not hidden:
         monkeypatch.setattr(overview, "redact", lambda text: text)
     house = await House.open(tmp_path, scripted(["Done."]), files={"config.py": f"AWS = '{IN_SOURCE}'\n"})
+    await (await house.indexes.get(house.workspace)).refresh()  # the overview waits for it only so long
     session = await house.ask("q")
     await house.completed(session)
     [kept] = await house.log.read(session, 0, types=(overview.OVERVIEW,))
