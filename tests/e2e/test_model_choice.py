@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, expect
 from real_server import Server
 from shown import ask, at, ended, opened, says
 
+from reconvene.agents.providers import Providers
 from reconvene.workspace.permissions import Permission, Permissions
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -54,6 +55,31 @@ async def test_escape_closes_it_and_changes_nothing(context: BrowserContext, bar
     await expect(at(page, "model")).to_have_text("no language model")
     await at(page, "model").click()  # and it opens again
     await expect(at(page, "model-dialog")).to_be_visible()
+
+
+async def test_the_one_that_takes_over_and_what_a_day_may_cost(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    page = await opened(context, server)
+    await at(page, "model").click()
+    await expect(at(page, "model-fallback")).to_have_value("")
+    await at(page, "model-fallback").fill("nobody:has-it")
+    await at(page, "model-cap").fill("2.5")
+    await at(page, "model-save").click()
+    await expect(at(page, "model-refused")).to_contain_text("nobody")
+    await at(page, "model-fallback").fill("openai-chat:another")
+    await at(page, "model-save").click()
+    await expect(at(page, "model-dialog")).to_be_hidden()
+    await at(page, "model").click()
+    await expect(at(page, "model-fallback")).to_have_value("openai-chat:another")
+    await expect(at(page, "model-cap")).to_have_value("2.5")
+    await expect(at(page, "model-spent")).to_contain_text("$0.00 today")
+    await at(page, "model-cap").fill("")
+    await at(page, "model-fallback").fill("")
+    await at(page, "model-save").click()
+    await expect(at(page, "model-dialog")).to_be_hidden()
+    set_now = Providers(server.data, "offline")
+    assert set_now.daily_cap is None and set_now.fallback is None
 
 
 async def test_a_command_is_asked_for_and_its_output_is_shown(

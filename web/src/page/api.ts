@@ -84,10 +84,22 @@ export const file = (session: string, path: string): Promise<CurrentFile> => cal
 
 export interface ModelState {
   model: string
+  /** The model that takes over when the other one fails. */
+  fallback: string | null
+  /** US dollars. */
+  daily_cap: number | null
+  spent_today: number
   providers: { provider: string; key: boolean; base_url: string | null }[]
 }
 export const model = (): Promise<ModelState> => call('GET', '/api/model')
 /** A key goes there and never comes back. */
-export const setModel = (what: { model: string | null; provider?: string; key?: string; base_url?: string }): Promise<ModelState> => call('PATCH', '/api/model', what)
+export const setModel = (what: {
+  model?: string | null
+  provider?: string
+  key?: string
+  base_url?: string
+  fallback?: string | null
+  daily_cap?: number | null
+}): Promise<ModelState> => call('PATCH', '/api/model', what)
 /** A command for a session that this page is not connected to. */
 export const deliver = (session: string, frame: Command): Promise<unknown> => call('POST', `${at(session)}/messages`, frame)
