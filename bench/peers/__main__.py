@@ -73,7 +73,7 @@ def page(kept: dict[str, Any]) -> str:
     for row in measure.ROWS:
         cells = [kept["cells"][name].get(row, "not measured").replace("|", "/") for name in names]
         lines.append(f"| {row} | {' | '.join(cells)} |")
-    lines += ["", "## As it was run", ""]
+    lines += ["", *kept.get("notes", []), "", "## As it was run", ""]
     lines += [f"* **{PEERS[name].name}**: {PEERS[name].setting}. {PEERS[name].limits}" for name in names]
     return "\n".join([*lines, "", TAIL])
 

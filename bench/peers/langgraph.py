@@ -64,8 +64,11 @@ class LangGraph(Peer):
         return f"{thread['status']}, run {runs[0]['status'] if runs else 'gone'}"
 
     async def asked(self, session: str) -> list[str]:
+        """By the thread's state, and by the thread itself."""
         tasks = (await self.http("GET", f"/threads/{session}/state"))["tasks"]
-        return [interrupt["id"] for task in tasks for interrupt in task.get("interrupts", [])]
+        kept = (await self.http("GET", f"/threads/{session}")).get("interrupts") or {}
+        of_all = [*(task.get("interrupts", []) for task in tasks), *kept.values()]
+        return list(dict.fromkeys(interrupt["id"] for interrupts in of_all for interrupt in interrupts))
 
     async def allow(self, session: str, id: str) -> None:
         await self._run(session, {"command": {"resume": {id: "yes"}}})
