@@ -40,6 +40,9 @@ from reconvene.agents.edit_format import render as as_answer  # noqa: E402
 FRAME_MS = 1000 / 60
 PARAGRAPH = "The *hub* keeps every session, as `src/hub.py:2` says, until `Hub.sweep` is called. It is **never** called twice.\n\n"
 PATIENCE = 120_000
+WANTED = [f"{kind}_{n}" for kind in ("module", "compute", "part") for n in (1, 7, 12, 77, 123, 199, 4)]
+WANTED += ["m", "mod", "c", "com", "p", "par"]
+"""What is typed after the `@`."""
 
 
 class Thread:
@@ -239,7 +242,7 @@ class Bench:
                 answers: list[float | None] = []
                 page.on("requestfinished", lambda request: answers.append(took(request)))
                 box = at(page, "prompt")
-                for wanted in ("mod", "module_77", "compute_123", "part_9", "m", "compute_4", "module_49", "com"):
+                for wanted in WANTED:
                     await box.fill("")
                     last = re.compile(rf"/code/names\?.*q={wanted}(&|$)")
                     async with page.expect_request_finished(lambda request, last=last: bool(last.search(request.url))):

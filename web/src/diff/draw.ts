@@ -14,9 +14,9 @@ export interface Colours {
 }
 
 /** Rows that are laid out together. */
-const CHUNK = 80
+const CHUNK = 40
 /** Chunks that are made at once: more than a screen. */
-const AT_ONCE = 2
+const AT_ONCE = 4
 const SLICE_MS = 6
 
 /** What stands in a node. */

@@ -3,6 +3,7 @@
 import * as api from './api'
 import * as code from './code'
 import type { Page } from './page.svelte'
+import { titleOf } from './words'
 
 const UNDO_MS = 8_000
 const MAP = 'reconvene.map'
@@ -77,7 +78,7 @@ export class Bench {
   /** Deletes in a moment, in which it can be taken back. */
   remove(id: string, title: string): void {
     this.leave()
-    this.leaving = { id, title: title || 'New session' }
+    this.leaving = { id, title: titleOf(title) }
     this.timer = setTimeout(() => this.leave(), UNDO_MS)
     if (this.page.session === id) this.page.open(null)
   }

@@ -4,6 +4,9 @@ import type { LinkState, Resumed, RunView, SessionContent, ToolItem, Usage } fro
 
 export const count = (n: number, one: string, many = `${one}s`): string => `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 
+/** What a session is called: a title is mostly its first prompt, in which names of the code have marks. */
+export const titleOf = (title: string | null | undefined): string => title?.replaceAll('`', '').trim() || 'New session'
+
 export interface LinkWords {
   text: string
   /** Beside it: what there is to do. */

@@ -1,12 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import type { LinkState, Resumed, RunView, SessionContent, ToolItem } from '../../src/client'
-import { ago, cost, doingWords, duration, freshReason, linkWords, outcomeWords, runWords, short, spokenWords, subject, usageWords, verb } from '../../src/page/words'
+import { ago, cost, doingWords, duration, freshReason, linkWords, outcomeWords, runWords, short, spokenWords, subject, titleOf, usageWords, verb } from '../../src/page/words'
 
 const NOW = 1_700_000_000_000
 const said = (link: LinkState, resumed: Resumed | null = null, waiting = 0): string => linkWords(link, resumed, waiting, NOW).text
 const live: LinkState = { phase: 'live', since: NOW }
 const away = (ms: number, offline = false): LinkState => ({ phase: 'waiting', at: NOW + ms, offline, attempt: 1 })
 const back = (change: Partial<Resumed>): Resumed => ({ mode: 'resume', reason: null, missed: 0, at: NOW, ...change })
+
+test('a session is called by its title, without the marks of code', () => {
+  expect([titleOf('What is `CharField` for?'), titleOf('``'), titleOf(''), titleOf(null)]).toEqual(['What is CharField for?', 'New session', 'New session', 'New session'])
+})
 
 describe('the state of the link', () => {
   test.each<[string, string]>([
