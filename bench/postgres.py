@@ -235,7 +235,7 @@ async def latency(sessions: int, seconds: float) -> dict[str, float]:
     async def listen(ready: Callable[[], None], stop: int) -> dict[str, float]:
         log, seen = await PostgresLog.open(url), dict[str, float]()
         tasks = await connections(log, seen)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.0)
         ready()
         await stopped(stop)
         await asyncio.sleep(0.5)
@@ -248,6 +248,7 @@ async def latency(sessions: int, seconds: float) -> dict[str, float]:
     await other.ready()
     log, here, committed = await PostgresLog.open(url), dict[str, float](), dict[str, float]()
     tasks = await connections(log, here)
+    await asyncio.sleep(2.0)
     publish = log.on_commit
 
     def note(id: str, rows: Any) -> None:

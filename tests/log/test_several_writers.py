@@ -18,6 +18,8 @@ from reconvene.log.port import Command, Moved, NewSession, Row
 from reconvene.log.postgres import PostgresLog
 from reconvene.log.postgres.address import Address
 from reconvene.log.postgres.schema import prepare
+from reconvene.log.postgres.statements import STATEMENTS
+from reconvene.log.postgres.transaction import Transaction
 from reconvene.log.postgres.writer import Unknown, Writer
 
 LONG = 3600.0
@@ -148,6 +150,42 @@ async def test_control_without_the_check_both_decide_by_the_same_state(two, monk
     monkeypatch.setattr("reconvene.log.postgres.transaction.Transaction.check_seen", lambda self, live, seen: None)
     with pytest.raises(pytest.fail.Exception):
         await test_who_decided_by_an_older_state_decides_again(two)
+
+
+async def changed_in_between(two: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that writes by what it remembers, which is one round trip, keeps what another wrote meanwhile."""
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    await a.log.append(s, [E("x")])
+    locked = 0
+    lock = Transaction.lock
+
+    async def counted(tx: Transaction, ids: set[str]) -> None:
+        nonlocal locked
+        locked += 1
+        await lock(tx, ids)
+
+    monkeypatch.setattr(Transaction, "lock", counted)
+    await a.log.append(s, [E("y")])
+    assert locked == 0, "it was not one round trip"
+    await b.log.append(s, [], update={"title": "from b"})
+    await a.log.append(s, [E("z")])
+    row = await b.log.session(s)
+    assert (row.title, row.head) == ("from b", 3)
+    assert seqs(await b.log.read(s, 0)) == [1, 2, 3]
+
+
+async def test_what_a_node_remembers_of_a_session_is_compared_when_it_writes(two, monkeypatch):
+    await changed_in_between(two, monkeypatch)
+
+
+async def test_control_without_the_comparison_it_writes_over_it(two, monkeypatch):
+    statement = STATEMENTS["put_events_at_once"]
+    monkeypatch.setitem(
+        STATEMENTS, "put_events_at_once", statement.replace("s.xmin::text = u.version", "u.version <> ''")
+    )
+    with pytest.raises(AssertionError, match="from b"):
+        await changed_in_between(two, monkeypatch)
 
 
 async def test_one_command_at_both_nodes_is_done_once(two):

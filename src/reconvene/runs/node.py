@@ -17,7 +17,7 @@ from reconvene.errors import ReconveneError
 from reconvene.log.port import SessionRow
 from reconvene.log.postgres import PostgresLog
 from reconvene.log.postgres.address import is_lost
-from reconvene.runs.queue import RunQueue, Task
+from reconvene.runs.queue import WAKING, RunQueue, Task
 from reconvene.runs.shared_contents import SharedContents
 from reconvene.runs.supervisor import STORE_PATIENCE, Supervisor
 from reconvene.sessions.service import Sessions
@@ -50,7 +50,7 @@ class NodeSupervisor(Supervisor):
         self._using = asyncio.Lock()
         self._news = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
-        self.log.in_commit = self.queue.in_commit
+        self.log.hook(WAKING, self.queue.in_commit)
         sessions.contents = SharedContents(self.log, Contents(settings.data_dir / "contents"))
         sessions.elsewhere = self.has_elsewhere
 

@@ -90,14 +90,9 @@ class PostgresLog:
         """Transactions this node wrote so far."""
         return self._writer.commits
 
-    @property
-    def in_commit(self) -> InCommit | None:
-        return self._writer.in_commit
-
-    @in_commit.setter
-    def in_commit(self, hook: InCommit | None) -> None:
-        """Awaited with (connection, [(session, rows)]) inside each transaction that writes events, before it commits."""
-        self._writer.in_commit = hook
+    def hook(self, types: frozenset[str], hook: InCommit) -> None:
+        """`hook` is awaited with (connection, [(session, rows)]) inside each transaction that writes events of these types."""
+        self._writer.in_commit, self._writer.in_commit_types = hook, types
 
     def _tell(self, session_id: str, rows: tuple[Row, ...]) -> None:
         try:

@@ -23,14 +23,26 @@ REMEMBERED = 10_000
 
 
 @dataclass(slots=True)
+class Written:
+    """A session as this node wrote it last: true as long as its row is still of that transaction."""
+
+    columns: tuple[Any, ...]
+    stateful: int
+    claims: int
+    version: str
+
+
+@dataclass(slots=True)
 class FencesSeen:
     """What a node knows of fences: true for a session as long as its row says that none was claimed since."""
 
     of: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)
     """By session: its `claims`, and the generations."""
+    written: dict[str, Written] = field(default_factory=dict)
 
     def forget(self) -> None:
         self.of.clear()
+        self.written.clear()
 
 
 def session_of(fence: str) -> str:
@@ -63,6 +75,8 @@ class Transaction(Decisions):
         self._stateful: dict[int, int] = {}
         self._claims: dict[int, int] = {}
         self._claims_found: dict[int, int] = {}
+        self._versions: dict[int, str] = {}
+        self._version: str | None = None
         self._ns: list[int] = []
         self._made: set[int] = set()
         self._tombstones: set[str] = set()
@@ -96,6 +110,27 @@ class Transaction(Decisions):
             self._tombstones = {row[0] for row in await self.all("find_tombstones", made)}
             self._ns = [row[0] for row in await self.all("next_ns", len(made))]
         await self._fetch_missed(followed)
+
+    def recall(self, wanted: Iterable[Wants]) -> bool:
+        """Take what the requests will ask for from memory: whether all of it is there. That it is still true, `write_at_once` finds out."""
+        wants = list(wanted)
+        if any(w.command or w.keys or w.makes or not w.session for w in wants):
+            return False
+        for id in {w.session for w in wants if w.session}:
+            if (written := self._seen.written.get(id)) is None:
+                return False
+            live = Live(*written.columns)
+            self.known.sessions[id] = live
+            self._stateful[live.n] = written.stateful
+            self._claims[live.n] = self._claims_found[live.n] = written.claims
+            self._versions[live.n] = written.version
+        for name in {w.fence for w in wants if w.fence}:
+            here = self.known.sessions.get(session_of(name))
+            claims, generations = self._seen.of.get(session_of(name), (-1, {}))
+            if here is None or claims != self._claims[here.n] or name not in generations:
+                return False
+            self.known.fences[name] = generations[name]
+        return True
 
     async def lock(self, ids: set[str]) -> None:
         for *columns, stateful, claims in await self.all("lock_sessions", sorted(ids)):
@@ -181,16 +216,35 @@ class Transaction(Decisions):
             await self.all("put_fences", list(self._new_fences), list(self._new_fences.values()))
         moved = [self._moved(live) for n, live in self._touched.items() if n not in self._made]
         if moved or self._events or self._news:
-            events = [_event(live, row) for live, row in self._events]
-            await self.all(
-                "put_events", *(_turned(moved) or [[]] * 14), *(_turned(events) or [[]] * 12), self._channel, self._payloads()
-            )  # fmt: skip
+            self._note_version(await self.all("put_events", *self._arguments(moved)))
+
+    async def write_at_once(self) -> None:
+        """What was decided by what was recalled, as one statement that is its own transaction.
+
+        Raises: asyncpg.DivisionByZeroError when another node wrote one of the sessions since; nothing is written then.
+        """
+        versions = [self._versions[n] for n in self._touched]
+        moved = [self._moved(live) for live in self._touched.values()]
+        self._note_version(await self.all("put_events_at_once", *self._arguments(moved), versions))
+
+    def _arguments(self, moved: Sequence[tuple[Any, ...]]) -> list[Any]:
+        events = [_event(live, row) for live, row in self._events]
+        return [*(_turned(moved) or [[]] * 14), *(_turned(events) or [[]] * 12), self._channel, self._payloads()]
+
+    def _note_version(self, answer: Sequence[Any]) -> None:
+        self._version = answer[0][1] if answer else None
 
     def committed(self) -> None:
         """What was read and written of fences is what is there: remembered for the next commit."""
-        of = self._seen.of
-        if len(of) > REMEMBERED:
+        of, written = self._seen.of, self._seen.written
+        if len(of) > REMEMBERED or len(written) > REMEMBERED:
             of.clear()
+            written.clear()
+        for n, mine in self._touched.items():
+            if self._version is None or n in self._made:
+                written.pop(mine.id, None)
+            else:
+                written[mine.id] = Written(mine.columns(), self._stateful[n], self._claims[n], self._version)
         for name, generation in self.known.fences.items():
             if live := self.known.sessions.get(session_of(name)):
                 claims, generations = of.get(live.id, (-1, {}))

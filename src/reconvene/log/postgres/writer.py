@@ -56,7 +56,8 @@ class Writer:
     ) -> None:
         self.commits = 0
         self.in_commit: InCommit | None = None
-        """Awaited inside each transaction that writes events, before it commits."""
+        """Awaited inside each transaction that writes events of `in_commit_types`, before it commits."""
+        self.in_commit_types: frozenset[str] = frozenset()
         self.db: asyncpg.Connection | None = None
         self._address, self._follower, self._now = address, follower, now
         self._node, self._channel, self._batch = node, channel, batch
@@ -170,7 +171,47 @@ class Writer:
             return [(batch[0], self._address.explain(e))]
         return [answer for request in batch for answer in await self._write([request])]
 
+    def _decide(self, tx: Transaction, batch: Sequence[Request[Any]]) -> Answers:
+        answers: Answers = []
+        for request in batch:
+            try:
+                self._refuse_after_failure(request)
+                answers.append((request, request.apply(tx)))
+            except ReconveneError as e:
+                answers.append((request, e))
+        return answers
+
+    async def _at_once(self, db: asyncpg.Connection, batch: Sequence[Request[Any]]) -> Answers | None:
+        """One round trip, for sessions that this node alone writes, which is what a run is. None: it needs a transaction."""
+        if not all(isinstance(r, Append) for r in batch):
+            return None
+        tx = Transaction(db, self._now, self._fences, self._node, self._channel)
+        if not tx.recall(r.wants() for r in batch):
+            return None
+        if self.in_commit is not None and any(
+            e.type in self.in_commit_types for r in batch if isinstance(r, Append) for e in r.events
+        ):
+            return None
+        answers = self._decide(tx, batch)
+        if not tx.commits:
+            return None
+        try:
+            await tx.write_at_once()
+        except asyncpg.DivisionByZeroError:
+            self._fences.forget()
+            return None
+        except Exception as e:
+            if is_lost(e):
+                raise Unknown(answers, tx, db.get_server_pid()) from e
+            raise
+        self.commits += 1
+        self._last_commit = time.monotonic()
+        self._done(tx)
+        return answers
+
     async def _transact(self, db: asyncpg.Connection, batch: Sequence[Request[Any]]) -> Answers:
+        if (written := await self._at_once(db, batch)) is not None:
+            return written
         tx = Transaction(db, self._now, self._fences, self._node, self._channel)
         answers: Answers = []
         await db.execute("begin")
@@ -181,12 +222,7 @@ class Writer:
                 answers.append((batch[0], e))
         else:
             await tx.prefetch((r.wants() for r in batch), self._follower.known)
-            for request in batch:
-                try:
-                    self._refuse_after_failure(request)
-                    answers.append((request, request.apply(tx)))
-                except ReconveneError as e:
-                    answers.append((request, e))
+            answers = self._decide(tx, batch)
         if not tx.changed:
             await db.execute("rollback")
         else:
