@@ -58,6 +58,10 @@ class Machine:
         }
         self.processes: list[subprocess.Popen[str]] = []
 
+    def speak_slowly(self) -> None:
+        """Of the servers that are started from here on: an answer takes seconds, so that there is a middle of it to be killed in."""
+        self.environment["RECONVENE_OFFLINE_DELAY_MS"] = "50"
+
     def run(self, *words: str, stdin: str | bytes | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         raw = stdin.encode() if isinstance(stdin, str) else stdin
         how: dict[str, Any] = {"input": raw} if raw is not None else {"stdin": subprocess.DEVNULL}

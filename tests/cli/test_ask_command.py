@@ -94,6 +94,7 @@ def test_ask_starts_a_server_that_stays(machine: Machine) -> None:
 
 
 def test_ask_survives_a_kill_of_the_server(machine: Machine) -> None:
+    machine.speak_slowly()
     server = machine.serve()
     asking = machine.start("ask", "how are idle sessions removed?")
     assert asking.stderr is not None
@@ -108,6 +109,7 @@ def test_ask_survives_a_kill_of_the_server(machine: Machine) -> None:
 
 
 def test_ask_starts_a_killed_server_again_when_nobody_else_does(machine: Machine) -> None:
+    machine.speak_slowly()
     asking = machine.start("ask", "how are idle sessions removed?")
     assert asking.stderr is not None
     assert any("map" in line for line in iter(asking.stderr.readline, ""))

@@ -47,6 +47,7 @@ def logged(reconvene: Reconvene, session_id: str, *runs: str | None) -> list[tup
 
 
 def test_an_answer_through_a_kill_of_the_server(machine: Machine) -> None:
+    machine.speak_slowly()
     machine.serve()
     seen: list[Event] = []
     back = threading.Event()
@@ -77,13 +78,14 @@ def test_an_answer_through_a_kill_of_the_server(machine: Machine) -> None:
             again.append(event)
             if event.type == "completed":
                 break
-        events.close()  # type: ignore[attr-defined]
+        events.close()
         log = reconvene.call("GET", f"/api/sessions/{session.id}/events?limit=1000")["events"]
         assert reduce(e.to_json() for e in again).to_json() == reduce(log).to_json()
         assert session.info().title == "Killed"
 
 
 async def test_events_go_on_in_another_program(machine: Machine) -> None:
+    machine.speak_slowly()
     await asyncio.to_thread(machine.serve)
     async with AsyncReconvene.local(machine.data_dir) as reconvene:
         session = await reconvene.create()

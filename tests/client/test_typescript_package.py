@@ -63,6 +63,7 @@ def code(page: Path) -> str:
 
 
 def test_the_program_of_the_how_to_goes_on_through_a_kill(installed: Path, machine: Machine) -> None:
+    machine.speak_slowly()
     server = machine.serve()
     machine.environment["RECONVENE_PORT"] = str(server.port)  # the program names one address; it comes back there
     program = code(REPOSITORY / "docs/how-to/typescript-client.md")

@@ -61,6 +61,7 @@ def test_curl_through_a_kill(tmp_path: Path) -> None:
     following.mkdir()
     events = following / "events.jsonl"
     try:
+        machine.speak_slowly()
         server = machine.serve()
         machine.environment["RECONVENE_PORT"] = str(server.port)  # the page names one address; it comes back there
         with subprocess.Popen(

@@ -16,7 +16,7 @@ import collections
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -126,7 +126,7 @@ class AsyncReconvene:
         """A session that exists. Nothing is asked of the server yet."""
         return AsyncSession(self, session_id)
 
-    async def sessions(self, *, archived: bool | None = None) -> AsyncIterator[SessionInfo]:
+    async def sessions(self, *, archived: bool | None = None) -> AsyncGenerator[SessionInfo, None]:
         """Every session, the one used last first. `archived`: only those that are, or are not."""
         asked = {} if archived is None else {"archived": "true" if archived else "false"}
         after: str | None = None
@@ -181,7 +181,7 @@ class AsyncSession:
         """The session as it is now."""
         return SessionInfo.of(await self._call("GET"))
 
-    async def events(self, after: str | Event | None = None) -> AsyncIterator[Event]:
+    async def events(self, after: str | Event | None = None) -> AsyncGenerator[Event, None]:
         """The session from its beginning, then live, each event once, without end; it reconnects and resumes by itself.
 
         What was said before comes folded: finished texts without the pieces they came in, of `run`, `plan` and `usage` the last of

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -43,7 +43,7 @@ class _Loop:
             done.cancel()
             raise
 
-    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+    def each(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """What an asynchronous iterator gives, one at a time."""
         end = object()
 
@@ -54,7 +54,7 @@ class _Loop:
             while (item := self.run(following())) is not end:
                 yield item  # type: ignore[misc]
         finally:
-            self.run(items.aclose())  # type: ignore[attr-defined]
+            self.run(items.aclose())
 
     def close(self) -> None:
         if self._loop is not None and self._thread is not None:
@@ -113,7 +113,7 @@ class Reconvene:
         """A session that exists. Nothing is asked of the server yet."""
         return Session(self._async.session(session_id), self._loop)
 
-    def sessions(self, *, archived: bool | None = None) -> Iterator[SessionInfo]:
+    def sessions(self, *, archived: bool | None = None) -> Generator[SessionInfo, None, None]:
         """Every session, the one used last first. `archived`: only those that are, or are not."""
         return self._loop.each(self._async.sessions(archived=archived))
 
@@ -133,7 +133,7 @@ class Session:
         """The session as it is now."""
         return self._loop.run(self._async.info())
 
-    def events(self, after: str | Event | None = None) -> Iterator[Event]:
+    def events(self, after: str | Event | None = None) -> Generator[Event, None, None]:
         """The session from its beginning (or behind `after`), then live, each event once; see `AsyncSession.events`."""
         return self._loop.each(self._async.events(after))
 
