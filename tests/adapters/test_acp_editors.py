@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import threading
 from typing import Any
 
+import pytest
 from acp import spawn_agent_process, text_block
 from acp.schema import Implementation
 from real import PEERS, QUESTION, Place, node
@@ -74,17 +76,34 @@ async def test_the_python_library_talks_on_through_a_killed_server(place: Place)
     assert process.returncode == 0
 
 
-def test_the_typescript_library_talks_on_through_a_killed_server(place: Place) -> None:
+@pytest.mark.timeout(240)
+def test_the_typescript_library_talks_on_through_a_killed_server_and_another_loads_it(place: Place) -> None:
     command = [node(), str(PEERS / "acp.mjs"), str(place.root), QUESTION, *place.command("acp")]
     lines: list[dict[str, Any]] = []
     killed = False
     with subprocess.Popen(command, env=place.environ, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdout is not None
+        giving_up = threading.Timer(200, peer.kill)  # else a peer that hangs would hang us
+        giving_up.start()
         for raw in peer.stdout:
             lines.append(json.loads(raw))
             if not killed and sum(u.get("sessionUpdate") == "agent_message_chunk" for u in lines) == 4:
                 killed = bool(place.kill())
-        assert peer.wait(20) == 0
-    assert killed and lines[-1]["done"]["stopReason"] == "end_turn" and lines[-1]["loadSession"]
-    answer = "".join(u["content"]["text"] for u in lines if u.get("sessionUpdate") == "agent_message_chunk")
-    assert "src/hub.py:2" in answer and answer.count("Also relevant") == 1
+        giving_up.cancel()
+        assert peer.wait(60) == 0, lines[-3:]
+    (at,) = [n for n, line in enumerate(lines) if "done" in line]
+    (loaded,) = [n for n, line in enumerate(lines) if "loaded" in line]
+    done = lines[at]
+    assert killed and done["done"]["stopReason"] == "end_turn" and done["loadSession"]
+    live, again = said(lines[:at]), said(lines[at:loaded])
+    assert "src/hub.py:2" in live and live.count("Also relevant") == 1
+    assert again and again in live  # what was struck when the server died is not in what is loaded
+    prompts = [line for line in lines[at:loaded] if line.get("sessionUpdate") == "user_message_chunk"]
+    assert [p["content"]["text"] for p in prompts] == [QUESTION]
+    last = lines[-1]
+    assert done["sessionId"] in last["listed"] and last["forked"] not in last["listed"]
+    assert last["resumed"]["modes"]["currentModeId"] == "ask"
+
+
+def said(updates: list[dict[str, Any]]) -> str:
+    return "".join(u["content"]["text"] for u in updates if u.get("sessionUpdate") == "agent_message_chunk")
