@@ -95,6 +95,8 @@ All of `make faults` is 20,000 deaths, each call of a run killed and failed, 5,0
 whole sessions, 5,000 schedules, and a network that is cut at each byte: about an hour of two idle cores. `DEATHS`, `CUTS`, `EVERY` (each
 n-th call or byte), `SCHEDULES`, `CONVERSATIONS` and `EXAMPLES` in the environment make it smaller; the figures say what was run. Times are
 of the machine that ran it; CPU seconds can be compared. The list of calls needs strace(1).
+`make security` fuzzes each reader for ten minutes; `FUZZ_SECONDS`, `HTTP_SECONDS`, `OPENS` and `DEEP` make it smaller. `make soak` takes
+`MINUTES` (10) and `SESSIONS` (1,000).
 """
 HALVES = {
     "faults": "Nothing is lost: `make faults`",

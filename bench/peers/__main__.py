@@ -1,4 +1,5 @@
-"""Measure the servers one after the other and write the page: `python -m bench.peers [names…]`; `--page` only makes the page anew."""
+"""Measure the servers one after the other and write the page: `python -m bench.peers`. With names those alone are measured, and the page
+is printed; `--page` only makes it anew."""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ def page(kept: dict[str, Any]) -> str:
     return "\n".join([*lines, "", TAIL])
 
 
-async def run(names: list[str]) -> None:
+async def run(names: list[str]) -> dict[str, Any]:
     provider, others = Provider(), Others()
     found: dict[str, measure.Cells] = {}
     for name in names:
@@ -93,7 +94,7 @@ async def run(names: list[str]) -> None:
             await peer.close()
             shutil.rmtree(folder, ignore_errors=True)
     versions = {name: released.VERSIONS.get(PEERS[name].package) or PEERS[name].version for name in names}
-    kept = {
+    return {
         "day": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": released.commit(),
         "machine": description(TREE)[0],
@@ -101,7 +102,6 @@ async def run(names: list[str]) -> None:
         "versions": versions,
         "cells": found,
     }
-    KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def main() -> None:
@@ -112,7 +112,11 @@ def main() -> None:
     if not asked.page:
         names = ["reconvene", *(name for name in PEERS if name != "reconvene" and name in (asked.names or PEERS))]
         released.install({PEERS[name].package for name in names}, lambda line: print(line, flush=True))
-        asyncio.run(run(names))
+        kept = asyncio.run(run(names))
+        if asked.names:
+            print(page(kept))  # the page is of all of them
+            return
+        KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(page(json.loads(KEPT.read_text())))
     print(f"{PAGE.relative_to(TREE)} is made")
 

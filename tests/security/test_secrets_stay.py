@@ -160,8 +160,7 @@ def test_no_program_is_asked_what_this_machine_is(monkeypatch: pytest.MonkeyPatc
     """Python's `platform` starts `uname -p` for it, with all of the environment; a provider's client asks for each model."""
     program = (
         "import subprocess, sys\n"
-        "from reconvene.agents import models\n"
-        "if sys.argv[1] == 'ours': models.resolve('openai:gpt-5')\n"
+        "if sys.argv[1] == 'ours': import reconvene.agents.models as models; models.resolve('openai:gpt-5')\n"
         "subprocess.check_output = lambda *a, **k: print('started') or ''\n"
         "import platform\n"
         "platform.platform()\n"
