@@ -239,7 +239,7 @@ GONE = ("loaded", "sessions")
 EXACT = {"descriptors": 3, "threads": (os.cpu_count() or 1) + 4, "tasks": 2, "contents": 2}
 """How many more there may be in the end than in the beginning: a keep-alive that is not over, the threads of asyncio's own pool."""
 IN_PROPORTION = {"memory": 1.10, "stored": 1.10, "objects": 1.10}
-"""By how much the median of the last may be above that of the first."""
+"""By how much the median of the last third may be above that of the third before it; in the first one caches fill."""
 
 
 def grown(rounds: Sequence[Figures], *, small: bool = False) -> list[str]:
@@ -248,9 +248,9 @@ def grown(rounds: Sequence[Figures], *, small: bool = False) -> list[str]:
     for name, more in EXACT.items():
         if rounds[-1][name] > rounds[0][name] + more:
             found.append(f"{name}: {' '.join(f'{r[name]:g}' for r in rounds)}")
-    part = max(1, len(rounds) // 4)
+    part = max(1, len(rounds) // 3)
     for name, factor in IN_PROPORTION.items() if not small else ():
-        first, last = (median(r[name] for r in some) for some in (rounds[:part], rounds[-part:]))
+        first, last = (median(r[name] for r in some) for some in (rounds[-2 * part : -part], rounds[-part:]))
         if last > first * factor:
             found.append(f"{name}: {' '.join(f'{r[name]:.1f}' for r in rounds)}")
     return found
