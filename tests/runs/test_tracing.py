@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from opentelemetry.trace import StatusCode
 from pydantic_ai.exceptions import ModelHTTPError
 
 from house import ME, House, check_log, contents
+from reconvene.runs import tracing
 from reconvene.runs.tracing import Tracing
 from scripted import scripted
 
@@ -210,6 +212,11 @@ async def test_sub_agents_belong_to_the_session(tmp_path: Path) -> None:
     agents = {str(s.attributes["gen_ai.agent.name"]) for s in seen.named("invoke_agent") if s.attributes}
     assert len(agents) > 1, agents
     assert {(s.attributes or {}).get("gen_ai.conversation.id") for s in seen.spans} == {session}
+
+
+def test_the_examples_hold() -> None:
+    done = doctest.testmod(tracing)
+    assert done.attempted and not done.failed
 
 
 class _Broken(SpanExporter):

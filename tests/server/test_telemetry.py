@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from serving import Serving, serving
 
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
+from reconvene.server import telemetry
 from reconvene.server.lifecycle import Server
 from reconvene.server.metrics import Metrics
 from reconvene.server.telemetry import PATIENCE, Telemetry, signals
@@ -91,14 +93,14 @@ async def test_a_collector_that_never_answers_does_not_keep_the_server_from_endi
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
     silent = await asyncio.start_server(lambda _r, _w: asyncio.Event().wait(), "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    telemetry = Telemetry.open(
+    opened = Telemetry.open(
         Settings(data_dir=tmp_path, otlp_endpoint=f"http://127.0.0.1:{port}"), Metrics(), version="1", instance="i"
     )
-    assert telemetry is not None
-    with telemetry._tracers.get_tracer("test").start_as_current_span("s"):
+    assert opened is not None
+    with opened._tracers.get_tracer("test").start_as_current_span("s"):
         pass
     began = time.monotonic()
-    await telemetry.close()
+    await opened.close()
     assert PATIENCE / 2 <= time.monotonic() - began < 30  # it had something to wait for, and did not wait for it
     silent.close()
 
@@ -137,6 +139,11 @@ def test_without_the_packages_the_server_says_what_to_install(tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.metric_exporter", None)
     settings = Settings(data_dir=tmp_path, otlp_endpoint="http://127.0.0.1:9")
     assert Telemetry.open(settings, Metrics(), version="1", instance="i") is None
+
+
+def test_the_examples_hold() -> None:
+    done = doctest.testmod(telemetry)
+    assert done.attempted and not done.failed
 
 
 OFF_AND_ON = """\
