@@ -42,7 +42,8 @@ async def test_nodes_are_killed_and_runs_go_on_at_another():
     p50, p99 = at(0.5, tally.takeovers), at(0.99, tally.takeovers)
     figure = (
         "{kills:,} deaths of a node ({working:,} with runs on it), {runs:,} runs of several tools with a question and two decisions, "
-        f"seen from another node: {{wrong:,}} gaps, repeats, stuck or wrong files; taken over in {p50:.1f} s (p50), {p99:.1f} s (p99), with takeover "
+        f"seen from another node: {{wrong:,}} gaps, repeats, stuck or wrong files; "
+        f"taken over in {p50:.1f} s (p50), {p99:.1f} s (p99), with takeover "
         "after 1.5 s of silence"
     )
     counts = {"kills": tally.kills, "working": tally.working, "runs": tally.runs, "wrong": len(tally.violations)}
