@@ -41,6 +41,29 @@ async def test_the_file_is_kept_as_it_was_read(root: Path, tmp_path: Path) -> No
     assert contents.get(name) == TEXT.encode()
 
 
+async def test_what_a_run_reads_again_is_kept_once_and_as_it_was_each_time(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents, keeps, keep = Contents(tmp_path / "contents"), [], quoting._keep
+
+    def counted(*args: Any) -> Any:
+        keeps.append(args[1])
+        return keep(*args)
+
+    monkeypatch.setattr(quoting, "_keep", counted)
+    deps = fakes.deps_of(root, contents=contents)
+    outcomes: list[Any] = []
+    for text in (TEXT, TEXT, "another\n", TEXT):
+        (root / "hub.py").write_text(text)
+        unwrap = fakes.Unwrap()
+        await fakes.drive(build(fakes.scripted([("read_file", {"path": "hub.py"})], "done")), "q", deps, unwrap=unwrap)
+        outcomes.append(unwrap.outcomes[0][1])
+    one, other = blob_id(TEXT.encode()), blob_id(b"another\n")
+    assert [o.places[0]["hash"] for o in outcomes] == [one, one, other, one]
+    assert [bool(o.private) for o in outcomes] == [True, False, True, False] and len(keeps) == 2
+    assert contents.get(one) == TEXT.encode() and contents.get(other) == b"another\n"
+
+
 async def test_what_changed_while_it_was_read_is_not_taken_for_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
