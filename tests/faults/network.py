@@ -19,6 +19,7 @@ from proxy import Fault, Proxy
 from house import check_log
 from reconvene.client.following import Address, Following, Lost
 from reconvene.client.link import Happening, Link, Receipt, Settled
+from reconvene.errors import ReconveneError
 from reconvene.log.port import Row
 from reconvene.protocol.view import reduce
 from reconvene.sessions.service import Sessions
@@ -115,7 +116,7 @@ class Conversation:
                             frame = {"type": "answer", "reply_to": item["id"], "content": "this one"}
                             sending.add(asyncio.create_task(client.submit(frame)))
                     self.changed.clear()
-                    await self.changed.wait()
+                    await client.until(self.changed.wait())
             finally:
                 await asyncio.gather(*sending, return_exceptions=True)
 
@@ -149,4 +150,6 @@ async def one(
         except TimeoutError:
             view = talk.link.follower.view.to_json()
             return [f"stuck after {proxy.accepted} connections: {str(view)[:800]}"], proxy, talk
+        except ReconveneError as e:
+            return [f"the client stopped: {e}"], proxy, talk
         return await judged(sessions, talk), proxy, talk

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,9 +115,7 @@ class Proxy:
         """One way, until its end or the fault."""
         passed = 0
         with contextlib.suppress(OSError):
-            while data := await reader.read(fault.piece):
-                if way == "up" and passed == 0:
-                    data = self._for_the_server(data)
+            async for data in self._pieces(way, reader, fault.piece):
                 if fault.delay:
                     await asyncio.sleep(fault.delay)
                 strikes = fault.kind != "none" and way == fault.way and passed + len(data) >= fault.after
@@ -132,6 +130,15 @@ class Proxy:
                     if not struck.done():
                         struck.set_result(None)
                     return
+
+    async def _pieces(self, way: str, reader: asyncio.StreamReader, size: int) -> AsyncIterator[bytes]:
+        if way == "up":
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                head = self._for_the_server(await reader.readuntil(b"\r\n\r\n"))
+                for at in range(0, len(head), size):
+                    yield head[at : at + size]
+        while data := await reader.read(size):
+            yield data
 
     def _for_the_server(self, data: bytes) -> bytes:
         """The handshake names the address that it was sent to; the server serves its own."""
