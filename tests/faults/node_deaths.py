@@ -273,11 +273,10 @@ class Campaign:
             from reconvene.log.postgres.writer import Writer
 
             Writer._commit = _acknowledge_without_committing  # type: ignore[method-assign]
-        reading, writing = os.pipe()
-        os.set_inheritable(writing, True)
         workers = {
             name: forked(lambda name=name: work(self.job, name), self.folder / f"{name}.out") for name in ("one", "two")
         }
+        reading, writing = os.pipe()  # after the workers: it is read until nobody has its other end
         person = forked(lambda: people(self.job, writing), self.folder / "people.out")
         os.close(writing)
         try:
