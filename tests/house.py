@@ -119,6 +119,14 @@ class House:
     async def completed(self, session_id: str, runs: int = 1) -> list[Row]:
         return await self.until(session_id, lambda rows: sum(r.type == "completed" for r in rows) >= runs)
 
+    async def rested(self) -> None:
+        """Until no run is under way: after its last event one still looks at its session, which counts as use of it."""
+        async with asyncio.timeout(20):
+            quiet = 0
+            while quiet < 20:  # turns of the loop: one that ended makes room for the next, which looks once more
+                quiet = 0 if self.supervisor.active else quiet + 1
+                await asyncio.sleep(0)
+
     async def rows(self, session_id: str) -> list[Row]:
         return await self.log.read(session_id, 0)
 

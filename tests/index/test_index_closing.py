@@ -38,6 +38,13 @@ async def no_thread_free(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]
     assert closing_in and threading.current_thread() not in closing_in
 
 
+async def gone(workers: Workers) -> None:
+    """All were killed; one that was at work is waited for by whoever had asked it, which a busy machine may put off."""
+    async with asyncio.timeout(30):
+        while workers.pids():
+            await asyncio.sleep(0.01)
+
+
 async def test_the_workers_of_one_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = CodeBase(tmp_path / "code", {"a.py": "def brand_new():\n    return 1\n"})
     index = await RootIndex.open(code.workspace(), tmp_path / "own", Limits())
@@ -45,7 +52,7 @@ async def test_the_workers_of_one_index(tmp_path: Path, monkeypatch: pytest.Monk
     assert index._workers.pids()
     async with no_thread_free(monkeypatch):
         await index.close()
-    assert index._workers.pids() == []
+    await gone(index._workers)
 
 
 async def test_the_workers_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,4 +62,4 @@ async def test_the_workers_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert indexes._workers.pids()
     async with no_thread_free(monkeypatch):
         await indexes.close()
-    assert indexes._workers.pids() == []
+    await gone(indexes._workers)
