@@ -36,7 +36,7 @@ commits a second, and each costs over half a millisecond of CPU."""
 IDLE = 4.0
 """Times the CPU of the last commit: where a commit costs more than elsewhere, those that nobody waits for come less often, so that
 they take a fifth of a core at most. Else the loop, which shares the interpreter's lock with them, falls behind with sending."""
-MOST_GATHER = 0.01
+MOST_GATHER = 0.005
 """Seconds."""
 CHECKPOINT_PAGES = 4000
 """Of 4 KiB, in the WAL: a checkpoint holds the writer up for some milliseconds, so it comes too seldom to be
