@@ -73,6 +73,7 @@ def test_control_without_threads_of_its_own_it_would_wait_for_ever(
 def test_one_that_is_given_up_lets_its_threads_go_and_reads_no_further(
     code: CodeBase, workers: Workers, store: Store
 ) -> None:
+    others = set(threading.enumerate())
     reader = reader_of(code, workers)
     stats = code.workspace().listing().stats
     begun: list[str] = []
@@ -84,7 +85,7 @@ def test_one_that_is_given_up_lets_its_threads_go_and_reads_no_further(
     assert len(list(reader.read_all(["shop/cart.py"], stats, store))) == 1
     assert len(begun) <= most
     reader.close()
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - others:
         if thread.name.startswith("index-reader"):
             thread.join(30)
             assert not thread.is_alive()

@@ -7,28 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from kept import Store
 from serving import Answer, Serving, closed, hello, receive, send, serving
 
 from reconvene.errors import ReconveneError
 from reconvene.server.credentials import LINK_TIME, SIGN_IN_TIME, Credentials, owner_token
 from reconvene.server.gate import Principal
-
-
-class Store:
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-
-    async def get(self, name: str) -> str | None:
-        return self.kept.get(name)
-
-    async def put(self, name: str, value: str | None) -> None:
-        if value is None:
-            self.kept.pop(name, None)
-        else:
-            self.kept[name] = value
-
-    async def scan(self, prefix: str) -> dict[str, str]:
-        return {k: v for k, v in self.kept.items() if k.startswith(prefix)}
 
 
 class Clocks:

@@ -7,29 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kept import Store
 from serving import Answer, Serving, closed, hello, prompt, receive, send, serving
 
 from reconvene.errors import ReconveneError
 from reconvene.server.audit import KEPT, Audit
 from reconvene.server.credentials import Credentials, owner_token
 from reconvene.server.people import LONGEST_NAME, People
-
-
-class Store:
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-
-    async def get(self, name: str) -> str | None:
-        return self.kept.get(name)
-
-    async def put(self, name: str, value: str | None) -> None:
-        if value is None:
-            self.kept.pop(name, None)
-        else:
-            self.kept[name] = value
-
-    async def scan(self, prefix: str) -> dict[str, str]:
-        return {k: v for k, v in self.kept.items() if k.startswith(prefix)}
 
 
 def of(token: str) -> dict[str, str]:
