@@ -110,6 +110,7 @@ async def test_attaching_reads_no_more_of_a_long_session_than_was_missed(house: 
     """Attaching does not fold the log: it costs the same whether a session has ten events or ten thousand."""
     session = await house.ask("q")
     await house.completed(session)
+    await house.rested()
     row = await house.sessions.get("owner", session)
     house.sessions.memory.forget(session)
     folds = house.sessions.memory.folds
