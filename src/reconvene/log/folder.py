@@ -15,8 +15,9 @@ from pathlib import Path
 from reconvene.errors import ReconveneError
 from reconvene.log.database import OUT_OF_SPACE
 
-LINGER = 5.0
-"""Seconds for which the lock of a server that is dead is waited for."""
+LINGER = 30.0
+"""Seconds for which the lock of a server that is dead is waited for: one of its threads may be in the middle of a write that a busy disk
+holds up, and until that is done the lock is there."""
 LOCK = "server.lock"
 
 _held: set[int] = set()
