@@ -60,3 +60,39 @@ def test_the_lock_of_a_server_that_is_dying_is_waited_for(tmp_path: Path, monkey
         with pytest.raises(ReconveneError):  # the control
             DataFolder.claim(tmp_path / "data")
         os.close(fd)
+
+
+def test_a_server_that_is_gone_between_two_looks_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise ProcessLookupError  # what reading /proc/<pid>/stat says of a process that ended after it was opened
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open", gone)
+        dying = data_folder._dying(os.getpid())
+    assert dying
+
+
+def test_a_server_that_looks_alive_for_a_moment_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between taking its SIGKILL and beginning to exit a process looks alive."""
+    fd = held(tmp_path / "data", os.getppid())
+    looks = iter([True, True])
+
+    def alive(pid: int) -> bool:
+        if next(looks, None) is None:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            return False
+        return True
+
+    monkeypatch.setattr(data_folder, "_alive", alive)
+    DataFolder.claim(tmp_path / "data").release()
+    os.close(fd)
+    fd = os.open(tmp_path / "data" / LOCK, os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.pwrite(fd, f"{os.getppid()}\n".encode(), 0)
+    looks = iter([True, True])
+    monkeypatch.setattr(data_folder, "CERTAIN", 0.0)
+    with pytest.raises(ReconveneError):  # the control
+        DataFolder.claim(tmp_path / "data")
+    os.close(fd)

@@ -18,6 +18,9 @@ from reconvene.log.database import OUT_OF_SPACE
 LINGER = 30.0
 """Seconds for which the lock of a server that is dead is waited for: one of its threads may be in the middle of a write that a busy disk
 holds up, and until that is done the lock is there."""
+CERTAIN = 0.25
+"""Seconds for which who holds the lock must look alive before it is believed: between taking its SIGKILL and beginning to exit, a process
+shows neither."""
 LOCK = "server.lock"
 
 _held: set[int] = set()
@@ -138,7 +141,7 @@ def _dying(pid: int) -> bool:
             state, *numbers = f.read().rpartition(")")[2].split()
         with open(f"/proc/{pid}/status", encoding="latin-1") as f:
             pending = [int(line.split()[1], 16) for line in f if line.startswith(("SigPnd:", "ShdPnd:"))]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it goes between our opening and reading
         return sys.platform == "linux"
     except (OSError, ValueError, IndexError):
         return False
@@ -148,6 +151,7 @@ def _dying(pid: int) -> bool:
 
 def _lock(path: Path) -> int:
     patience = time.monotonic() + LINGER
+    living = 0.0
     while True:
         fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -164,7 +168,9 @@ def _lock(path: Path) -> int:
         except BlockingIOError as e:
             pid = _pid(fd)
             os.close(fd)
-            if not (pid and _alive(pid)) and time.monotonic() < patience:
+            now = time.monotonic()
+            living = (living or now) if pid and _alive(pid) else 0.0
+            if (not living or now - living < CERTAIN) and now < patience:
                 # A killed server's lock lives on until its last thread is gone (one may be writing), or in a program it was just starting.
                 time.sleep(0.02)
                 continue
