@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,9 +15,10 @@ from log_words import E, a_session, seqs
 
 from postgres import fresh_url
 from reconvene.errors import ReconveneError
-from reconvene.log.port import Command, Moved, NewSession, Row
-from reconvene.log.postgres import PostgresLog
+from reconvene.log.port import Command, Moved, NewEvent, NewSession, Row
+from reconvene.log.postgres import PostgresLog, news
 from reconvene.log.postgres.address import Address
+from reconvene.log.postgres.follower import Follower
 from reconvene.log.postgres.schema import prepare
 from reconvene.log.postgres.statements import STATEMENTS
 from reconvene.log.postgres.transaction import Transaction
@@ -96,6 +98,50 @@ async def test_a_node_hears_what_another_writes_to_a_session_it_follows(two):
     await b.until(lambda: len(b.seqs(s)) == 40)
     assert b.seqs(s) == list(range(2, 42))
     assert b.told[s] == (await a.log.read(s, 1))
+    assert b.log.follower.reads == 0, "small rows come with the notification"
+
+
+async def test_what_is_too_large_for_a_notification_is_read(two):
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    await b.log.follow(s)
+    for size in (10, 10_000, 20, 100_000):
+        await a.log.append(s, [NewEvent("x", json.dumps("x" * size)), E("y")])
+    await b.until(lambda: len(b.seqs(s)) == 8)
+    assert b.told[s] == (await a.log.read(s, 0)) and b.log.follower.reads > 0
+
+
+async def test_rows_that_do_not_join_on_are_read(two):
+    await deaf_for_a_moment(two)
+
+
+async def deaf_for_a_moment(two: tuple[Node, Node]) -> None:
+    """One notification does not come; the next one tells of rows after those that it was about."""
+    a, b = two
+    s = await a_session(a.log, "s_a")
+    await b.log.follow(s)
+    heard, follower = b.log.follower._heard, b.log.follower
+    lost = asyncio.Event()
+
+    def lose_one(*said: str) -> None:
+        follower._heard = heard  # type: ignore[method-assign]
+        lost.set()
+
+    follower._heard = lose_one  # type: ignore[method-assign]
+    await a.log.append(s, [E("x"), E("y")])
+    await asyncio.wait_for(lost.wait(), 30)
+    await a.log.append(s, [E("z")])
+    await b.until(lambda: b.seqs(s)[-1:] == [3])
+    assert b.seqs(s) == [1, 2, 3]
+
+
+async def test_control_without_looking_whether_they_join_on_there_is_a_gap(two, monkeypatch):
+    def heard(self: Follower, id: str, first: str, last: str, rows: str = "") -> None:
+        self.deliver(id, news.heard(id, rows))
+
+    monkeypatch.setattr(Follower, "_heard", heard)
+    with pytest.raises(AssertionError):
+        await deaf_for_a_moment(two)
 
 
 async def test_what_is_not_followed_or_not_wanted_any_more_is_not_read(two):

@@ -29,6 +29,7 @@ PATIENCE = 4.0
 REST_SECONDS = 600.0
 """A process that was not needed for so long is ended; it starts again in a quarter of a second."""
 _START_SECONDS = 30.0
+"""Processor time for a process to be ready; `PATIENCE` times that on the clock."""
 POISON = "poison"
 _COMMAND = (sys.executable, "-P", "-m", "reconvene.index.worker")
 # What a worker gets of the environment: nothing that holds a key, and no current directory whose files could be imported.
@@ -201,7 +202,8 @@ class _Worker:
                 raise EOFError
             for pipe in self._pipes():
                 os.set_blocking(pipe, False)
-            if _read(self._pipes()[1], len(READY), _Deadline(_START_SECONDS)) != READY:
+            deadline = _Deadline(PATIENCE * _START_SECONDS, _START_SECONDS, self.process.pid)
+            if _read(self._pipes()[1], len(READY), deadline) != READY:
                 raise EOFError
         except (OSError, EOFError) as e:
             self.end()

@@ -33,7 +33,7 @@ from reconvene.agents.spending import Spending
 from reconvene.agents.token_ratio import FILE, TokenRatios, named
 from reconvene.commands.job import end_all, jobs_of
 from reconvene.errors import ReconveneError
-from reconvene.index import Indexes
+from reconvene.index import Indexes, RootIndex
 from reconvene.log.port import Row
 from reconvene.protocol import events as ev
 from reconvene.runs.applying import Applying, Writers, whole
@@ -352,7 +352,7 @@ class Attempt:
         workspace = await self._served()
         index = await self.around.indexes.get(workspace)
         index.want(asked)
-        await index.refresh_within(INDEX_PATIENCE)
+        await self._look(journal, index)
         per_token = self.around.token_ratios.of(named(model))
         known: dict[str, list[Row]] = {kind: [] for kind in (OVERVIEW, SEARCHED, ALLOWED, NOTES)}
         for row in await self.sessions.log.read(self.session_id, 0, types=known):
@@ -366,6 +366,17 @@ class Attempt:
             contents=self.around.writers.contents, leave=await self._leave(workspace), foreign=await self._foreign(),
             secrets={json.loads(row.content)["path"] for row in known[ALLOWED]},
         )  # fmt: skip
+
+    async def _look(self, journal: Journal, index: RootIndex) -> None:
+        """Bring the index up to date. When that cannot be done the run goes on with what is known, and says so once."""
+        try:
+            await index.refresh_within(INDEX_PATIENCE)
+        except ReconveneError as e:
+            if e.code != "search_failed":
+                raise
+            _log.warning("a run goes on without looking at its code base", run=self.run_id, message=e.message)
+            shown = ev.Error(code=e.code, message=e.message, retryable=e.retryable, details=e.details)
+            await journal.write([event(shown, run_id=self.run_id, key=f"unread:{self.run_id}")])
 
     async def _foreign(self) -> Foreign | None:
         """The tools of MCP servers that the person configured, and what they said of some earlier in this session."""

@@ -53,9 +53,4 @@ async def _check_place(sessions: Sessions, who: Who, session_id: str, config: Co
             "session_mismatch", "This connection belongs to another session. Open a new connection for that one."
         )
     if config.root_directory is not None:
-        session = await sessions.get(who.owner, session_id)
-        workspace = sessions.roots.find(config.root_directory)
-        if config.root_directory != session.root and (workspace is None or str(workspace.root) != session.root):
-            raise ReconveneError(
-                "root_mismatch", "This session belongs to another code base. Start a new session for this one."
-            )
+        sessions.check_root(await sessions.get(who.owner, session_id), config.root_directory)

@@ -80,7 +80,7 @@ class Entrance:
         if session is None:
             session = await self._create(who, root, recovery)
             return Attachment(session, "fresh", reason, session.cursor)
-        self._check_root(session, root)
+        self.check_root(session, root)
         tag, missed = None, (0, 0)
         if position is not None and position.epoch == session.epoch and position.seq <= session.head:
             tag = await self.log.tag(session.id, position.seq)
@@ -100,7 +100,7 @@ class Entrance:
         if session is None:
             session = await self._create(who, frame.root_directory, frame.recovery)
             return PlainAttachment(session, reason, 0, submit=bool(text), error=None if text else "empty_prompt")
-        self._check_root(session, frame.root_directory)
+        self.check_root(session, frame.root_directory)
         if not text:
             return PlainAttachment(session, reason, 0, session.run_id, whole=True)
         if (run := same_turn(await self._up_to_date(session), key, self.uptime.now())) is not None:
@@ -143,12 +143,22 @@ class Entrance:
         assert isinstance(found, SessionRow)
         return found
 
-    def _check_root(self, session: SessionRow, root: str | None) -> None:
-        if root is None:
+    def check_root(self, session: SessionRow, root: str | None) -> None:
+        """Whether what a client says of the code base means the session's. None: it says nothing.
+
+        One that is not served here is known by its folder's name, too: so the session stays readable, and what is sent is answered with
+        what is the matter.
+
+        Raises: root_mismatch.
+        """
+        if root is None or root == session.root:
             return
         workspace = self.roots.find(root)
-        path = str(workspace.root) if workspace is not None else self.elsewhere(root)
-        if session.root not in (root, path):
+        if workspace is not None:
+            means_it = str(workspace.root) == session.root
+        else:
+            means_it = root == session.root.rpartition("/")[2]
+        if not means_it:
             raise ReconveneError(
                 "root_mismatch", "This session belongs to another code base. Start a new session for this one."
             )

@@ -1,7 +1,8 @@
-"""What other nodes write: heard by LISTEN, read from the tables, told here in the order of seq.
+"""What other nodes write: heard by LISTEN, told here in the order of seq.
 
-A NOTIFY only says where to look. One that is lost delays: every `POLL` seconds, and after every new connection, the heads of all
-followed sessions are compared.
+A NOTIFY says what was written where, and has the rows with it while they are small (`news`). Rows that do not join on to what is known, or
+did not come along, are read from the tables. A NOTIFY that is lost delays: every `POLL` seconds, and after every new connection, the heads
+of all followed sessions are compared.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import structlog
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Row
 from reconvene.log.postgres.address import Address, is_lost
+from reconvene.log.postgres.news import heard, to_row
 from reconvene.log.postgres.statements import STATEMENTS
-from reconvene.log.postgres.transaction import to_row
 
 _log = structlog.get_logger(__name__)
 POLL = 2.0
@@ -157,18 +158,27 @@ class Follower:
                 await self._read(db)
 
     def _notified(self, _db: Any, _pid: int, _channel: str, payload: object) -> None:
-        node, *lines = str(payload).split("\n")
+        node, _, lines = str(payload).partition("\n")
         if node == self._node:
             return
-        for line in lines:
-            word, *rest = line.split(" ")
+        for line in lines.split("\n"):
+            word, _, said = line.partition(" ")
             if word == "!":
-                self.known.pop(rest[0], None)
-                self.on_gone(rest[0], rest[1])
+                session_id, _, reason = said.partition(" ")
+                self.known.pop(session_id, None)
+                self.on_gone(session_id, reason)
             elif word == "=":
-                self.on_value(rest[0])
+                self.on_value(said)
             elif word in self.known:
-                self._mark(word, int(rest[1]))
+                self._heard(word, *said.split(" ", 2))
+
+    def _heard(self, session_id: str, first: str, last: str, rows: str = "") -> None:
+        known = self.known[session_id]
+        if rows and int(first) <= known + 1 and self.wanted(session_id):
+            if int(last) > known:
+                self.deliver(session_id, heard(session_id, rows))
+        else:
+            self._mark(session_id, int(last))
 
     def _mark(self, session_id: str, head: int) -> None:
         if not self.wanted(session_id):

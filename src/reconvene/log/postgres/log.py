@@ -19,9 +19,9 @@ from reconvene.log.port import Appended, Command, Fence, NewEvent, NewSession, R
 from reconvene.log.postgres import alone
 from reconvene.log.postgres.address import COMMAND_TIME, CONNECT_TIME, Address, is_lost
 from reconvene.log.postgres.follower import POLL, Follower
+from reconvene.log.postgres.news import to_row
 from reconvene.log.postgres.schema import prepare
 from reconvene.log.postgres.statements import STATEMENTS
-from reconvene.log.postgres.transaction import to_row
 from reconvene.log.postgres.writer import InCommit, Writer, close
 from reconvene.protocol.cursor import START_TAG
 

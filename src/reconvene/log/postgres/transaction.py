@@ -14,10 +14,10 @@ import asyncpg  # type: ignore[import-untyped]
 
 from reconvene.log.decisions import Decisions, Done, Known, Live, Wants
 from reconvene.log.port import Moved, NewEvent, NewSession, Row
+from reconvene.log.postgres import news
+from reconvene.log.postgres.news import to_row
 from reconvene.log.postgres.statements import STATEMENTS
 
-PAYLOAD = 7000
-"""Bytes; PostgreSQL takes less than 8000 in one NOTIFY."""
 REMEMBERED = 10_000
 """Sessions whose fences a node remembers."""
 
@@ -48,12 +48,6 @@ class FencesSeen:
 def session_of(fence: str) -> str:
     """The session whose row guards a fence: fences are named after it."""
     return fence.partition("/")[0]
-
-
-def to_row(session_id: str, c: Any) -> Row:
-    """From a record of the columns of `event`, in the order of the queries."""
-    seq, type, run_id, item_id, parent_id, key, public, stateful, at, tag, content = c
-    return Row(session_id, seq, type, content, run_id, item_id, parent_id, key, public, stateful, at, tag)
 
 
 class Transaction(Decisions):
@@ -259,19 +253,10 @@ class Transaction(Decisions):
         )  # fmt: skip
 
     def _payloads(self) -> list[str]:
-        """`node` on the first line; then `session first last` for every session that got events."""
-        reach: dict[str, tuple[int, int]] = {}
+        written: dict[str, list[Row]] = {}
         for id, rows in self.commits:
-            reach[id] = (reach[id][0] if id in reach else rows[0].seq, rows[-1].seq)
-        lines = [f"{id} {first} {last}" for id, (first, last) in reach.items()] + self._news
-        payloads: list[str] = []
-        text = self._node
-        for line in lines:
-            if len(text) + len(line) >= PAYLOAD:
-                payloads.append(text)
-                text = self._node
-            text += "\n" + line
-        return [*payloads, text] if text != self._node else payloads
+            written.setdefault(id, []).extend(rows)
+        return news.payloads(self._node, [*(news.told(id, rows) for id, rows in written.items()), *self._news])
 
     async def all(self, statement: str, *args: Any) -> list[Any]:
         found: list[Any] = await self.db.fetch(STATEMENTS[statement], *args)
