@@ -1,11 +1,10 @@
-"""Nodes that die: two of them work on runs, are killed at random moments and begin again, while a third, which has no code base, is the
-one that people are connected to. Also PostgreSQL itself dies and comes back.
+"""Nodes that die: two of them work on runs, are killed at random moments and begin again, while a third, a whole server without any code
+base, is the one that people are connected to (`node_people`). Also PostgreSQL itself dies and comes back.
 
     python tests/faults/node_deaths.py '{"kills": 300, "seed": 1}'            prints one JSON line: a tally
     python tests/faults/node_deaths.py '{"database_kills": 50, "seed": 1}'
 
-Each of a few sessions at a time asks for the change of three files, answers a question, sends the change back, accepts it in part, and
-checks in the end what was delivered (no gap, no repeat), what the log holds, and what the files are.
+Nodes at work are without their network, which nobody uses: so a death and a new beginning cost tenths of a second.
 """
 
 from __future__ import annotations
@@ -21,43 +20,32 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from node_people import Person, Tally
+
 import threefiles
 from coding import agents
 from example import FILES  # noqa: F401 - imported before the fork, like all that nodes need
-from house import ME, check_log, contents
 from nodes import Node
-from postgres import Server, server
+from postgres import Server as Database
+from postgres import server as database_server
+from reconvene.agents import rehearsal as _rehearsal  # noqa: F401
+from reconvene.client.following import Address
 from reconvene.config import Limits, Settings
-from reconvene.errors import ReconveneError
 from reconvene.index import root as _index  # noqa: F401
-from reconvene.log.port import Row
 from reconvene.repomap import map as _map  # noqa: F401
+from reconvene.server import plain_client as _plain  # noqa: F401
+from reconvene.server import resumable_client as _resumable  # noqa: F401
+from reconvene.server.lifecycle import Ready, Server
 from reconvene.workspace.edits import Writer as _writer  # noqa: F401
 
 SESSIONS = 4
-STUCK = 120.0
-"""Seconds without any event, after which a session counts as stuck."""
-PROMPT = "Change the three files."
 SCRIPT = [[("ask_user", {"question": "Really?"})], *threefiles.ORCHESTRATOR]
-
-
-@dataclass
-class Tally:
-    kills: int = 0
-    working: int = 0
-    """Kills of a node that had a run."""
-    database_kills: int = 0
-    runs: int = 0
-    acknowledged: int = 0
-    takeovers: list[float] = field(default_factory=list)
-    """Seconds from a kill to the first event that another node wrote for the run."""
-    violations: list[str] = field(default_factory=list)
 
 
 def model(rng: random.Random) -> Any:
@@ -104,127 +92,27 @@ async def work(job: dict[str, Any], name: str) -> None:
         await asyncio.sleep(0.02)
 
 
-class Person:
-    """One session at a time on the node without code: asks, answers, decides, and checks."""
-
-    def __init__(self, house: Worker, number: int, tally: Tally, told: Path) -> None:
-        self.house, self.number, self.tally, self.told = house, number, tally, told
-        self.root = house.folder / f"project{number}"
-
-    async def session(self) -> None:
-        for path in self.root.rglob("*"):
-            if path.is_file() and ".git" not in path.parts:
-                path.unlink()
-        for name, text in threefiles.FILES.items():
-            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / name).write_bytes(text.encode())
-        house = self.house
-        session = await self.surely(lambda: house.session(root=self.root.name))
-        rows: list[Row] = []
-        try:
-            prompt: dict[str, Any] = {
-                "id": f"p{session}",
-                "text": PROMPT,
-                "turn": {"review": True, "max_iterations": 3},
-            }
-            await self.surely(lambda: house.sessions.submit(ME, session, **prompt))
-            await self.follow(session, rows)
-            self.check(session, rows, await self.surely(lambda: house.log.read(session, 0)))
-        except Exception as e:
-            self.tally.violations.append(f"{session}: {type(e).__name__}: {str(e)[:500]}")
-            print(self.tally.violations[-1], flush=True)
-        self.tally.runs += 1
-
-    async def surely(self, what: Any) -> Any:
-        """Do it until the store takes it; with the same id, so it is done once."""
-        while True:
-            try:
-                done = await what()
-            except ReconveneError as e:
-                if not e.retryable and e.code not in ("already_answered", "already_decided"):
-                    raise
-                if e.code in ("already_answered", "already_decided"):
-                    return None
-                await asyncio.sleep(0.1)
-            else:
-                self.tally.acknowledged += 1
-                return done
-
-    async def follow(self, session: str, rows: list[Row]) -> None:
-        """What a connection does: a watch, a cursor, and whatever comes after it."""
-        feed, woken, after, diffs = self.house.sessions.feed, asyncio.Event(), 0, 0
-        watch = feed.watch(session, woken.set)
-        try:
-            while True:
-                woken.clear()
-                try:
-                    chunk = await feed.read(session, after)
-                except ReconveneError as e:
-                    if not e.retryable:
-                        raise
-                    await asyncio.sleep(0.1)
-                    continue
-                if chunk.after != after or any(not after < r.seq <= chunk.upto for r in chunk.rows):
-                    raise AssertionError(f"a chunk of ({chunk.after}, {chunk.upto}] was delivered after {after}")
-                after = chunk.upto
-                rows += chunk.rows
-                for row in chunk.rows:
-                    self.note(session, row)
-                    diffs = await self.react(session, row, diffs)
-                    if row.type == "completed":
-                        return
-                if chunk.at_head:
-                    async with asyncio.timeout(STUCK):
-                        await woken.wait()
-        finally:
-            watch.close()
-
-    def note(self, session: str, row: Row) -> None:
-        if row.type == "run" and json.loads(row.content)["status"] == "recovering":
-            with self.told.open("a") as file:
-                file.write(json.dumps({"session": session, "recovering": row.at}) + "\n")
-
-    async def react(self, session: str, row: Row, diffs: int) -> int:
-        sessions, content = self.house.sessions, json.loads(row.content)
-        if row.type == "question":
-            value = "yes" if "Really" in content["text"] else "retry"
-            await self.surely(
-                lambda: sessions.answer(
-                    ME, session, id=f"a{content['id']}{session}", reply_to=content["id"], value=value
-                )
-            )
-        elif row.type == "diff":
-            decided = threefiles.decision(content, diffs)
-            await self.surely(
-                lambda: sessions.decide(ME, session, id=f"d{content['id']}{session}", reply_to=content["id"], **decided)
-            )
-            return diffs + 1
-        return diffs
-
-    def check(self, session: str, delivered: list[Row], log: list[Row]) -> None:
-        check_log(log)
-        wanted = [r for r in log if r.public and r.type not in ("text", "reasoning")]
-        seen = [r for r in delivered if r.type not in ("text", "reasoning")]
-        if wanted != seen:
-            raise AssertionError(f"delivered {[r.seq for r in seen]}, the log has {[r.seq for r in wanted]}")
-        if [c["outcome"] for c in contents(log, "completed")] != ["success"]:
-            raise AssertionError(f"it ended as {contents(log, 'completed')}")
-        files = {str(p.relative_to(self.root)): p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
-        if files != threefiles.WANTED:
-            raise AssertionError(f"the files are {sorted(files)}, or not what was accepted")
-
-
 async def people(job: dict[str, Any], done: int) -> None:
-    """The node that people are connected to; told to end by a file."""
+    """The node that people are connected to: a whole server, without any code base. Told to end by a file."""
     folder = Path(job["folder"])
-    house = await node(job, "people", works=False)
+    data = folder / "people"
+    data.mkdir(mode=0o700)
     tally, told, enough = Tally(), folder / "recovering.jsonl", folder / "enough"
-    house.supervisor._news.set()
-    while not all(house.sessions.elsewhere(f"project{n}") for n in range(SESSIONS)):
+    ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+    wide = Limits(handshakes_per_second=1000)
+    settings = Settings(data_dir=data, database=job["url"], takeover=job["takeover"], port=0, limits=wide)
+    server = Server(settings, [], on_ready=ready.set_result)
+    serving = asyncio.create_task(server.run())
+    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
+    address = Address(f"ws://127.0.0.1:{ready.result().port}/ws", (data / "owner.token").read_text().strip())
+    assert server.services is not None
+    while not all(server.services.sessions.elsewhere(f"project{n}") for n in range(SESSIONS)):
         await asyncio.sleep(0.05)
 
     async def one(number: int) -> None:
-        person = Person(house, number, tally, told)
+        person = Person(server, address, folder / f"project{number}", tally, told)
         while not enough.exists() and len(tally.violations) < 5:
             await person.session()
             (folder / "runs").write_text(f"{tally.runs} {len(tally.violations)}")
@@ -261,7 +149,7 @@ class Campaign:
         """Seconds from a node having runs to its death."""
 
     def run(self) -> Tally:
-        database: Server = server(self.folder / "database")
+        database = database_server(self.folder / "database")
         self.job["url"] = database.url
         for n in range(SESSIONS):
             (self.folder / f"project{n}").mkdir()
@@ -289,7 +177,8 @@ class Campaign:
                 self.tally.violations.append(f"the node of the people broke: {tail}")
             else:
                 found = json.loads(said)
-                self.tally.runs, self.tally.acknowledged = found["runs"], found["acknowledged"]
+                for name in ("runs", "acknowledged", "connections", "attached"):
+                    setattr(self.tally, name, found[name])
                 self.tally.violations += found["violations"]
         finally:
             for pid in (*workers.values(), person):
@@ -300,7 +189,7 @@ class Campaign:
         self.measure()
         return self.tally
 
-    def kill(self, workers: dict[str, int], database: Server) -> None:
+    def kill(self, workers: dict[str, int], database: Database) -> None:
         began, before = time.monotonic(), 0
         while not (self.folder / "runs").exists() and time.monotonic() - began < 120:
             time.sleep(0.1)

@@ -1,0 +1,236 @@
+"""People at a node that is not killed, as they are there: over its WebSocket, as a page is, and with `reconvene attach` in a terminal.
+
+A person asks for the change of three files, answers a question, sends the change back, accepts it in part; and checks in the end what was
+delivered to both (no gap, no repeat), what the log holds, and what the files are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import threefiles
+from house import check_log, contents
+from reconvene.client.following import Address, Following, Lost
+from reconvene.client.link import Advanced, Frame, Happening, Link, Replaced, new_id
+from reconvene.errors import ReconveneError
+from reconvene.log.port import Row
+from reconvene.protocol.view import reduce
+from reconvene.server.lifecycle import Server
+
+STUCK = 120.0
+"""Seconds without any event, after which a session counts as stuck."""
+PROMPT = "Change the three files."
+FOLDED = ("text", "reasoning", "item_aborted", "run", "usage", "plan")
+"""What a snapshot or a batch may leave out, when something later says all of it."""
+TAKEN = ("already_answered", "already_decided", "question_closed")
+
+
+@dataclass
+class Tally:
+    kills: int = 0
+    working: int = 0
+    """Kills of a node that had a run."""
+    database_kills: int = 0
+    runs: int = 0
+    acknowledged: int = 0
+    connections: int = 0
+    attached: int = 0
+    """Terminals that saw a session to its end."""
+    takeovers: list[float] = field(default_factory=list)
+    """Seconds from a kill to the first event that another node wrote for the run."""
+    violations: list[str] = field(default_factory=list)
+
+
+class Terminal:
+    """`reconvene attach --json`, a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.events: list[Frame] = []
+        self.news = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def attach(cls, session: str, data_dir: Path) -> Terminal:
+        program = [sys.executable, "-c", "from reconvene.cli.main import main; main()"]
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("RECONVENE_")}
+        process = await asyncio.create_subprocess_exec(
+            *program, "attach", session, "--json", "--data-dir", str(data_dir),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env=environ, limit=1 << 24,
+        )  # fmt: skip
+        return cls(process)
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            frame = json.loads(line)
+            if "seq" in frame:
+                self.events.append(frame)
+            self.news.set()
+        self.news.set()
+
+    async def completed(self) -> None:
+        """Until it has shown the end of the run. Raises AssertionError when it ended, or shows nothing new any more."""
+        try:
+            while not self.events or self.events[-1]["type"] != "completed":
+                assert not self._reading.done(), "attach ended by itself"
+                self.news.clear()
+                async with asyncio.timeout(STUCK):
+                    await self.news.wait()
+        except TimeoutError:
+            raise AssertionError(f"attach is stuck after {len(self.events)} events") from None
+
+    async def leave(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+        await self._reading
+
+
+class Person:
+    """One session at a time: asks, answers, decides, and checks. `told` gets a line whenever a run is recovered."""
+
+    def __init__(self, server: Server, address: Address, root: Path, tally: Tally, told: Path) -> None:
+        self.server, self.address, self.root, self.tally, self.told = server, address, root, tally, told
+        self.shown: list[Frame] = []
+        """Every event that the connection was sent, in order, without what a snapshot repeats."""
+        self.link = Link(client={"id": new_id(), "name": "page"})
+        self.news = asyncio.Event()
+        self.terminal: Terminal | None = None
+        self.refused: list[str] = []
+        self._begun: set[str] = set()
+
+    async def session(self) -> None:
+        self._prepare()
+        try:
+            async with Following(self._where, self.link, self._happened) as client:
+                await self._surely(
+                    client, {"type": "default", "content": PROMPT, "config": {"review": True, "max_iterations": 3}}
+                )
+                assert self.link.session_id is not None
+                self.terminal = await Terminal.attach(self.link.session_id, self.server.settings.data_dir)
+                await self._follow(client)
+                self.tally.connections += client.connections
+            await self.terminal.completed()
+            assert self.server.services is not None
+            self._check(await self._rows(), self.terminal.events)
+            self.tally.attached += 1
+        except Exception as e:
+            self.tally.violations.append(f"{self.link.session_id}: {type(e).__name__}: {str(e)[:500]}")
+            print(self.tally.violations[-1], flush=True)
+        finally:
+            if self.terminal is not None:
+                await self.terminal.leave()
+        self.tally.runs += 1
+
+    def _prepare(self) -> None:
+        for path in self.root.rglob("*"):
+            if path.is_file() and ".git" not in path.parts:
+                path.unlink()
+        for name, text in threefiles.FILES.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_bytes(text.encode())
+        self.link = Link(client={"id": new_id(), "name": "page"}, config={"root_directory": self.root.name})
+        self.shown, self.refused, self.terminal, self._begun = [], [], None, set()
+
+    async def _where(self) -> Address:
+        return self.address
+
+    def _happened(self, happening: Happening | Lost) -> None:
+        if isinstance(happening, Replaced | Advanced):
+            seen = self.shown[-1]["seq"] if self.shown else 0
+            fresh = [e for e in happening.events if e["seq"] > seen]
+            if isinstance(happening, Advanced) and len(fresh) != len(happening.events):
+                self.refused.append(f"sent twice: {[e['seq'] for e in happening.events]} after {seen}")
+            self.shown += fresh
+            for e in fresh:
+                if e["type"] == "run" and e["content"]["status"] == "recovering":
+                    with self.told.open("a") as file:
+                        file.write(json.dumps({"session": self.link.session_id, "recovering": e["at"]}) + "\n")
+        elif isinstance(happening, Lost) and "join" in happening.reason:
+            self.refused.append(f"a gap: {happening.reason}")
+        self.news.set()
+
+    async def _surely(self, client: Following, frame: Frame) -> None:
+        """Send it until the store takes it; with the same id, so it is done once."""
+        frame = {"id": new_id(), **frame}
+        while True:
+            try:
+                await client.submit(frame)
+            except ReconveneError as e:
+                if e.code in TAKEN:
+                    return
+                if not e.retryable:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                self.tally.acknowledged += 1
+                return
+
+    async def _follow(self, client: Following) -> None:
+        """Answer and decide, each thing once, until the run has ended."""
+        diffs = 0
+        while True:
+            view = self.link.follower.view
+            if view.runs and all(run.get("outcome") for run in view.runs.values()):
+                return
+            for item in view.pending():
+                if item["id"] in self._begun:
+                    continue
+                self._begun.add(item["id"])
+                if item["type"] == "diff":
+                    decided = threefiles.decision(item, diffs)
+                    await self._surely(client, {"type": "decision", "reply_to": item["id"], "content": decided})
+                    diffs += 1
+                else:
+                    value = "yes" if "Really" in item["text"] else "retry"
+                    await self._surely(client, {"type": "answer", "reply_to": item["id"], "content": value})
+            self.news.clear()
+            waiting = asyncio.ensure_future(self.news.wait())
+            try:
+                async with asyncio.timeout(STUCK):
+                    await client.until(waiting)
+            except TimeoutError:
+                raise AssertionError(f"stuck: it shows {json.dumps(view.to_json())[-700:]}") from None
+
+    async def _rows(self) -> list[Row]:
+        assert self.server.services is not None and self.link.session_id is not None
+        while True:
+            try:
+                return await self.server.services.sessions.log.read(self.link.session_id, 0)
+            except ReconveneError as e:
+                if not e.retryable:
+                    raise
+                await asyncio.sleep(0.1)
+
+    def _check(self, log: list[Row], attached: list[Frame]) -> None:
+        check_log(log)
+        if self.refused:
+            raise AssertionError(self.refused[0])
+        public = [json.loads(r.wire()) for r in log if r.public]
+        there = {e["seq"]: e for e in public}
+        wanted = [e for e in public if e["type"] not in FOLDED]
+        for name, shown in (("the connection", self.shown), ("attach", attached)):
+            seqs = [e["seq"] for e in shown]
+            if seqs != sorted(set(seqs)):
+                raise AssertionError(f"{name} was sent something twice or out of order: {seqs}")
+            if [e for e in shown if e["type"] not in FOLDED] != wanted:
+                missing = [e["seq"] for e in wanted if e not in shown]
+                raise AssertionError(f"{name} was not sent what the log has: {missing} is missing or other")
+            if wrong := [e for e in shown if e["seq"] not in there or e["type"] != there[e["seq"]]["type"]]:
+                raise AssertionError(f"{name} was sent what is not in the log: {str(wrong)[:300]}")
+        if reduce(public).to_json() != self.link.follower.view.to_json():
+            raise AssertionError("the page shows something else than the log")
+        if [c["outcome"] for c in contents(log, "completed")] != ["success"]:
+            raise AssertionError(f"it ended as {contents(log, 'completed')}")
+        files = {str(p.relative_to(self.root)): p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
+        if files != threefiles.WANTED:
+            raise AssertionError(f"the files are {sorted(files)}, or not what was accepted")
