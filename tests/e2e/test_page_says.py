@@ -154,6 +154,20 @@ async def test_thoughts_are_folded_and_code_is_copied(
     assert await page.evaluate("navigator.clipboard.readText()") == "def f():\n    return 1"
 
 
+GROWS_WHILE_IT_SCROLLS = """() => {
+    const scroller = document.querySelector('[data-testid=transcript]').parentElement, grown = document.createElement('div')
+    grown.id = 'grown'
+    grown.style.minHeight = '700px'
+    scroller.scrollTop -= 20
+    const between = change => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(change)))
+    return new Promise(done => between(() => {
+        scroller.scrollTop += 20
+        scroller.firstElementChild.append(grown)
+        done()
+    }))
+}"""
+
+
 async def test_what_has_the_focus_keeps_it_while_the_answer_grows(
     context: BrowserContext, server: Server, provider: Provider
 ) -> None:
@@ -166,6 +180,12 @@ async def test_what_has_the_focus_keeps_it_while_the_answer_grows(
     page = await opened(context, server)
     await ask(page, "focus")
     await expect(at(page, "answer-text")).to_contain_text("Paragraph 59.")
+    # Scrolling is told a frame later: what came meanwhile has not led the reader away from the end.
+    await page.evaluate(GROWS_WHILE_IT_SCROLLS)
+    await drawn(page)
+    await drawn(page)
+    await expect(at(page, "latest")).to_have_count(0)
+    await page.evaluate("document.getElementById('grown').remove()")
     summary = at(page, "step").locator("summary").first
     await summary.focus()
     await page.keyboard.press("Enter")
