@@ -37,9 +37,11 @@ check: setup     ## style, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >/tmp/reconvene-lint-imports.$$$$ || { cat /tmp/reconvene-lint-imports.$$$$; exit 1; }; rm -f /tmp/reconvene-lint-imports.$$$$
 
+# Half of what a test does is waiting for servers, disks and timers, so there are half as many workers again as processors.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 test-py: setup $(S)/peers
 	@echo "· Python tests"
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not browser and not long" $(PYTEST)
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not browser and not long" $(PYTEST)
 
 test-web: setup
 	@echo "· page and client tests"
@@ -49,7 +51,7 @@ test-web: setup
 BROWSER = $(shell grep -rlE 'pytest\.mark\.browser' tests --include='test_*.py' | LC_ALL=C sort -r)
 test-browser: setup $(S)/chromium
 	@echo "· browser tests"
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "browser and not long" $(BROWSER) $(PYTEST)
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "browser and not long" $(BROWSER) $(PYTEST)
 
 # Each also runs a few suites alone: SUITES="power io". Their figures go to docs/explanation/proof.md.
 faults: setup  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
