@@ -66,6 +66,8 @@ class Tally:
     """Deaths in a call that changes a disk; the others came at a random moment."""
     trials: int = 0
     acknowledged: int = 0
+    points: int = 0
+    """Calls of a run that was ended in each of them."""
     again: int = 0
     """Model requests that were under way at a death and asked again: allowed."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -137,6 +139,7 @@ class Campaign:
             yield iter([{"die_at": at, "after": None}])
             if self.tally.deaths == before:
                 return  # the run has fewer calls
+            self.tally.points += 1
             if at % 8 == 0:
                 yield iter([{"die_at": at, "after": None}, {"die_at": 1 + at // 8 % 16, "after": None}])
 

@@ -56,7 +56,7 @@ CODES = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC}
 class Found:
     runs: int = 0
     calls: int = 0
-    """Of one run: each was failed."""
+    """Of one run, that were failed; each in several ways."""
     refused: Counter[str] = field(default_factory=Counter)
     """Typed errors, by code."""
     unfinished: int = 0
@@ -235,8 +235,8 @@ def main() -> None:
                 ]
                 shutil.rmtree(folder, ignore_errors=True)
                 if not met:
-                    found.calls = max(found.calls, at - 1)
-                    break
+                    break  # the run has fewer calls
+                found.calls += (error, for_ever) == kinds[0]
                 if found.violations and (job["until_violation"] or len(found.violations) > 20):
                     break
     found.cpu = cpu()

@@ -38,8 +38,8 @@ class Proxy:
         self.to, self.plan = to, plan
         self.port = 0
         self.accepted = 0
-        self.struck = 0
-        """Connections to which their fault has happened."""
+        self.struck: list[Fault] = []
+        """Those that have happened."""
         self.passed = {"up": 0, "down": 0}
         """Bytes that came through, of all connections."""
         self._attached = asyncio.Event()
@@ -91,7 +91,7 @@ class Proxy:
             client.close()
             server.close()
             return
-        self.struck += 1
+        self.struck.append(fault)
         match fault.kind:
             case "reset":
                 _reset(client)
@@ -149,7 +149,7 @@ class Proxy:
         self._attached.clear()
         data = self._for_the_server(await reader.read(65536))
         _reset(client)
-        self.struck += 1
+        self.struck.append(fault)
         await self._attached.wait()
         _, server = await asyncio.open_connection("127.0.0.1", self.to)
         self._writers.append(server)

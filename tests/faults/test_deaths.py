@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from deaths import Tally
+from shares import share
 
 from proof import report
 
@@ -34,7 +35,7 @@ async def campaign(deaths: int, seed: int, **more: Any) -> Tally:
     tally = Tally()
 
     async def one(n: int) -> None:
-        job = {"deaths": -(-deaths // WORKERS), "seed": seed + n, "share": [n, WORKERS], **more}
+        job = {"deaths": -(-deaths // WORKERS), "seed": seed + n, "share": share(n, WORKERS), **more}
         program = [sys.executable, str(Path(__file__).with_name("deaths.py")), json.dumps(job)]
         process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
@@ -53,7 +54,7 @@ FIGURE = (
 
 
 def counts(tally: Tally) -> dict[str, int]:
-    names = ("deaths", "in_calls", "recovering", "trials", "acknowledged", "again")
+    names = ("deaths", "in_calls", "recovering", "trials", "acknowledged", "points", "again")
     return {name: getattr(tally, name) for name in names} | {"wrong": len(tally.violations)}
 
 
@@ -88,12 +89,15 @@ async def test_twenty_thousand_deaths_lose_nothing() -> None:
 @pytest.mark.timeout(7200)
 async def test_a_death_in_every_call_that_changes_a_disk() -> None:
     began = time.monotonic()
-    tally = await campaign(0, SEED, every=int(os.environ.get("EVERY", "1")))
+    every = int(os.environ.get("EVERY", "1"))
+    tally = await campaign(0, SEED, every=every)
     print(dict(tally.calls.most_common()))
     assert not tally.violations, "\n".join(tally.violations)
-    assert tally.in_calls > 500 // int(os.environ.get("EVERY", "1"))
+    assert tally.points > 500 // every // share(0, 1)[1]
+    which = "each of" if every == 1 else f"each {every}th of"
     figure = (
-        "{deaths:,} deaths in the writes, syncs, renames … of a run: {wrong:,} lost, doubled, stuck or written twice"
+        f"a death in {which} the writes, syncs, renames … of a run, {{points:,}} calls, and after each eighth another in the recovery from "
+        "it: {deaths:,} deaths, {wrong:,} lost, doubled, stuck or written twice"
     )
     seconds = time.monotonic() - began
     report("Crash: in every call", figure, counts=counts(tally), seed=SEED, seconds=seconds, cpu=tally.cpu)
