@@ -192,9 +192,14 @@ def _who(ctx: _Context) -> Who:
 
 
 def _result(asked: Asked) -> dict[str, Any]:
-    structured = asked.model_dump(mode="json")
+    """What the call itself would have answered; of this era, so it names its own type."""
     text = asked.model_dump_json(indent=2)
-    return {"content": [{"type": "text", "text": text}], "structuredContent": structured, "isError": False}
+    return {
+        "resultType": "complete",
+        "content": [{"type": "text", "text": text}],
+        "structuredContent": asked.model_dump(mode="json"),
+        "isError": False,
+    }
 
 
 def _iso(at: float) -> str:
