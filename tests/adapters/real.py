@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from example import FILES
+from reconvene.client.local import alive
 
 LOOPBACK = {"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1"}
 QUESTION = "Where are idle sessions removed?"
@@ -48,10 +49,12 @@ class Place:
             str(self.root),
         ]
 
-    def serve(self, port: int = 0) -> None:
+    def serve(self, port: int = 0, *, pause_ms: float | None = None) -> None:
+        """`pause_ms`: this server's, between two words; 0 after a kill, so that nobody waits for the rest of an answer."""
         command = [sys.executable, "-m", "reconvene.cli.main", "serve", str(self.root), "--no-browser"]
         command += ["--data-dir", str(self.data), "--port", str(port)]
-        process = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        environ = self.environ if pause_ms is None else {**self.environ, "RECONVENE_OFFLINE_DELAY_MS": str(pause_ms)}
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._started.append(process)
         assert process.stdout is not None and process.stdout.readline().startswith(b"http")
 
@@ -97,10 +100,9 @@ class Place:
 
 def _alive(place: Place) -> bool:
     try:
-        os.kill(place.server["pid"], 0)
+        return alive(int(place.server["pid"]))
     except (OSError, ValueError, KeyError):
         return False
-    return True
 
 
 def node() -> str:

@@ -1,4 +1,4 @@
-"""The official ACP clients, Python's and TypeScript's, against `reconvene acp`, whose server is killed in the middle."""
+"""The official ACP clients against `reconvene acp`, and one written by hand against `/acp`: each sees its server die."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 from acp import spawn_agent_process, text_block
 from acp.schema import Implementation
+from acp_editor import Editor as EditorByHand
+from acp_editor import text
 from real import PEERS, QUESTION, Place, node
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 
 class Editor:
@@ -107,3 +111,61 @@ def test_the_typescript_library_talks_on_through_a_killed_server_and_another_loa
 
 def said(updates: list[dict[str, Any]]) -> str:
     return "".join(u["content"]["text"] for u in updates if u.get("sessionUpdate") == "agent_message_chunk")
+
+
+async def test_an_editor_at_the_socket_goes_on_behind_its_cursor_when_the_server_comes_back(place: Place) -> None:
+    """Nothing stands between: no bridge that would remember anything."""
+    place.serve_if_needed()
+    me, cwd = "an-editor-by-hand", str(place.root)
+    told: list[str] = []
+    """What was shown up to the last cursor: what came after it comes again."""
+    held: list[str] = []
+    cursor = ""
+
+    def show(updates: list[dict[str, Any]]) -> None:
+        nonlocal cursor
+        for update in updates:
+            if update["sessionUpdate"] == "agent_message_chunk":
+                held.append(update["content"]["text"])
+            if at := (update.get("_meta") or {}).get("_reconvene/cursor"):
+                cursor = at
+                told.extend(held)
+                held.clear()
+
+    async def greeted(editor: EditorByHand) -> None:
+        meta = {"_reconvene/client": me}
+        await editor.call("initialize", protocolVersion=1, clientCapabilities={}, _meta=meta)
+
+    def socket() -> connect:
+        url, bearer = f"ws{place.url.removeprefix('http')}/acp", {"Authorization": f"Bearer {place.token}"}
+        return connect(url, additional_headers=bearer, compression=None, proxy=None, close_timeout=1)
+
+    async with asyncio.timeout(90), socket() as first:
+        editor = EditorByHand(first)
+        await greeted(editor)
+        session = (await editor.call("session/new", cwd=cwd, mcpServers=[]))["sessionId"]
+        asking = {"sessionId": session, "prompt": text(QUESTION), "_meta": {"_reconvene/id": f"{me}.1"}}
+        await editor.send("session/prompt", **asking)
+        await editor.next(lambda _: sum(u["sessionUpdate"] == "agent_message_chunk" for u in editor.updates) == 4)
+        port = place.kill()
+        with pytest.raises(ConnectionClosed):
+            await editor.next(lambda m: "result" in m and "stopReason" in m["result"])
+        show(editor.updates)
+    assert cursor, "nothing was shown before the server died"
+    await asyncio.to_thread(place.serve, port)
+    async with asyncio.timeout(90), socket() as second:
+        editor = EditorByHand(second)
+        await greeted(editor)
+        meta = {"_reconvene/replayFrom": cursor}
+        await editor.call("session/resume", sessionId=session, cwd=cwd, mcpServers=[], _meta=meta)
+        done = await editor.call("session/prompt", **asking)  # once more, and done once
+        assert done["stopReason"] == "end_turn"
+        held.clear()
+        show(editor.updates)
+        before = len(editor.seen)
+        await editor.call("session/load", sessionId=session, cwd=cwd, mcpServers=[])
+        again = [m["params"]["update"] for m in editor.seen[before:] if m.get("method") == "session/update"]
+    live, loaded = "".join(told + held), said(again)
+    assert "src/hub.py:2" in loaded and loaded in live and live.count("Also relevant") == 1
+    prompts = [u["content"]["text"] for u in again if u["sessionUpdate"] == "user_message_chunk"]
+    assert prompts == [QUESTION]

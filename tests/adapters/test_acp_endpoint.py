@@ -10,47 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acp_editor import Editor, text
 from serving import Serving, serving
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from reconvene.protocol import events as ev
 from reconvene.sessions.rows import Who
 
 HUNK = "@@ -1,2 +1,2 @@\n def start() -> int:\n-    return 1\n+    return 2\n"
-
-
-class Editor:
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._ids = 0
-        self.seen: list[dict[str, Any]] = []
-
-    async def send(self, method: str, **params: Any) -> int:
-        self._ids += 1
-        await self._socket.send(json.dumps({"jsonrpc": "2.0", "id": self._ids, "method": method, "params": params}))
-        return self._ids
-
-    async def next(self, wanted: Any) -> dict[str, Any]:
-        async with asyncio.timeout(10):
-            while True:
-                message: dict[str, Any] = json.loads(await self._socket.recv())
-                self.seen.append(message)
-                if wanted(message):
-                    return message
-
-    async def call(self, method: str, **params: Any) -> Any:
-        id = await self.send(method, **params)
-        answer = await self.next(lambda m: m.get("id") == id and "method" not in m)
-        return answer["result"] if "result" in answer else answer["error"]
-
-    async def asked(self, method: str) -> dict[str, Any]:
-        return await self.next(lambda m: m.get("method") == method)
-
-    async def answer(self, request: dict[str, Any], **result: Any) -> None:
-        await self._socket.send(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}))
-
-    async def choose(self, request: dict[str, Any], option: str) -> None:
-        await self.answer(request, outcome={"outcome": "selected", "optionId": option})
 
 
 @contextlib.asynccontextmanager
@@ -61,10 +28,6 @@ async def editor(server: Serving, **capabilities: Any) -> AsyncIterator[tuple[Ed
         await made.call("initialize", protocolVersion=1, clientCapabilities=capabilities)
         new = await made.call("session/new", cwd=str(server.data_dir.parent / "project"), mcpServers=[])
         yield made, new["sessionId"]
-
-
-def text(said: str) -> list[dict[str, str]]:
-    return [{"type": "text", "text": said}]
 
 
 def diff(server: Serving, *paths: str) -> ev.Diff:
@@ -93,7 +56,7 @@ async def begun(server: Serving, ed: Editor, session: str) -> int:
 
 
 async def settled(server: Serving, session: str, id: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while id not in (await server.sessions.state(session)).settled:
             await asyncio.sleep(0.01)
     return (await server.sessions.state(session)).settled[id][0]
@@ -166,7 +129,7 @@ async def test_cancel_ends_a_queued_turn_as_cancelled(tmp_path: Path) -> None:
         prompt = await ed.send("session/prompt", sessionId=session, prompt=text("Never mind"))
         while not (await server.sessions.state(session)).runs:
             await asyncio.sleep(0.01)
-        await ed._socket.send(
+        await ed.socket.send(
             json.dumps({"jsonrpc": "2.0", "method": "session/cancel", "params": {"sessionId": session}})
         )
         assert (await ed.next(lambda m: m.get("id") == prompt))["result"]["stopReason"] == "cancelled"
@@ -185,8 +148,7 @@ async def test_an_editor_that_comes_back_gets_what_it_missed_and_is_asked_again(
             root = str(tmp_path / "project")
             meta = {"_reconvene/replayFrom": cursor}
             await ed.call("session/resume", sessionId=session, cwd=root, mcpServers=[], _meta=meta)
-            chunks = [m["params"]["update"] for m in ed.seen if m.get("method") == "session/update"]
-            assert [c["content"]["text"] for c in chunks if c["sessionUpdate"] == "agent_message_chunk"] == [" two"]
+            assert [c["content"]["text"] for c in ed.updates if c["sessionUpdate"] == "agent_message_chunk"] == [" two"]
             asked = [m for m in ed.seen if m.get("method") == "session/request_permission"]
             await ed.choose(asked[0] if asked else await ed.asked("session/request_permission"), "accept")
             assert (await settled(server, session, "r1.d1"))["verdict"] == "accept"
@@ -216,7 +178,7 @@ async def test_what_cannot_be_taken_is_answered_and_the_connection_goes_on(
     tmp_path: Path, message: str, code: int
 ) -> None:
     async with serving(tmp_path) as server, editor(server) as (ed, session):
-        await ed._socket.send(message)
+        await ed.socket.send(message)
         refused = await ed.next(lambda m: "error" in m)
         assert refused["error"]["code"] == code, refused
         empty = await ed.call("session/prompt", sessionId=session, prompt=text(" "))

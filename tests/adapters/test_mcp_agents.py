@@ -17,6 +17,8 @@ from mcp.client.streamable_http import streamable_http_client
 from real import PEERS, QUESTION, Place, node
 from serving import serving
 
+from reconvene.cli.mcp_hello import hello
+
 MODERN, LEGACY = "2026-07-28", "legacy"
 
 
@@ -46,29 +48,55 @@ async def looks(client: Client) -> None:
 
 
 async def test_over_stdio_a_question_outlives_the_server_in_both_eras(place: Place) -> None:
-    told: list[str] = []
-    for era in (MODERN, LEGACY):
+    """An agent of each era has a question under way when the server dies; who had its answer already asks again."""
+    left = {MODERN, LEGACY}
+    async with asyncio.timeout(110):
+        while left:
+            left -= await asked_through_a_kill(place, left)
+    bridge_answers_what_is_no_message(place)
 
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            told.append(message or "")
-            if len(told) == 1:
-                place.kill()
 
-        async with asyncio.timeout(90), Client(stdio(place), mode=era) as client:
+async def asked_through_a_kill(place: Place, eras: set[str]) -> set[str]:
+    """All ask at once, and the server is killed when all were told of progress. Returns those that had no answer then."""
+    told, done, under_way = set[str](), set[str](), set[str]()
+    ready = asyncio.Barrier(len(eras))
+
+    async def agent(era: str) -> None:
+        async def progress(_done: float, _total: float | None, _message: str | None) -> None:
+            if era not in told:
+                told.add(era)
+                if told == eras:
+                    under_way.update(eras - done)
+                    place.kill()
+
+        async with Client(stdio(place), mode=era) as client:
             await looks(client)
+            await ready.wait()
             result = await client.call_tool("ask", {"question": QUESTION}, progress_callback=progress)
+            done.add(era)
             asked = result.structured_content
             assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
-            assert told, "no progress was told, so nothing was killed"
             again = (await client.call_tool("ask", {"session_id": asked["session_id"]})).structured_content
             assert again["answer"] == asked["answer"]
             session = await client.read_resource(f"reconvene://sessions/{asked['session_id']}")
             assert session.contents[0].text.count(f"> {QUESTION}") == 1  # asked once, however often it was sent
-    bridge_answers_what_is_no_message(place)
+
+    async with asyncio.TaskGroup() as agents:
+        for era in eras:
+            agents.create_task(agent(era))
+    assert told == eras, "no progress was told, so nothing was killed"
+    return under_way
 
 
 def bridge_answers_what_is_no_message(place: Place) -> None:
-    lines = [b"not json", b"[1]", b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{}}']
+    lines = [
+        b"not json",
+        b"[1]",
+        b'{"jsonrpc":"2.0","id":{},"method":"ping"}',
+        b'{"jsonrpc":"2.0","id":1,"method":["ping"]}',
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":[1]}',
+        b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{}}',
+    ]
     with subprocess.Popen(
         place.command("mcp"), env=place.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -78,8 +106,8 @@ def bridge_answers_what_is_no_message(place: Place) -> None:
         answers = [json.loads(process.stdout.readline()) for _ in lines]
         process.stdin.close()
         assert process.wait(10) == 0
-    assert [a.get("error", {}).get("code") for a in answers] == [-32700, -32600, None]
-    assert answers[2]["id"] == 7 and "result" in answers[2]
+    assert [a.get("error", {}).get("code") for a in answers] == [-32700, *[-32600] * 4, None]
+    assert answers[-1]["id"] == 7 and "result" in answers[-1]
 
 
 async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place) -> None:
@@ -94,7 +122,7 @@ async def test_over_http_a_caller_that_died_picks_the_answer_up(place: Place) ->
         async with connection(MODERN) as client:
             first = (await client.call_tool("ask", {"question": QUESTION, "wait": 0})).structured_content
             assert first["status"] == "working" and first["answer"] is None
-        place.serve(port=place.kill())
+        place.serve(place.kill())
         for era in (LEGACY, MODERN):
             async with connection(era) as client:
                 later = (await client.call_tool("ask", {"session_id": first["session_id"]})).structured_content
@@ -138,6 +166,49 @@ def sessions(place: Place) -> list[dict[str, Any]]:
     with opener.open(request, timeout=30) as answer:
         found: list[dict[str, Any]] = json.load(answer)["sessions"]
     return found
+
+
+GREETING = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "server/discover",
+    "params": {
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+    },
+}
+
+
+async def test_the_bridge_greets_as_the_server_would(tmp_path: Path) -> None:
+    headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    headers |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": "server/discover"}
+    async with serving(tmp_path) as server:
+        said = (await server.http("POST", "/mcp", GREETING, headers=headers)).json
+    assert hello(GREETING) == said
+    for other in ({**GREETING, "method": "tools/list"}, {**GREETING, "params": {}}, {**GREETING, "params": None}):
+        assert hello(other) is None, "the server answers that"
+
+
+def test_a_client_is_greeted_before_there_is_a_server(tmp_path: Path) -> None:
+    """Else a server that takes longer to start than the client waits would be taken for one of the old era."""
+    place = Place(tmp_path)
+    place.data.write_text("no folder, so no server can ever start")
+    asking = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    with subprocess.Popen(
+        place.command("mcp"), env=place.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for message in (GREETING, asking):
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+        greeted, refused = (json.loads(process.stdout.readline()) for _ in range(2))
+        process.stdin.close()
+        assert process.wait(10) == 0
+    assert greeted["result"]["supportedVersions"] == [MODERN]
+    assert refused["id"] == 2 and "Choose another --data-dir" in refused["error"]["message"]
 
 
 async def test_without_a_credential_or_from_elsewhere_there_is_no_mcp(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import subprocess
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_tasks import NAME, Tasks, cancel, get, update
-from real import QUESTION, Place
+from real import PEERS, QUESTION, Place, node
 from serving import Serving, serving
 
 from reconvene.adapters.mcp import tasks as ours
@@ -43,9 +46,8 @@ def to(server: Serving, *tasks: Tasks, **more: Any) -> contextlib.AbstractAsyncC
     return connected(f"http://localhost:{server.port}", server.token, *tasks, **more)
 
 
-@pytest.mark.timeout(300)  # four starts of Python under whatever else the machine does
-async def test_over_stdio_a_task_outlives_the_server(tmp_path: Path) -> None:
-    place = Place(tmp_path, pause_ms=120)  # slow enough to be no answer after `SOON`
+@pytest.mark.timeout(300)  # starts of Python under whatever else the machine does
+async def test_over_stdio_a_task_outlives_the_server(place: Place) -> None:
     killed: list[int] = []
 
     async def kill(polls: int, _task: str) -> None:
@@ -55,19 +57,37 @@ async def test_over_stdio_a_task_outlives_the_server(tmp_path: Path) -> None:
     peer = Tasks(kill)
     command = place.command("mcp")
     params = StdioServerParameters(command=command[0], args=command[1:], env=place.environ)
-    try:
-        made = Client(params, mode=MODERN, extensions=[peer], elicitation_callback=unused)
-        async with asyncio.timeout(240), made as client:
-            asked = (await client.call_tool("ask", {"question": QUESTION})).structured_content
-        assert killed and {t["taskId"] for t in peer.seen} == {peer.task}
-        assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
-        # A caller that died: another one, over the other transport, with the task's id alone.
-        async with connected(place.url, place.token, Tasks(), mode="auto") as client:
-            assert NAME in (client.server_capabilities.extensions or {})
-            again = await get(client.session, peer.task or "")
-        assert again["status"] == "completed" and again["result"]["structuredContent"] == asked
-    finally:
-        place.close()
+    made = Client(params, mode=MODERN, extensions=[peer], elicitation_callback=unused)
+    async with asyncio.timeout(240), made as client:
+        asked = (await client.call_tool("ask", {"question": QUESTION, "wait": 0})).structured_content
+    assert killed and {t["taskId"] for t in peer.seen} == {peer.task}
+    assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
+    # A caller that died: another one, over the other transport, with the task's id alone.
+    async with connected(place.url, place.token, Tasks(), mode="auto") as client:
+        assert NAME in (client.server_capabilities.extensions or {})
+        again = await get(client.session, peer.task or "")
+    assert again["status"] == "completed" and again["result"]["structuredContent"] == asked
+
+
+@pytest.mark.timeout(300)
+def test_the_typescript_packages_follow_a_task_through_a_killed_server_and_find_it_again(place: Place) -> None:
+    command = [node(), str(PEERS / "tasks.mjs"), QUESTION, *place.command("mcp")]
+    lines: list[dict[str, Any]] = []
+    killed = False
+    with subprocess.Popen(command, env=place.environ, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdout is not None
+        giving_up = threading.Timer(240, peer.kill)  # else a peer that hangs would hang us
+        giving_up.start()
+        for raw in peer.stdout:
+            lines.append(json.loads(raw))
+            if not killed and lines[-1].get("status") == "working":
+                killed = bool(place.kill())
+        giving_up.cancel()
+        assert peer.wait(60) == 0, lines
+    assert killed and lines[0]["kind"] == "task" and lines[-3] == {"status": "completed"}, lines
+    asked, again = lines[-2]["result"], lines[-1]["again"]
+    assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
+    assert again == asked and lines[0]["task"] == f"{asked['session_id']}.r1"
 
 
 async def playing(server: Serving, session: str, *contents: ev.Content) -> None:

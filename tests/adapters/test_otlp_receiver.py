@@ -29,7 +29,7 @@ def test_the_trace_of_a_killed_server_goes_on_by_a_link(tmp_path: Path) -> None:
         post(place, f"/api/sessions/{session}/messages", {"type": "default", "id": "otlp-1", "content": QUESTION})
         collector.wait(lambda c: any(s.name.startswith("execute_tool") for s in c.spans))
         port, before = place.kill(), list(collector.spans)
-        place.serve(port)
+        place.serve(port, pause_ms=0)
         collector.wait(lambda c: c.named("invoke_workflow run"))
     finally:
         place.close()

@@ -7,6 +7,7 @@ runs: what looks changes nothing, and what asks has a key with which the server 
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from reconvene.cli import background
+from reconvene.cli.mcp_hello import hello, version_of
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import safe, say
 from reconvene.client.local import Server, find
@@ -28,8 +30,6 @@ from reconvene.errors import ReconveneError
 Message = dict[str, Any]
 KEY = "reconvene/key"
 """As in `reconvene.adapters.mcp.endpoint`, which would have to import the library."""
-VERSION = "io.modelcontextprotocol/protocolVersion"
-"""In `_meta` of a request of the era without handshakes: its version."""
 FIRST_VERSION = "2025-06-18"
 TRIES = 8
 WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -67,20 +67,30 @@ class _Bridge:
             except (ValueError, RecursionError):
                 self._write(_error(None, -32700, "This line is not JSON."))
                 continue
-            if not isinstance(message, dict):
-                self._write(_error(None, -32600, "A message is one JSON object."))
+            if not isinstance(message, dict) or not _well_formed(message):
+                self._write(_error(None, -32600, "A message is one JSON-RPC object, its params an object."))
                 continue
             self._take(message)
 
     def _take(self, message: Message) -> None:
         if message.get("method") == "notifications/cancelled":
-            exchange = self._at_work.get((message.get("params") or {}).get("requestId"))
+            id = (message.get("params") or {}).get("requestId")
+            exchange = self._at_work.get(id) if isinstance(id, str | int) else None
             if exchange is not None:
                 exchange.cancel()
         elif "id" in message and message.get("method"):
+            if (answer := hello(message)) is not None:
+                self._write(answer)
+                threading.Thread(target=self._warm_up, daemon=True).start()
+                return
             exchange = self._at_work[message["id"]] = _Exchange(_keyed(message))
             # A daemon: whoever closes stdin does not wait for an answer any more. The run behind it goes on.
             threading.Thread(target=self._answer, args=(exchange,), daemon=True).start()
+
+    def _warm_up(self) -> None:
+        """What comes next finds a server. Why there is none, if there is none, is the next request's answer."""
+        with contextlib.suppress(ReconveneError):
+            self._reached()
 
     def _answer(self, exchange: _Exchange) -> None:
         id, failure = exchange.message["id"], "it does not answer"
@@ -110,7 +120,7 @@ class _Bridge:
         """One POST and its answers; whether the last of them came."""
         message = exchange.message
         server = self._reached()
-        version = ((message.get("params") or {}).get("_meta") or {}).get(VERSION) or self._version
+        version = version_of(message) or self._version
         for answer in exchange.post(server, version):
             if message["method"] == "initialize" and isinstance(answer.get("result"), dict):
                 self._version = str(answer["result"].get("protocolVersion", FIRST_VERSION))
@@ -216,6 +226,16 @@ def _events(answer: http.client.HTTPResponse) -> Iterator[Message]:
             text, data = "\n".join(data), []
             if text.strip():
                 yield json.loads(text)
+
+
+def _well_formed(message: Message) -> bool:
+    """As far as it is read here; the server reads the rest."""
+    id, method = message.get("id"), message.get("method")
+    return isinstance(id, str | int | None) and isinstance(method, str | None) and _is_object(message.get("params"))
+
+
+def _is_object(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
 
 
 def _keyed(message: Message) -> Message:
