@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,8 @@ async def people(job: dict[str, Any], done: int) -> None:
     os.close(done)
 
 
-def forked(what: Any, out: Path) -> int:
+def forked(what: Callable[[], object], out: Path) -> int:
+    """The process that does it, and then ends with 0."""
     pid = os.fork()
     if pid:
         return pid
@@ -130,7 +132,7 @@ def forked(what: Any, out: Path) -> int:
         file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        asyncio.run(what())
+        what()
         os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -162,10 +164,11 @@ class Campaign:
 
             Writer._commit = _acknowledge_without_committing  # type: ignore[method-assign]
         workers = {
-            name: forked(lambda name=name: work(self.job, name), self.folder / f"{name}.out") for name in ("one", "two")
+            name: forked(lambda name=name: asyncio.run(work(self.job, name)), self.folder / f"{name}.out")
+            for name in ("one", "two")
         }
         reading, writing = os.pipe()  # after the workers: it is read until nobody has its other end
-        person = forked(lambda: people(self.job, writing), self.folder / "people.out")
+        person = forked(lambda: asyncio.run(people(self.job, writing)), self.folder / "people.out")
         os.close(writing)
         try:
             self.kill(workers, database)
@@ -214,7 +217,7 @@ class Campaign:
                     max(0.7, 0.8 * self.longest_life) if runs > before else min(10.0, 1.2 * self.longest_life)
                 )
                 before = runs
-                workers[name] = forked(lambda name=name: work(self.job, name), self.folder / f"{name}.out")
+                workers[name] = forked(lambda name=name: asyncio.run(work(self.job, name)), self.folder / f"{name}.out")
             elif self.tally.database_kills < self.job["database_kills"]:
                 time.sleep(self.rng.uniform(0.5, 4.0))
                 database.kill()

@@ -12,23 +12,23 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from delivered import Delivered, check_events
+
 import threefiles
 from house import check_log, contents
-from reconvene.client.following import Address, Following, Lost
-from reconvene.client.link import Advanced, Frame, Happening, Link, Replaced, new_id
+from reconvene.client.following import Address, Following
+from reconvene.client.link import Frame, new_id
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Row
-from reconvene.protocol.view import reduce
 from reconvene.server.lifecycle import Server
 
 STUCK = 120.0
 """Seconds without any event, after which a session counts as stuck."""
 PROMPT = "Change the three files."
-FOLDED = ("text", "reasoning", "item_aborted", "run", "usage", "plan")
-"""What a snapshot or a batch may leave out, when something later says all of it."""
 TAKEN = ("already_answered", "already_decided", "question_closed")
 
 
@@ -95,28 +95,38 @@ class Terminal:
         await self._reading
 
 
+class Page(Delivered):
+    """A page's connection. `told` gets a line whenever a run is recovered."""
+
+    def __init__(self, root: Path, told: Path) -> None:
+        super().__init__("page", root=root.name)
+        self._told = told
+
+    def came(self, fresh: Sequence[Frame]) -> None:
+        for e in fresh:
+            if e["type"] == "run" and e["content"]["status"] == "recovering":
+                with self._told.open("a") as file:
+                    file.write(json.dumps({"session": self.link.session_id, "recovering": e["at"]}) + "\n")
+
+
 class Person:
-    """One session at a time: asks, answers, decides, and checks. `told` gets a line whenever a run is recovered."""
+    """One session at a time: asks, answers, decides, and checks. `told`: see Page."""
 
     def __init__(self, server: Server, address: Address, root: Path, tally: Tally, told: Path) -> None:
         self.server, self.address, self.root, self.tally, self.told = server, address, root, tally, told
-        self.shown: list[Frame] = []
-        """Every event that the connection was sent, in order, without what a snapshot repeats."""
-        self.link = Link(client={"id": new_id(), "name": "page"})
-        self.news = asyncio.Event()
+        self.page = Page(root, told)
         self.terminal: Terminal | None = None
-        self.refused: list[str] = []
         self._begun: set[str] = set()
 
     async def session(self) -> None:
         self._prepare()
         try:
-            async with Following(self._where, self.link, self._happened) as client:
+            async with Following(self._where, self.page.link, self.page.happened) as client:
                 await self._surely(
                     client, {"type": "default", "content": PROMPT, "config": {"review": True, "max_iterations": 3}}
                 )
-                assert self.link.session_id is not None
-                self.terminal = await Terminal.attach(self.link.session_id, self.server.settings.data_dir)
+                assert self.page.link.session_id is not None
+                self.terminal = await Terminal.attach(self.page.link.session_id, self.server.settings.data_dir)
                 await self._follow(client)
                 self.tally.connections += client.connections
             await self.terminal.completed()
@@ -124,7 +134,7 @@ class Person:
             self._check(await self._rows(), self.terminal.events)
             self.tally.attached += 1
         except Exception as e:
-            self.tally.violations.append(f"{self.link.session_id}: {type(e).__name__}: {str(e)[:500]}")
+            self.tally.violations.append(f"{self.page.link.session_id}: {type(e).__name__}: {str(e)[:500]}")
             print(self.tally.violations[-1], flush=True)
         finally:
             if self.terminal is not None:
@@ -138,26 +148,10 @@ class Person:
         for name, text in threefiles.FILES.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_bytes(text.encode())
-        self.link = Link(client={"id": new_id(), "name": "page"}, config={"root_directory": self.root.name})
-        self.shown, self.refused, self.terminal, self._begun = [], [], None, set()
+        self.page, self.terminal, self._begun = Page(self.root, self.told), None, set()
 
     async def _where(self) -> Address:
         return self.address
-
-    def _happened(self, happening: Happening | Lost) -> None:
-        if isinstance(happening, Replaced | Advanced):
-            seen = self.shown[-1]["seq"] if self.shown else 0
-            fresh = [e for e in happening.events if e["seq"] > seen]
-            if isinstance(happening, Advanced) and len(fresh) != len(happening.events):
-                self.refused.append(f"sent twice: {[e['seq'] for e in happening.events]} after {seen}")
-            self.shown += fresh
-            for e in fresh:
-                if e["type"] == "run" and e["content"]["status"] == "recovering":
-                    with self.told.open("a") as file:
-                        file.write(json.dumps({"session": self.link.session_id, "recovering": e["at"]}) + "\n")
-        elif isinstance(happening, Lost) and "join" in happening.reason:
-            self.refused.append(f"a gap: {happening.reason}")
-        self.news.set()
 
     async def _surely(self, client: Following, frame: Frame) -> None:
         """Send it until the store takes it; with the same id, so it is done once."""
@@ -179,7 +173,7 @@ class Person:
         """Answer and decide, each thing once, until the run has ended."""
         diffs = 0
         while True:
-            view = self.link.follower.view
+            view = self.page.view
             if view.runs and all(run.get("outcome") for run in view.runs.values()):
                 return
             for item in view.pending():
@@ -193,8 +187,8 @@ class Person:
                 else:
                     value = "yes" if "Really" in item["text"] else "retry"
                     await self._surely(client, {"type": "answer", "reply_to": item["id"], "content": value})
-            self.news.clear()
-            waiting = asyncio.ensure_future(self.news.wait())
+            self.page.news.clear()
+            waiting = asyncio.ensure_future(self.page.news.wait())
             try:
                 async with asyncio.timeout(STUCK):
                     await client.until(waiting)
@@ -202,10 +196,10 @@ class Person:
                 raise AssertionError(f"stuck: it shows {json.dumps(view.to_json())[-700:]}") from None
 
     async def _rows(self) -> list[Row]:
-        assert self.server.services is not None and self.link.session_id is not None
+        assert self.server.services is not None and self.page.link.session_id is not None
         while True:
             try:
-                return await self.server.services.sessions.log.read(self.link.session_id, 0)
+                return await self.server.services.sessions.log.read(self.page.link.session_id, 0)
             except ReconveneError as e:
                 if not e.retryable:
                     raise
@@ -213,22 +207,8 @@ class Person:
 
     def _check(self, log: list[Row], attached: list[Frame]) -> None:
         check_log(log)
-        if self.refused:
-            raise AssertionError(self.refused[0])
-        public = [json.loads(r.wire()) for r in log if r.public]
-        there = {e["seq"]: e for e in public}
-        wanted = [e for e in public if e["type"] not in FOLDED]
-        for name, shown in (("the connection", self.shown), ("attach", attached)):
-            seqs = [e["seq"] for e in shown]
-            if seqs != sorted(set(seqs)):
-                raise AssertionError(f"{name} was sent something twice or out of order: {seqs}")
-            if [e for e in shown if e["type"] not in FOLDED] != wanted:
-                missing = [e["seq"] for e in wanted if e not in shown]
-                raise AssertionError(f"{name} was not sent what the log has: {missing} is missing or other")
-            if wrong := [e for e in shown if e["seq"] not in there or e["type"] != there[e["seq"]]["type"]]:
-                raise AssertionError(f"{name} was sent what is not in the log: {str(wrong)[:300]}")
-        if reduce(public).to_json() != self.link.follower.view.to_json():
-            raise AssertionError("the page shows something else than the log")
+        self.page.check(log)
+        check_events("attach", attached, log)
         if [c["outcome"] for c in contents(log, "completed")] != ["success"]:
             raise AssertionError(f"it ended as {contents(log, 'completed')}")
         files = {str(p.relative_to(self.root)): p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
