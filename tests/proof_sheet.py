@@ -61,7 +61,10 @@ SUITES: dict[str, dict[str, Suite]] = {
         "schedules": Suite("Schedules", ["tests/faults/test_schedules.py", "tests/sessions/test_sessions_model.py"]),
         "network": Suite("Network", ["tests/faults/test_network.py", "tests/faults/test_network_load.py"]),
         "index": Suite("Index: equal to one built anew", ["tests/faults/test_index_equivalence.py"]),
-        "nodes": Suite("Several nodes on one PostgreSQL", ["tests/faults/test_node_deaths.py"]),
+        "nodes": Suite(
+            "Several nodes on one PostgreSQL",
+            [f"tests/faults/test_{name}.py" for name in ("node_deaths", "cut_off_nodes", "rolling")],
+        ),
         "others": Suite("Long tests of no other suite", []),
     },
     "security": {

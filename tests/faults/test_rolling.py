@@ -41,8 +41,8 @@ async def test_an_upgrade_of_both_nodes_under_load_loses_nothing():
     each = ", ".join(f"{pause:.1f}" for pause in sorted(tally.pauses))
     figure = (
         "{restarts:,} stops and starts of two nodes in turn under {clients:,} people who ask and {clients:,} who read along, "
-        f"{{prompts:,}} prompts acknowledged: 0 lost, doubled or stuck; longest pause of each: {each} s (with both nodes left alone at most "
-        f"{max(tally.before):.1f} s); a node stops in {max(tally.stops):.1f} s at most"
+        f"{{prompts:,}} prompts acknowledged: 0 lost, doubled or stuck; longest pause of each: {each} s (with both nodes left alone "
+        f"at most {max(tally.before):.1f} s); a node stops in {max(tally.stops):.1f} s at most"
     )
     counts = {"restarts": tally.restarts, "clients": CLIENTS, "prompts": tally.prompts}
     report(PROOF, figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
