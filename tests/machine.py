@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from reconvene.client.local import Server, find
 
@@ -62,6 +66,10 @@ class Machine:
         """Of the servers that are started from here on: an answer takes seconds, so that there is a middle of it to be killed in."""
         self.environment["RECONVENE_OFFLINE_DELAY_MS"] = "50"
 
+    def speak_at_once(self) -> None:
+        """Of those that are started from here on: whoever waits for what is left of an answer has it."""
+        self.environment["RECONVENE_OFFLINE_DELAY_MS"] = "0"
+
     def run(self, *words: str, stdin: str | bytes | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         raw = stdin.encode() if isinstance(stdin, str) else stdin
         how: dict[str, Any] = {"input": raw} if raw is not None else {"stdin": subprocess.DEVNULL}
@@ -74,6 +82,26 @@ class Machine:
             **how,
         )
         return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def here(self, *words: str, stdin: str | bytes | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+        """`run` in this process, for what does not depend on having one of its own: starting Python costs more than most commands."""
+        from reconvene.cli.main import main
+
+        raw = stdin.encode() if isinstance(stdin, str) else stdin
+        out, err = io.StringIO(), io.StringIO()
+        code: Any = 0
+        with contextlib.ExitStack() as stack:
+            typed = stack.enter_context(_typed(raw))
+            stack.enter_context(mock.patch.dict(os.environ, {**self.environment, **more}, clear=True))
+            stack.enter_context(mock.patch.multiple(sys, stdin=typed, argv=["reconvene", *words]))
+            stack.enter_context(contextlib.chdir(self.root))
+            stack.enter_context(contextlib.redirect_stdout(out))
+            stack.enter_context(contextlib.redirect_stderr(err))
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -110,6 +138,19 @@ class Machine:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+
+@contextlib.contextmanager
+def _typed(content: bytes | None) -> Iterator[Any]:
+    if content is None:
+        with open(os.devnull) as nothing:
+            yield nothing
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        with open(os.dup(file.fileno()), encoding="utf-8", errors="replace") as typed:
+            yield typed
 
 
 def lines(text: str) -> list[dict[str, Any]]:

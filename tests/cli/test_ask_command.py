@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from machine import PATIENCE, Machine, lines
-from reconvene.cli import whereabouts
-from reconvene.client.local import Server, find
+from reconvene.cli import at_rest, background, whereabouts
+from reconvene.client.local import Server, find, need
 from reconvene.errors import ReconveneError
 from reconvene.log.folder import DataFolder
 
@@ -27,9 +27,9 @@ def test_ask_answers_on_stdout_and_says_its_steps_on_stderr(served: Machine) -> 
 
 
 def test_ask_goes_on_with_a_session_and_shows_only_what_is_new(served: Machine) -> None:
-    first = lines(served.run("ask", "how are idle sessions removed?", "--json").stdout)
+    first = lines(served.here("ask", "how are idle sessions removed?", "--json").stdout)
     session_id = first[0]["content"]["session_id"]
-    done = served.run("ask", "-s", session_id[:12], "what does idle mean?", "--json")
+    done = served.here("ask", "-s", session_id[:12], "what does idle mean?", "--json")
     again = lines(done.stdout)
     assert again[0] == {"type": "session", "content": {"session_id": session_id, "mode": "resume", "reason": None}}
     assert again[1]["type"] == "prompt"
@@ -42,7 +42,7 @@ def test_what_is_piped_in_is_part_of_the_prompt(served: Machine) -> None:
     done = served.run("ask", "review this", "--json", stdin="+ def sweep(self):\n\0\xff".encode("latin-1"))
     prompt = next(e for e in lines(done.stdout) if e["type"] == "prompt")
     assert prompt["content"]["text"] == "review this\n\n+ def sweep(self):\n\ufffd\ufffd"
-    whole = served.run("ask", "-", "--json", stdin="only this")
+    whole = served.here("ask", "-", "--json", stdin="only this")
     assert next(e for e in lines(whole.stdout) if e["type"] == "prompt")["content"]["text"] == "only this"
 
 
@@ -72,56 +72,82 @@ def test_what_cannot_be_done_is_a_sentence_and_a_code(
     if words[0] == "serve":
         words = [*words, "--data-dir", str(served.data_dir / "other")]
     if words[-1] == "last":  # whichever tests ran before this one
-        assert served.run("ask", "how are idle sessions removed?").returncode == 0
-    done = served.run(*words, stdin=stdin)
+        assert served.here("ask", "how are idle sessions removed?").returncode == 0
+    done = served.here(*words, stdin=stdin)
     assert done.returncode == exit_code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_ask_starts_a_server_that_stays(machine: Machine) -> None:
-    done = machine.run("ask", "how are idle sessions removed?")
-    assert done.returncode == 0, done.stderr
-    assert "starting a server in the background" in done.stderr
-    server = find(machine.data_dir)
-    assert server is not None
-    assert "background" not in machine.run("ask", "what is idle?").stderr
-    assert find(machine.data_dir) == server
-    assert machine.run("stop").returncode == 0
-    assert find(machine.data_dir) is None
-    assert not (machine.data_dir / "server.json").exists()
-
-
-def test_ask_survives_a_kill_of_the_server(machine: Machine) -> None:
-    machine.speak_slowly()
-    server = machine.serve()
-    asking = machine.start("ask", "how are idle sessions removed?")
-    assert asking.stderr is not None
-    assert "map" in asking.stderr.readline()
-    os.kill(server.pid, signal.SIGKILL)
-    assert any("connection lost" in line for line in iter(asking.stderr.readline, ""))
-    machine.serve()
-    out, err = asking.communicate(timeout=PATIENCE)
-    assert asking.returncode == 0, err
-    assert "connected again" in err
-    assert "hub.py" in out
-
-
-def test_ask_starts_a_killed_server_again_when_nobody_else_does(machine: Machine) -> None:
+def test_ask_starts_a_server_that_stays_and_starts_it_again_when_it_was_killed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.speak_slowly()
     asking = machine.start("ask", "how are idle sessions removed?")
     assert asking.stderr is not None
+    assert any("starting a server in the background" in line for line in iter(asking.stderr.readline, ""))
     assert any("map" in line for line in iter(asking.stderr.readline, ""))
     server = find(machine.data_dir)
     assert server is not None
     os.kill(server.pid, signal.SIGKILL)
     out, err = asking.communicate(timeout=2 * PATIENCE)
     assert asking.returncode == 0, err
-    assert "the server was killed; starting it again" in err
+    assert "connection lost" in err and "the server was killed; starting it again" in err and "connected again" in err
     assert "hub.py" in out
     again = find(machine.data_dir)
     assert again is not None and again.pid != server.pid
+    (session,) = lines(machine.here("sessions", "list", "--json").stdout)
+    assert find(machine.data_dir) == again
+    assert machine.here("stop").returncode == 0
+    assert find(machine.data_dir) is None
+    assert not (machine.data_dir / "server.json").exists()
+    what_is_at_rest_wakes_a_server_with_its_code_base(machine, session["session_id"], monkeypatch)
+
+
+def what_is_at_rest_wakes_a_server_with_its_code_base(
+    machine: Machine, id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+
+    def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Server:
+        started.append(root)
+        raise ReconveneError("starting", "Not here.")
+
+    monkeypatch.setattr(at_rest.background, "start", start)
+    monkeypatch.chdir(machine.data_dir)  # whatever folder the command is typed in
+    for name in ("last", id, id[:8]):
+        with pytest.raises(ReconveneError, match="Not here"):
+            at_rest.wake(machine.data_dir, name)
+    assert started == [machine.root] * 3
+    for command in (["attach", "s_nothing"], ["ask", "-s", "s_nothing", "hello"]):
+        done = machine.here(*command)
+        assert (done.returncode, "no session s_nothing" in done.stderr) == (1, True), done.stderr
+    assert len(started) == 3, "nothing is started for what there is not"
+
+
+def test_before_there_is_any_session_nothing_is_woken(machine: Machine) -> None:
+    done = machine.here("attach", "last")
+    assert (done.returncode, done.stderr) == (1, 'reconvene: There is no session yet. Start one: reconvene ask "…"\n')
+
+
+def test_a_folder_that_somebody_has_is_waited_for_and_then_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DataFolder.claim(private(tmp_path))
+    try:
+        with pytest.raises(ReconveneError, match=rf"process {os.getpid()}.*does not answer"):
+            need(tmp_path)
+        monkeypatch.setattr(background, "OTHERS", 0.0)
+        with pytest.raises(ReconveneError, match="does not answer"):
+            background.start(tmp_path, tmp_path, port=0, port_is_chosen=True)
+        server = Server(os.getpid(), "localhost", 1, "x")
+        found: list[Server | None] = [None, server]
+        monkeypatch.setattr(background, "OTHERS", PATIENCE)
+        monkeypatch.setattr(background, "find", lambda _: found.pop(0))
+        assert background.start(tmp_path, tmp_path, port=0, port_is_chosen=True) is server, "it came up meanwhile"
+    finally:
+        folder.release()
 
 
 async def test_a_server_that_was_stopped_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +188,8 @@ def test_ctrl_c_detaches_and_the_run_goes_on(served: Machine) -> None:
     served.until(
         lambda: any(
             s["session_id"] == session_id and s["status"] == "idle"
-            for s in lines(served.run("sessions", "list", "--json").stdout)
+            for s in lines(served.here("sessions", "list", "--json").stdout)
         )
     )
-    shown = served.run("sessions", "show", session_id).stdout
+    shown = served.here("sessions", "show", session_id).stdout
     assert "hub.py" in shown, shown

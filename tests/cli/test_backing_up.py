@@ -23,7 +23,7 @@ from reconvene.workspace.contents import Contents
 
 
 def asked(machine: Machine, text: str) -> str:
-    return str(lines(machine.run("ask", text, "--json").stdout)[0]["content"]["session_id"])
+    return str(lines(machine.here("ask", text, "--json").stdout)[0]["content"]["session_id"])
 
 
 def test_what_was_backed_up_under_way_comes_back_as_another_log(machine: Machine, tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_what_was_backed_up_under_way_comes_back_as_another_log(machine: Machine
     kept = asked(machine, "what is a hub?")
     quoted = Contents(machine.data_dir / "contents").put(b"what a change was made from\n")
     file = tmp_path / "all.backup"
-    (done,) = lines(machine.run("backup", str(file), "--json").stdout)
+    (done,) = lines(machine.here("backup", str(file), "--json").stdout)
     assert (done["sessions"], done["bytes"]) == (1, file.stat().st_size)
     assert file.stat().st_mode & 0o777 == 0o600
-    again = machine.run("backup", str(file))
+    again = machine.here("backup", str(file))
     assert (again.returncode, "there already" in again.stderr) == (2, True)
     assert [p for p in tmp_path.iterdir() if ".part" in p.name] == []
 
@@ -42,15 +42,15 @@ def test_what_was_backed_up_under_way_comes_back_as_another_log(machine: Machine
         reconvene.session(kept).ask("what does idle mean?")  # what the backup does not have
         known = reconvene.session(kept).info().cursor
     asked(machine, "how are idle sessions removed?")
-    running = machine.run("restore", str(file), "--yes")
+    running = machine.here("restore", str(file), "--yes")
     assert running.returncode == 3, running.stderr
-    machine.run("stop")
-    refused = machine.run("restore", str(file))
+    machine.here("stop")
+    refused = machine.here("restore", str(file))
     assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
 
-    assert machine.run("restore", str(file), "--yes").returncode == 0
+    assert machine.here("restore", str(file), "--yes").returncode == 0
     machine.serve()
-    assert [s["session_id"] for s in lines(machine.run("sessions", "list", "--all", "--json").stdout)] == [kept]
+    assert [s["session_id"] for s in lines(machine.here("sessions", "list", "--all", "--json").stdout)] == [kept]
     server = find(machine.data_dir)
     assert server is not None
     page = server.call("GET", f"/api/sessions/{kept}/events?after={known}")
@@ -141,7 +141,10 @@ def test_a_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
 def test_nothing_is_no_backup(tmp_path: Path) -> None:
     with pytest.raises(ReconveneError) as refused:
         backing_up.backup(tmp_path, tmp_path / "backup", as_json=False)
-    assert refused.value.code == "data_dir_unusable"
+    assert refused.value.code == "not_found"
+    with pytest.raises(ReconveneError, match="no backup") as missing:
+        backing_up.restore(tmp_path / "data", tmp_path / "none", sure=True, as_json=False)
+    assert missing.value.code == "not_found"
 
 
 def test_mutation_without_new_epochs_a_client_goes_on_in_a_log_that_is_gone(

@@ -34,32 +34,32 @@ def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[st
     rows = lines(printed(code.print_map, tokens=1024, focus=["hub.py"], as_json=True))
     assert {row["path"] for row in rows} <= set(FILES)
     assert all(set(row) == {"path", "line", "name", "kind", "score", "why"} for row in rows)
-    assert machine.run("search", " ").returncode == 2
-    first = machine.run("search", "session", "-k", "1")
+    assert machine.here("search", " ").returncode == 2
+    first = machine.here("search", "session", "-k", "1")
     cursor = first.stderr.split("--cursor ")[1].split()[0]
-    second = machine.run("search", "session", "-k", "1", "--cursor", cursor)
+    second = machine.here("search", "session", "-k", "1", "--cursor", cursor)
     assert second.returncode == 0 and second.stdout and second.stdout != first.stdout
-    wrong = machine.run("map", "--cursor", cursor)
+    wrong = machine.here("map", "--cursor", cursor)
     assert wrong.returncode == 2 and "another question" in wrong.stderr
 
 
 def test_an_index_is_paused_resumed_and_built_anew_here(machine: Machine) -> None:
-    paused = machine.run("index", "--pause")
+    paused = machine.here("index", "--pause")
     assert paused.stdout == "The index is paused; 0 files are known so far.\n", paused.stderr
-    assert machine.run("index").stdout == paused.stdout, "a pause outlasts the process"
-    assert "2 files" in machine.run("index", "--resume").stdout
-    assert "2 analysed" in machine.run("index", "--rebuild").stdout
-    (state,) = lines(machine.run("index", "--status", "--json").stdout)
+    assert machine.here("index").stdout == paused.stdout, "a pause outlasts the process"
+    assert "2 files" in machine.here("index", "--resume").stdout
+    assert "2 analysed" in machine.here("index", "--rebuild").stdout
+    (state,) = lines(machine.here("index", "--status", "--json").stdout)
     assert (state["phase"], state["files"], state["partial"], state["parsed"]) == ("verifying", 2, False, 0)
-    assert machine.run("index", "--pause", "--resume").returncode == 2
+    assert machine.here("index", "--pause", "--resume").returncode == 2
 
 
 def test_beside_a_server_the_server_does_it(served: Machine) -> None:
-    built = served.run("index", "--json")
+    built = served.here("index", "--json")
     (state,) = lines(built.stdout)
     assert (state["phase"], state["verified"], state["files"] >= 2) == ("ready", True, True), built.stderr
-    assert "paused" in served.run("index", "--pause").stdout
-    assert "paused" in served.run("index").stdout
-    assert served.run("index", "--status", "--json").stdout.count('"phase":"paused"') == 1
-    assert " files, " in served.run("index", "--resume").stdout
-    assert " files, " in served.run("index", "--rebuild").stdout
+    assert "paused" in served.here("index", "--pause").stdout
+    assert "paused" in served.here("index").stdout
+    assert served.here("index", "--status", "--json").stdout.count('"phase":"paused"') == 1
+    assert " files, " in served.here("index", "--resume").stdout
+    assert " files, " in served.here("index", "--rebuild").stdout

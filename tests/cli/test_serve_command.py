@@ -25,14 +25,14 @@ def test_serve_adds_a_code_base_to_the_running_server(served: Machine, tmp_path:
     assert LINK.fullmatch(done.stdout)
     assert f"process {server.pid}" in done.stderr
     assert str(other) in [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
-    assert LINK.fullmatch(served.run("open").stdout)
+    assert LINK.fullmatch(served.here("open").stdout)
 
 
 def test_restart_keeps_port_and_code_bases(machine: Machine, tmp_path: Path) -> None:
     server = machine.serve()
     other = tmp_path / "other"
     other.mkdir()
-    machine.run("serve", str(other))
+    machine.here("serve", str(other))
     before = server.call("GET", "/api/me")
     assert machine.run("restart").returncode == 0
     again = find(machine.data_dir)
@@ -44,7 +44,7 @@ def test_restart_keeps_port_and_code_bases(machine: Machine, tmp_path: Path) -> 
 
 def test_a_second_start_says_what_it_found_again(machine: Machine) -> None:
     machine.serve()
-    machine.run("ask", "what is a hub?")
+    machine.here("ask", "what is a hub?")
     machine.run("stop")
     process = machine.start("serve", "--no-browser")
     assert process.stderr is not None
@@ -53,7 +53,7 @@ def test_a_second_start_says_what_it_found_again(machine: Machine) -> None:
 
 @pytest.mark.parametrize("command", ["stop", "restart", "open", "sessions list"])
 def test_without_a_server_it_says_how_to_start_one(machine: Machine, command: str) -> None:
-    done = machine.run(*command.split())
+    done = machine.here(*command.split())
     assert done.returncode == 1
     assert "`reconvene serve`" in done.stderr
 
@@ -66,7 +66,7 @@ def test_bad130_a_taken_port_ends_with_3(machine: Machine) -> None:
         done = machine.run("serve", "--port", str(port))
         assert done.returncode == 3
         assert str(port) in done.stderr
-        wrong = machine.run("doctor", RECONVENE_PORT=str(port))
+        wrong = machine.here("doctor", RECONVENE_PORT=str(port))
         assert wrong.returncode == 1
         assert "✗ port" in wrong.stdout
 
@@ -77,7 +77,7 @@ def test_bad128_a_database_that_is_gone_ends_with_3_and_the_doctor_sees_it(machi
     done = machine.run("serve", "--port", "0")
     assert done.returncode == 3
     assert "is missing" in done.stderr
-    assert "✗ database" in machine.run("doctor").stdout
+    assert "✗ database" in machine.here("doctor").stdout
 
 
 def test_bad128_a_server_that_lost_its_database_is_found_and_stopped(machine: Machine) -> None:
@@ -85,8 +85,8 @@ def test_bad128_a_server_that_lost_its_database_is_found_and_stopped(machine: Ma
     (machine.data_dir / "reconvene.db").unlink()
     lost = machine.until(lambda: (server := find(machine.data_dir)) and server.status != "ok" and server)
     assert lost.status == "store_lost"
-    assert "✗ server" in machine.run("doctor").stdout
-    asked = machine.run("ask", "Again?")
+    assert "✗ server" in machine.here("doctor").stdout
+    asked = machine.here("ask", "Again?")
     assert (asked.returncode, "store_lost" in asked.stderr) == (1, True)
     assert machine.run("stop").returncode == 0
 
@@ -117,10 +117,10 @@ def test_a_data_folder_that_cannot_be_used_ends_with_3_and_the_doctor_mends_it(m
     done = machine.run("serve")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-    sick = machine.run("doctor")
+    sick = machine.here("doctor")
     assert sick.returncode == 1
     assert "--repair" in sick.stdout
-    assert machine.run("doctor", "--repair").returncode == 0
+    assert machine.here("doctor", "--repair").returncode == 0
     machine.serve()
 
 
@@ -141,7 +141,7 @@ def test_a_killed_servers_file_fools_nobody(machine: Machine) -> None:
 
 
 def test_a_setting_that_cannot_be_used_names_itself(machine: Machine) -> None:
-    assert "retention" in machine.run("doctor", RECONVENE_RETENTION="soon").stdout
+    assert "retention" in machine.here("doctor", RECONVENE_RETENTION="soon").stdout
     done = machine.run("serve", RECONVENE_RETENTION="soon")
     assert done.returncode == 2
     assert "RECONVENE_RETENTION" in done.stderr

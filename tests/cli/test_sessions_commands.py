@@ -22,29 +22,29 @@ SESSION = {
 def test_sessions_are_listed_shown_renamed_forked_exported_archived_and_deleted(
     served: Machine, tmp_path: Path
 ) -> None:
-    id = lines(served.run("ask", "what is a hub?", "--json").stdout)[0]["content"]["session_id"]
-    assert served.run("sessions", "rename", id, "About the hub").returncode == 0
+    id = lines(served.here("ask", "what is a hub?", "--json").stdout)[0]["content"]["session_id"]
+    assert served.here("sessions", "rename", id, "About the hub").returncode == 0
     assert "About the hub" in served.run("sessions", "list").stdout
-    shown = served.run("sessions", "show", "last").stdout
+    shown = served.here("sessions", "show", "last").stdout
     assert shown.startswith("> what is a hub?")
-    exported = lines(served.run("sessions", "export", id).stdout)
-    assert exported == lines(served.run("sessions", "show", id, "--json").stdout)
+    exported = lines(served.here("sessions", "export", id).stdout)
+    assert exported == lines(served.here("sessions", "show", id, "--json").stdout)
     assert exported[0]["type"] == "prompt"
     written = tmp_path / "session.md"
-    assert served.run("sessions", "export", id, "-f", "markdown", "-o", str(written)).returncode == 0
+    assert served.here("sessions", "export", id, "-f", "markdown", "-o", str(written)).returncode == 0
     assert written.read_text().startswith("# About the hub\n\n> what is a hub?\n")
-    html = served.run("sessions", "export", id, "-f", "html").stdout
+    html = served.here("sessions", "export", id, "-f", "html").stdout
     assert "<h2>what is a hub?</h2>" in html
-    fork = served.run("sessions", "fork", id).stdout.strip()
+    fork = served.here("sessions", "fork", id).stdout.strip()
     assert fork != id
-    assert lines(served.run("sessions", "show", fork, "--json").stdout)[0]["content"] == exported[0]["content"]
-    assert served.run("sessions", "archive", fork).returncode == 0
-    known = [s["session_id"] for s in lines(served.run("sessions", "list", "--json").stdout)]
+    assert lines(served.here("sessions", "show", fork, "--json").stdout)[0]["content"] == exported[0]["content"]
+    assert served.here("sessions", "archive", fork).returncode == 0
+    known = [s["session_id"] for s in lines(served.here("sessions", "list", "--json").stdout)]
     assert id in known
     assert fork not in known
-    assert fork in served.run("sessions", "list", "--all").stdout
-    assert served.run("sessions", "rm", fork, "--yes").returncode == 0
-    assert fork not in served.run("sessions", "list", "--all").stdout
+    assert fork in served.here("sessions", "list", "--all").stdout
+    assert served.here("sessions", "rm", fork, "--yes").returncode == 0
+    assert fork not in served.here("sessions", "list", "--all").stdout
 
 
 def test_the_list_is_a_table_that_stays_within_the_terminal(
@@ -72,43 +72,44 @@ def test_the_list_is_a_table_that_stays_within_the_terminal(
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("SESSION ") and len(shown) == 3
     assert max(map(len, shown)) <= 60
+    assert shown[1].startswith("s_aaaaaaaa  idle"), "the start of an id is enough, and leaves room"
 
 
 def test_sessions_are_found_by_what_was_said(served: Machine) -> None:
-    id = lines(served.run("ask", "what is a wombat good for?", "--json").stdout)[0]["content"]["session_id"]
-    shown = served.run("sessions", "search", "wombat", "good")
+    id = lines(served.here("ask", "what is a wombat good for?", "--json").stdout)[0]["content"]["session_id"]
+    shown = served.here("sessions", "search", "wombat", "good")
     assert shown.stdout.startswith(f"{id}  what is a wombat good for?\n    "), shown.stderr
-    (found,) = [s for s in lines(served.run("sessions", "search", "wombat", "--json").stdout) if s["session_id"] == id]
+    (found,) = [s for s in lines(served.here("sessions", "search", "wombat", "--json").stdout) if s["session_id"] == id]
     assert found["title"] == "what is a wombat good for?" and found["hits"]
-    nothing = served.run("sessions", "search", "zzzzz")
+    nothing = served.here("sessions", "search", "zzzzz")
     assert (nothing.returncode, nothing.stdout) == (0, "")
     assert "Nothing was found" in nothing.stderr
-    assert served.run("sessions", "search", " ").returncode == 2
+    assert served.here("sessions", "search", " ").returncode == 2
 
 
 def test_old_sessions_are_pruned_and_those_that_matter_stay(machine: Machine) -> None:
     machine.serve()
     asked = ("what is a hub?", "how are idle sessions removed?", "what does idle mean?")
-    made = [lines(machine.run("ask", text, "--json").stdout)[0]["content"]["session_id"] for text in asked]
+    made = [lines(machine.here("ask", text, "--json").stdout)[0]["content"]["session_id"] for text in asked]
     server = find(machine.data_dir)
     assert server is not None
     server.call("PATCH", f"/api/sessions/{made[0]}", {"pinned": True})
-    machine.run("sessions", "archive", made[1])
-    assert "No session is that old" in machine.run("sessions", "prune", "--older", "1h").stderr
-    assert machine.run("sessions", "prune", "--older", "0").returncode == 2, "nobody said that it is sure"
-    would = machine.run("sessions", "prune", "--older", "0", "--dry-run", "--json")
+    machine.here("sessions", "archive", made[1])
+    assert "No session is that old" in machine.here("sessions", "prune", "--older", "1h").stderr
+    assert machine.here("sessions", "prune", "--older", "0").returncode == 2, "nobody said that it is sure"
+    would = machine.here("sessions", "prune", "--older", "0", "--dry-run", "--json")
     assert {s["session_id"] for s in lines(would.stdout)} == {made[1], made[2]}
-    gone = machine.run("sessions", "prune", "--older", "0", "--archived", "--yes")
+    gone = machine.here("sessions", "prune", "--older", "0", "--archived", "--yes")
     assert gone.stdout.startswith(made[1]) and "1 session deleted" in gone.stderr
-    machine.run("sessions", "prune", "--older", "0", "-y")
-    assert [s["session_id"] for s in lines(machine.run("sessions", "list", "--all", "--json").stdout)] == [made[0]]
+    machine.here("sessions", "prune", "--older", "0", "-y")
+    assert [s["session_id"] for s in lines(machine.here("sessions", "list", "--all", "--json").stdout)] == [made[0]]
     for wrong in ("soon", "nan", "-1", ""):
-        refused = machine.run("sessions", "prune", "--older", wrong)
+        refused = machine.here("sessions", "prune", "--older", wrong)
         assert refused.returncode == 2, wrong
 
 
 def test_a_shell_completes_commands_and_sessions(served: Machine) -> None:
-    id = lines(served.run("ask", "what is a hub?", "--json").stdout)[0]["content"]["session_id"]
+    id = lines(served.here("ask", "what is a hub?", "--json").stdout)[0]["content"]["session_id"]
 
     def completed(words: str) -> list[str]:
         asked = {"_RECONVENE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
@@ -130,8 +131,8 @@ def test_a_shell_completes_commands_and_sessions(served: Machine) -> None:
 
 
 def test_what_changes_a_session_prints_it_as_json(served: Machine) -> None:
-    id = lines(served.run("ask", "what is a hub?", "--json").stdout)[0]["content"]["session_id"]
-    assert lines(served.run("sessions", "rename", id, "New", "--json").stdout)[0]["title"] == "New"
-    assert lines(served.run("sessions", "archive", id, "--json").stdout)[0]["archived"] is True
-    assert lines(served.run("sessions", "archive", id, "--undo", "--json").stdout)[0]["archived"] is False
-    assert LINK.fullmatch(lines(served.run("open", "--json").stdout)[0]["url"] + "\n")
+    id = lines(served.here("ask", "what is a hub?", "--json").stdout)[0]["content"]["session_id"]
+    assert lines(served.here("sessions", "rename", id, "New", "--json").stdout)[0]["title"] == "New"
+    assert lines(served.here("sessions", "archive", id, "--json").stdout)[0]["archived"] is True
+    assert lines(served.here("sessions", "archive", id, "--undo", "--json").stdout)[0]["archived"] is False
+    assert LINK.fullmatch(lines(served.here("open", "--json").stdout)[0]["url"] + "\n")

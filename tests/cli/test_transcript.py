@@ -76,6 +76,18 @@ def test_why_a_run_does_not_go_on_at_once() -> None:
     assert shown(transcript, reduce(log.events), "step") == "· the server was restarted; the run goes on\n"
 
 
+def test_what_a_run_cost_stands_at_its_end_also_when_all_is_shown_at_once() -> None:
+    log, transcript = Log(), Transcript()
+    for run in ("r1", "r2"):
+        log.add("prompt", {"id": f"p{run}", "text": f"Ask {run}"}, f"{run}.p", run)
+        log.add("usage", {"input_tokens": int(run[1]), "output_tokens": 0, "requests": 1}, None, run)
+        log.add("message", {"text": f"Answer {run}."}, f"{run}.m", run)
+        log.add("completed", {"outcome": "success", "text": ""}, None, run)
+    told = [piece.text.strip() for piece in transcript.news(reduce(log.events)) if piece.text.strip()]
+    cost = "tokens in, 0 out, 1 model request"
+    assert told == ["> Ask r1", "Answer r1.", f"· 1 {cost}", "> Ask r2", "Answer r2.", f"· 2 {cost}"]
+
+
 def test_a_snapshot_repeats_nothing() -> None:
     log, transcript = Log(), Transcript()
     log.text("Sessions are ")

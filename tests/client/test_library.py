@@ -29,6 +29,7 @@ def kill(machine: Machine) -> None:
     assert server is not None
     os.kill(server.pid, signal.SIGKILL)
     machine.until(lambda: find(machine.data_dir) is None)
+    machine.speak_at_once()
 
 
 DELTAS = ("text", "reasoning", "item_aborted")

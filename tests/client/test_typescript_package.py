@@ -83,6 +83,7 @@ def test_the_program_of_the_how_to_goes_on_through_a_kill(installed: Path, machi
         assert any('"tool"' in line for line in running.stderr)
         os.kill(server.pid, signal.SIGKILL)
         machine.until(lambda: find(machine.data_dir) is None)
+        machine.speak_at_once()
         machine.serve()
         out, rest = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, rest

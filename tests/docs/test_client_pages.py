@@ -70,6 +70,7 @@ def test_curl_through_a_kill(tmp_path: Path) -> None:
             machine.until(lambda: events.exists() and '"type":"tool_call"' in events.read_text())
             os.kill(server.pid, signal.SIGKILL)
             machine.until(lambda: find(machine.data_dir) is None)
+            machine.speak_at_once()
             machine.serve()
             out, _ = bash.communicate(timeout=PATIENCE)
         assert bash.returncode == 0

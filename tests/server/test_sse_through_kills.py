@@ -45,6 +45,7 @@ def ask(server: Server, session_id: str) -> None:
 def killed(machine: Machine, server: Server) -> Server:
     os.kill(server.pid, signal.SIGKILL)
     machine.until(lambda: find(machine.data_dir) is None)
+    machine.speak_at_once()
     return machine.serve()
 
 
@@ -145,6 +146,7 @@ def test_curl_goes_on_behind_the_last_id_it_saw(machine: Machine) -> None:
         if deaths == 1 and (not seen or seen[-1]["type"] != "completed"):
             deaths += 1
             machine.until(lambda: find(machine.data_dir) is None)
+            machine.speak_at_once()
             server = machine.serve()
     assert deaths == 2, "it was over before the server died"
     assert once(seen) == whole_log(server, session_id)

@@ -37,7 +37,10 @@ def ask(
 
 
 def attach(session: Session, json: Json = False, data_dir: DataDir = None) -> None:
-    """Follow a session live, until Ctrl-C."""
+    """Follow a session live, until Ctrl-C.
+
+    A server is started in the background when none runs.
+    """
     from reconvene.cli.asking import attach as run
 
     raise typer.Exit(run(session, places.data_dir(data_dir), as_json=json))
@@ -48,7 +51,10 @@ def patch(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Print everything a session changed as one patch for `git apply`."""
+    """Print what a session changed as one patch.
+
+    Everything that was written and not taken back, for `git apply`.
+    """
     from reconvene.cli.changes import patch as run
 
     run(places.data_dir(data_dir), session, output)
@@ -72,14 +78,20 @@ def rewind(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Take a session back to before its last prompt, with the files that were changed since."""
+    """Take a session back to before a prompt.
+
+    The conversation, and the files that were changed since.
+    """
     from reconvene.cli.changes import rewind as run
 
     raise typer.Exit(run(places.data_dir(data_dir), session, prompts, files=not keep_files, sure=yes, as_json=json))
 
 
 def retry(session: Session = "last", json: Json = False, data_dir: DataDir = None) -> None:
-    """Run a session's last run once more, if it failed or was stopped."""
+    """Run a run that failed or was stopped again.
+
+    The last one of the session.
+    """
     from reconvene.cli.changes import retry as run
 
     raise typer.Exit(run(places.data_dir(data_dir), session, as_json=json))
@@ -92,7 +104,10 @@ def plan(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Print a session's plan, or change it; the agent is told and keeps to it."""
+    """Print a session's plan, or change it.
+
+    The agent is told of a change, and keeps to it.
+    """
     from reconvene.cli.changes import plan as run
 
     run(places.data_dir(data_dir), session, edit=edit, stdin=stdin, as_json=json)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from reconvene.cli import background, sessions
+from reconvene.cli.at_rest import wake
 from reconvene.cli.conversation import Conversation, Screen
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import dim, interactive, say
 from reconvene.cli.whereabouts import Whereabouts
 from reconvene.client.folder import usual_data_dir
 from reconvene.client.link import Link, new_id
-from reconvene.client.local import Server, find, need
+from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
 
@@ -39,8 +40,8 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
         )
         raise ReconveneError("store_error", sentence)
     if session is not None:
-        known = sessions.resolve(server or need(data_dir), session)
-        server = server or need(data_dir)
+        server = server or wake(data_dir, session)
+        known = sessions.resolve(server, session)
         _serve_again(server, known)
         follower = Follower(known["session_id"])
         if not known["pending"]:  # else what is asked has to be known: the prompt waits behind it
@@ -57,7 +58,7 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
 
 def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
     """Follow a session until the person leaves; returns the exit code."""
-    known = sessions.resolve(need(data_dir), session)
+    known = sessions.resolve(find(data_dir) or wake(data_dir, session), session)
     conversation = Conversation(
         Whereabouts(data_dir, Path(known["root"])),
         _link(Follower(known["session_id"]), {}),
@@ -129,7 +130,8 @@ def _server_for(data_dir: Path, server: Server | None, root: Path | None) -> tup
 
 def _serve_again(server: Server, known: dict[str, Any]) -> None:
     """A session's code base may not be served any more; asking in it says that it should be."""
-    served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
+    told = server.call("GET", "/api/roots")
+    served = [r["root"] for r in (*told["roots"], *told.get("elsewhere", ()))]
     if known["root"] and known["root"] not in served:
         server.call("POST", "/api/roots", {"path": known["root"]})
 

@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-from reconvene.client.local import Server, find
+from reconvene.client.local import Server, claimed, find, not_answering
 from reconvene.errors import ReconveneError
 
 IDLE_EXIT = "10m"
 START_TIME = 60.0
 """Seconds; a cold start on a slow disk compiles every module first."""
+OTHERS = 30.0
+"""Seconds that a server which somebody else has begun to start is waited for."""
 
 
 def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Server:
@@ -25,8 +27,10 @@ def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Ser
         port: taken when it is free; when it is not and nobody chose it (`port_is_chosen`), the system gives another.
 
     Raises:
-        ReconveneError: `data_dir_unusable`; `starting` when it did not come up, naming its log.
+        ReconveneError: `data_dir_unusable`; `starting` when it did not come up, naming its log, or when another one does not answer.
     """
+    if (server := _somebody_elses(data_dir)) is not None:
+        return server
     log = data_dir / "logs" / "background.log"
     try:
         for folder in (data_dir, log.parent):
@@ -59,20 +63,33 @@ def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Ser
         if (server := find(data_dir)) is not None:
             return server
         # Another command may have started one in the same moment: then ours ends, and theirs is found.
-        if (code := process.poll()) is not None and not _coming_up(data_dir, deadline):
+        if (code := process.poll()) is not None:
+            if (server := _coming_up(data_dir, min(deadline, time.monotonic() + 2.0))) is not None:
+                return server
             raise ReconveneError("starting", f"The server did not start (exit {code}): {_last_words(log, written)}")
         time.sleep(0.05)
     raise ReconveneError("starting", f"The server did not answer within {START_TIME:.0f} s. Its log is {log}.")
 
 
-def _coming_up(data_dir: Path, deadline: float) -> bool:
-    """After our own process ended: whether another server appears within two seconds."""
-    until = min(deadline, time.monotonic() + 2.0)
+def _somebody_elses(data_dir: Path) -> Server | None:
+    """A server that another command has begun to start; None as soon as nobody has the folder (a dead one may keep it for a while)."""
+    until = time.monotonic() + OTHERS
+    while claimed(data_dir):
+        if (server := find(data_dir)) is not None:
+            return server
+        if time.monotonic() > until:
+            raise not_answering(data_dir)
+        time.sleep(0.1)
+    return None
+
+
+def _coming_up(data_dir: Path, until: float) -> Server | None:
+    """Another process's server, if it appears in time."""
     while time.monotonic() < until:
-        if find(data_dir) is not None:
-            return True
+        if (server := find(data_dir)) is not None:
+            return server
         time.sleep(0.05)
-    return False
+    return None
 
 
 def _free(port: int) -> bool:

@@ -35,7 +35,8 @@ def backup(data_dir: Path, file: Path, *, as_json: bool) -> None:
     """Write a backup. A server may go on meanwhile.
 
     Raises:
-        ReconveneError: `data_dir_unusable` (there is nothing, or it cannot be written), `store_*`, `invalid_field` (the file exists).
+        ReconveneError: `not_found` (there is nothing), `data_dir_unusable` (it cannot be written), `store_*`, `invalid_field` (the
+            file exists).
     """
     terminal.quiet_logs()
     _only_files(data_dir)
@@ -43,7 +44,7 @@ def backup(data_dir: Path, file: Path, *, as_json: bool) -> None:
         raise ReconveneError("invalid_field", f"{file} is there already. Choose another name, or move it away.")
     source = data_dir / DATABASE
     if not source.exists():
-        raise ReconveneError("data_dir_unusable", f"There is nothing to back up in {data_dir}.")
+        raise ReconveneError("not_found", f"There is nothing to back up in {data_dir}.")
     part = file.with_name(f"{file.name}.part-{secrets.token_hex(4)}")
     copy = part.with_name(part.name + ".db")
     try:
@@ -69,7 +70,7 @@ def backup(data_dir: Path, file: Path, *, as_json: bool) -> None:
     if as_json:
         terminal.emit({"file": str(file.absolute()), "sessions": sessions, "bytes": size})
     else:
-        terminal.say(f"Backed up {terminal.count(sessions, 'session')} to {file} ({size / 1000**2:,.1f} MB).")
+        terminal.say(f"Backed up {terminal.count(sessions, 'session')} to {file} ({terminal.size(size)}).")
         terminal.say("It holds your token and keys: keep it where only you can read it.")
 
 
@@ -78,7 +79,7 @@ def restore(data_dir: Path, file: Path, *, sure: bool, as_json: bool) -> None:
 
     Raises:
         ReconveneError: `already_running`; `invalid_field`: the file is no backup, or nobody said that it is sure; `store_*`: the database
-            in it is not whole; `data_dir_unusable`, `disk_full`.
+            in it is not whole; `not_found`, `data_dir_unusable`, `disk_full`.
     """
     terminal.quiet_logs()
     _only_files(data_dir)
@@ -96,6 +97,8 @@ def restore(data_dir: Path, file: Path, *, sure: bool, as_json: bool) -> None:
             kept = data_dir / time.strftime("replaced-%Y%m%d-%H%M%S", time.gmtime())
             kept.mkdir(mode=0o700)
         _exchange(data_dir, fresh, kept)
+    except FileNotFoundError as e:
+        raise ReconveneError("not_found", f"There is no backup {e.filename}.") from e
     except OSError as e:
         code = "disk_full" if e.errno in database.OUT_OF_SPACE else "data_dir_unusable"
         raise ReconveneError(code, f"The backup cannot be restored: {e.strerror} ({e.filename}).") from e

@@ -96,13 +96,13 @@ def plan(data_dir: Path, name: str, *, edit: bool, stdin: bool, as_json: bool) -
     """Print the plan, or replace it by what was typed.
 
     Raises:
-        ReconveneError: `invalid_field`: there is none, or what was typed is no plan.
+        ReconveneError: `not_found`: there is none; `invalid_field`: what was typed is no plan.
     """
     server = need(data_dir)
     session = resolve(server, name)
     view = reduce(events(server, session["session_id"]))
     if view.plan is None:
-        raise ReconveneError("invalid_field", "This session has no plan.")
+        raise ReconveneError("not_found", "This session has no plan.")
     text = plan_text(view.plan)
     if not edit and not stdin:
         if as_json:

@@ -206,7 +206,7 @@ def database(data_dir: Path) -> Finding:
             return Finding(
                 "database",
                 True,
-                f"whole; {terminal.count(sessions, 'session')}, {path.stat().st_size / 1000**2:,.1f} MB",
+                f"whole; {terminal.count(sessions, 'session')}, {terminal.size(path.stat().st_size)}",
             )
         detail = f"{path} is damaged: {found[0]}"
     except apsw.Error as e:
@@ -236,7 +236,7 @@ def index_folder(data_dir: Path, server: Server | None = None) -> Finding:
     if not os.access(path, os.W_OK | os.X_OK):
         return Finding("index", False, f"{path} cannot be written", f"chmod 700 {shlex.quote(str(path))}, or --repair")
     sizes = [f.stat().st_size for f in path.rglob("*") if f.is_file()]
-    detail = f"{sum(sizes) / 1000**2:,.1f} MB in {path}; it can be deleted at any time and is built again"
+    detail = f"{terminal.size(sum(sizes))} in {path}; it can be deleted at any time and is built again"
     states = _index_states(server)
     told = [f"{s['name']}: {s['sentence']} {' '.join(s['notes'])}".rstrip() for s in states]
     failed = [s["name"] for s in states if s["phase"] == "failed"]

@@ -132,9 +132,20 @@ async def _here(data_dir: Path, place: Path, wish: Wish) -> dict[str, Any]:
             await _refresh(found)
             await found.take_in_history()
         state = indexes.state_of(found)
-        return {**asdict(state), "sentence": state.sentence, "parsed": found.parsed}
+        sentence = _at_rest(state) if wish == "status" else state.sentence
+        return {**asdict(state), "sentence": sentence, "parsed": found.parsed}
     finally:
         await indexes.close()
+
+
+def _at_rest(state: Any) -> str:
+    """What is stored, while nobody works on it: no server serves the code base, and this process only looks."""
+    if state.phase == "building" and not state.files:
+        return "Nothing is indexed yet. `reconvene index` does it, or the first question."
+    if state.phase in ("building", "verifying"):
+        some = "so far" if state.partial else "are stored; what has changed since is looked for when they are used"
+        return f"{state.files:,} files, {state.symbols:,} symbols {some}."
+    return str(state.sentence)
 
 
 async def _refresh(found: Any) -> None:

@@ -49,7 +49,7 @@ def commands(data_dir: Path, root: Path | None, wanted: str | None, *, network: 
         return
     shown = display_path(str(path))
     if not now.commands:
-        terminal.say(f"Agents may not run commands in {shown}. Allow it with: reconvene commands on")
+        print(f"Agents may not run commands in {shown}. Allow it with: reconvene commands on")
         return
     net = "with the network" if now.network else "without network"
-    terminal.say(f"Agents may ask to run commands in {shown}: {net}, {_HOW[kinds()[0]]}. You are asked before each.")
+    print(f"Agents may ask to run commands in {shown}: {net}, {_HOW[kinds()[0]]}. You are asked before each.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from pathlib import Path
-
-import typer
 
 from reconvene.agents.providers import CONSTRAINED, Providers, provider_of
 from reconvene.agents.spending import price_known
@@ -39,7 +38,8 @@ def model(
         ReconveneError: `model_unknown`, `invalid_field`, `data_dir_unusable`.
     """
     settings = Settings.load({"data_dir": data_dir})
-    data_dir.mkdir(0o700, parents=True, exist_ok=True)
+    if forget is not None or name is not None or fallback is not None or daily_cap is not None:
+        data_dir.mkdir(0o700, parents=True, exist_ok=True)
     providers = Providers.of(settings)
     if forget is not None:
         change_model(providers, ModelChange(provider=forget, forget=True), False)
@@ -62,12 +62,12 @@ def model(
     if as_json:
         terminal.emit(now.model_dump())
         return
-    terminal.say(f"Model: {terminal.safe(now.model)}")
+    print(f"Model: {terminal.safe(now.model)}")
     if now.fallback:
-        terminal.say(f"When it fails: {terminal.safe(now.fallback)}")
+        print(f"When it fails: {terminal.safe(now.fallback)}")
     if now.daily_cap is not None or now.spent_today:
         of = f" of ${now.daily_cap:.2f}, the daily cap" if now.daily_cap is not None else ""
-        terminal.say(f"Spent today: ${now.spent_today:.2f}{of}")
+        print(f"Spent today: ${now.spent_today:.2f}{of}")
     if now.daily_cap is not None:
         for unknown in [m for m in (now.model, now.fallback) if m and m != "offline" and not price_known(m)]:
             terminal.say(
@@ -75,7 +75,7 @@ def model(
             )
     for state in now.providers:
         has = "key set" if state.key else "no key"
-        terminal.say(f"  {state.provider}: {has}{f', {terminal.safe(state.base_url)}' if state.base_url else ''}")
+        print(f"  {state.provider}: {has}{f', {terminal.safe(state.base_url)}' if state.base_url else ''}")
 
 
 def _dollars(text: str) -> float | None:
@@ -98,7 +98,7 @@ def _dollars(text: str) -> float | None:
 
 def _key(provider: str) -> str:
     if sys.stdin.isatty():
-        given = str(typer.prompt(f"Key for {terminal.safe(provider)}", hide_input=True)).strip()
+        given = getpass.getpass(f"Key for {terminal.safe(provider)}: ", sys.stderr).strip()
     else:
         given = sys.stdin.readline().strip()
     if not given:

@@ -12,7 +12,7 @@ from reconvene.cli import places
 from reconvene.cli.options import DataDir, Json, Root
 
 servers_app = typer.Typer(
-    help="MCP servers whose tools our agents may use. Only you add them; nothing in a code base can.",
+    help="MCP servers whose tools agents may use. Only you add them; nothing in a code base can.",
     no_args_is_help=True,
 )
 
@@ -39,9 +39,10 @@ def acp(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Speak the Agent Client Protocol on stdin and stdout, for editors.
+    """Speak ACP on stdin and stdout, for editors.
 
-    A thin bridge: sessions and runs live in the server, which is started when none runs. `reconvene config zed` prints what to paste.
+    The Agent Client Protocol. A thin bridge: sessions and runs live in the server, which is started when none runs.
+    `reconvene config zed` prints what to paste.
     """
     from reconvene.cli.acp import acp as run
 
@@ -52,16 +53,20 @@ def config(
     client: Annotated[EditorOrAgent, typer.Argument(metavar="zed|jetbrains|claude|vscode")],
     data_dir: DataDir = None,
 ) -> None:
-    """Print what to paste into an editor's or an agent's settings, so that it finds Reconvene."""
+    """Print the settings of an editor or an agent.
+
+    What to paste there, so that it finds Reconvene.
+    """
     from reconvene.cli.snippets import print_snippet
 
     print_snippet(client.value, places.data_dir(data_dir))
 
 
 def mcp(root: Root = None, data_dir: DataDir = None) -> None:
-    """Speak the Model Context Protocol on stdin and stdout, for other agents.
+    """Speak MCP on stdin and stdout, for agents.
 
-    A thin bridge to the server, which is started when none runs. `reconvene config claude` prints what to paste.
+    The Model Context Protocol. A thin bridge to the server, which is started when none runs. `reconvene config claude` prints
+    what to paste.
     """
     from reconvene.cli.mcp import mcp as run
 

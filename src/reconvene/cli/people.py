@@ -51,15 +51,19 @@ def disable(data_dir: Path, name: str, disabled: bool) -> None:
     )
 
 
-def link(data_dir: Path, name: str) -> None:
+def link(data_dir: Path, name: str, *, as_json: bool) -> None:
     """A one-time sign-in link of somebody who was added."""
-    print(need(data_dir).call("POST", "/api/sign-in-links", {"user": name})["url"])
+    made = need(data_dir).call("POST", "/api/sign-in-links", {"user": name})
+    emit(made) if as_json else print(made["url"])
 
 
-def share(data_dir: Path, session: str, days: float | None) -> None:
+def share(data_dir: Path, session: str, days: float | None, *, as_json: bool) -> None:
     server = need(data_dir)
     found = resolve(server, session)
     made = server.call("POST", session_path(found["session_id"], "/links"), {"days": days})
+    if as_json:
+        emit(made)
+        return
     until = "as long as the session is there" if days is None else f"for {days:g} days"
     say(f"Whoever has this link sees the session {until}, and changes nothing.")
     say(f"Revoke it: reconvene share {found['session_id']} --revoke {made['id']}")

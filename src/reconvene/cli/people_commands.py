@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconvene.cli import places
+from reconvene.cli.options import DataDir, Json, Session
 
 users_app = typer.Typer(
-    help="People besides you who may use this server, each with sessions of their own.", no_args_is_help=True
+    help="People who may use this server besides you. Each has sessions of their own.", no_args_is_help=True
 )
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Data folder (default: $RECONVENE_DATA_DIR, else the platform's)."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the person; any case.")]
 
 
 @users_app.command("list")
 def users_list(json: Json = False, data_dir: DataDir = None) -> None:
-    """List who was added, with how many sessions: never what is in them."""
+    """List who was added.
+
+    With how many sessions, but never what is in them.
+    """
     from reconvene.cli import people
 
     people.print_users(places.data_dir(data_dir), as_json=json)
@@ -38,18 +36,24 @@ def users_add(name: Name, json: Json = False, data_dir: DataDir = None) -> None:
 
 @users_app.command("token")
 def users_token(name: Name, json: Json = False, data_dir: DataDir = None) -> None:
-    """Give somebody another token; the one before opens nothing from now on."""
+    """Give somebody another token.
+
+    The one before opens nothing from now on.
+    """
     from reconvene.cli import people
 
     people.renew(places.data_dir(data_dir), name, as_json=json)
 
 
 @users_app.command("link")
-def users_link(name: Name, data_dir: DataDir = None) -> None:
-    """Print a link that signs somebody's browser in, once, within five minutes."""
+def users_link(name: Name, json: Json = False, data_dir: DataDir = None) -> None:
+    """Print a link that signs somebody in.
+
+    Once, one browser, within five minutes.
+    """
     from reconvene.cli import people
 
-    people.link(places.data_dir(data_dir), name)
+    people.link(places.data_dir(data_dir), name, as_json=json)
 
 
 @users_app.command("disable")
@@ -58,14 +62,17 @@ def users_disable(
     undo: Annotated[bool, typer.Option("--undo", help="Let them in again.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Let somebody in no more, and end what they have open. Their sessions are kept."""
+    """Let somebody in no more.
+
+    What they have open ends; their sessions are kept.
+    """
     from reconvene.cli import people
 
     people.disable(places.data_dir(data_dir), name, not undo)
 
 
 def share(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="An id, the start of one, or `last`.")],
+    session: Session,
     days: Annotated[float, typer.Option("--days", help="How long it opens.", min=0.01, max=3650)] = 7,
     for_ever: Annotated[bool, typer.Option("--for-ever", help="As long as the session is there.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="The links there are.")] = False,
@@ -73,7 +80,10 @@ def share(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Print a link with which anybody sees a session live, and changes nothing."""
+    """Print a link to look at a session.
+
+    With it anybody sees the session live, and changes nothing.
+    """
     from reconvene.cli import people
 
     folder = places.data_dir(data_dir)
@@ -82,7 +92,7 @@ def share(
     elif list_:
         people.print_links(folder, session, as_json=json)
     else:
-        people.share(folder, session, None if for_ever else days)
+        people.share(folder, session, None if for_ever else days, as_json=json)
 
 
 def audit(
@@ -90,7 +100,10 @@ def audit(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Print what was done to the server: by whom, when and from where."""
+    """Print who did what to the server.
+
+    Sign-ins, people, links, settings and deletions: by whom, when and from where.
+    """
     from reconvene.cli import people
 
     people.print_audit(places.data_dir(data_dir), limit, as_json=json)

@@ -98,7 +98,10 @@ def sessions_fork(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Make a new session that begins with a copy of this one; prints its id."""
+    """Begin a new session with a copy of this one.
+
+    Prints its id.
+    """
     from reconvene.cli import sessions
 
     sessions.fork(places.data_dir(data_dir), session, upto, as_json=json)

@@ -20,6 +20,8 @@ from reconvene.protocol.view import reduce
 
 PAGE = 1000
 """Events a request."""
+NARROW, SHORT = 100, 10
+"""On a terminal of fewer columns, ids are shown by so many of their characters: the start of one is enough everywhere."""
 _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
@@ -55,10 +57,12 @@ def print_list(data_dir: Path, *, archived: bool, as_json: bool) -> None:
     if not known:
         terminal.say('No sessions yet. Start one: reconvene ask "…"')
         return
-    rows = [("SESSION", "STATE", "USED", "TITLE", "CODE BASE"), *map(_row, known)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     heading = sys.stdout.isatty()
     room = shutil.get_terminal_size().columns if heading else 10_000
+    rows = [("SESSION", "STATE", "USED", "TITLE", "CODE BASE"), *map(_row, known)]
+    if room < NARROW:
+        rows = [(row[0][:SHORT], *row[1:]) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for number, row in enumerate(rows):
         line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
         if number:

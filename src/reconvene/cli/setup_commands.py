@@ -68,9 +68,10 @@ def commands(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Allow agents to ask to run programs in a code base: its tests, a build.
+    """Let agents ask to run tests and builds.
 
-    Off by default. You are asked before each command; it runs in a sandbox where the machine has one.
+    Or any other program, in one code base. Off by default. You are asked before each command; it runs in a sandbox where the
+    machine has one.
     """
     from reconvene.cli.leave import commands as run
 
@@ -86,7 +87,9 @@ def migrate_store(
     ],
     data_dir: DataDir = None,
 ) -> None:
-    """Copy the data folder's sessions to PostgreSQL, and compare by digest. The server must be stopped.
+    """Move the sessions to PostgreSQL.
+
+    They are copied and compared by digest; the data folder keeps its own. The server must be stopped.
 
     RECONVENE_DATABASE can name the database, so that its password is in no process list.
     """
@@ -116,7 +119,10 @@ def backup(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Write a consistent copy of the data folder to one file; the server may go on meanwhile."""
+    """Write a copy of the data folder to one file.
+
+    It is of one moment; the server may go on meanwhile.
+    """
     from reconvene.cli.backing_up import backup as run
 
     run(places.data_dir(data_dir), file.expanduser(), as_json=json)
@@ -128,7 +134,10 @@ def restore(
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Put a backup in the place of the data folder's sessions, which are kept aside. Stop the server first."""
+    """Go back to what `backup` wrote.
+
+    The sessions that are there are kept aside. Stop the server first.
+    """
     from reconvene.cli.backing_up import restore as run
 
     run(places.data_dir(data_dir), file.expanduser(), sure=yes, as_json=json)

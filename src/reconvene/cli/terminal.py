@@ -52,6 +52,15 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
+def size(number: float) -> str:
+    """Of a file, for people.
+
+    >>> size(13_783), size(0), size(2_400_000)
+    ('13.8 kB', '0.0 kB', '2.4 MB')
+    """
+    return f"{number / 1000:,.1f} kB" if number < 1000**2 else f"{number / 1000**2:,.1f} MB"
+
+
 def emit(value: Any) -> None:
     """One JSON object as a line on stdout."""
     print(json_line(value), flush=True)

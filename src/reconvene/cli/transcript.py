@@ -73,12 +73,17 @@ class Transcript:
             if self._written.pop(key):
                 yield from self._step("  (interrupted; it is written anew)")
         yield from self._held_up(view)
+        last = {item["run_id"]: key for key, item in view.items.items()}
         for key, item in list(view.items.items()):
             nested = item["parent_id"] is not None and item["type"] not in OF_A_PERSON
             if key not in self._finished and self._shows(item["run_id"]) and not nested:
                 yield from self._item(key, item)
-        yield from self._plan_news(view)
-        yield from self._ended(view)
+            if (run_id := item["run_id"]) is not None and last[run_id] == key:
+                yield from self._plan_news(view, run_id)
+                yield from self._ended(view, run_id)
+        for run_id in view.runs:
+            yield from self._plan_news(view, run_id)
+            yield from self._ended(view, run_id)
 
     def _shows(self, run_id: str | None) -> bool:
         return not self._one_run or (run_id is not None and run_id == self.run_id)
@@ -177,9 +182,9 @@ class Transcript:
                 f"✗ {conflict['path']}: {conflict['note'] or 'it changed meanwhile; not overwritten'}"
             )
 
-    def _plan_news(self, view: View) -> Iterator[Piece]:
+    def _plan_news(self, view: View, run_id: str) -> Iterator[Piece]:
         plan = view.plan
-        if plan is None or plan == self._plan or not self._shows(plan["run_id"]):
+        if plan is None or plan["run_id"] != run_id or plan == self._plan or not self._shows(run_id):
             return
         self._plan = plan
         marks = {"pending": "○", "active": "◐", "done": "●", "skipped": "–"}
@@ -200,17 +205,18 @@ class Transcript:
                         "· the server was restarted; the run goes on" if restarted else f"· {run['reason']}"
                     )
 
-    def _ended(self, view: View) -> Iterator[Piece]:
-        """How runs ended, after their items."""
-        for run_id, run in view.runs.items():
-            if self._shows(run_id) and run["outcome"] is not None and run_id not in self._over:
-                self._over.add(run_id)
-                if run["outcome"] == "success" and run["text"] and run_id not in self._spoke:
-                    yield from self._step(run["text"])  # of a run that no model was asked in, such as taking back
-                if run["outcome"] != "success":
-                    yield from self._step(f"✗ {run['outcome']}{f': {why}' if (why := run['ended']) else ''}")
-                if run["usage"]:
-                    yield from self._step(f"· {usage_line(run['usage'])}")
+    def _ended(self, view: View, run_id: str) -> Iterator[Piece]:
+        """How a run ended, after its items."""
+        run = view.runs.get(run_id)
+        if run is None or run["outcome"] is None or run_id in self._over or not self._shows(run_id):
+            return
+        self._over.add(run_id)
+        if run["outcome"] == "success" and run["text"] and run_id not in self._spoke:
+            yield from self._step(run["text"])  # of a run that no model was asked in, such as taking back
+        if run["outcome"] != "success":
+            yield from self._step(f"✗ {run['outcome']}{f': {why}' if (why := run['ended']) else ''}")
+        if run["usage"]:
+            yield from self._step(f"· {usage_line(run['usage'])}")
 
     def _step(self, text: str) -> Iterator[Piece]:
         if self._mid_line:

@@ -68,11 +68,26 @@ def need(data_dir: Path) -> Server:
     """Like `find`, for commands that make no sense without a server.
 
     Raises:
-        ReconveneError: `not_running`.
+        ReconveneError: `not_running`; `starting` when there is one that does not answer.
     """
     if (server := find(data_dir)) is not None:
         return server
+    if claimed(data_dir):
+        raise not_answering(data_dir)
     raise ReconveneError("not_running", f"No server is running for {data_dir}. Start one with `reconvene serve`.")
+
+
+def not_answering(data_dir: Path) -> ReconveneError:
+    """What is said of a process that has the data folder and does not answer."""
+    try:
+        pid = (data_dir / LOCK).read_text("ascii").split()[0]
+    except (OSError, ValueError, IndexError):
+        pid = ""
+    who = f"process {pid}" if pid.isdigit() else "a process"
+    return ReconveneError(
+        "starting",
+        f"A server has {data_dir} ({who}), but does not answer. Try again in a moment; `reconvene doctor` says more.",
+    )
 
 
 def claimed(data_dir: Path) -> bool:
