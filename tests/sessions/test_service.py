@@ -23,6 +23,7 @@ from reconvene.sessions.attach import decide, new_session_id
 from reconvene.sessions.beginning import title_of
 from reconvene.sessions.rows import Who, event
 from reconvene.sessions.sweeper import Sweeper
+from reconvene.workspace.roots import Roots
 from scripted import scripted
 
 OTHER = Who("somebody else")
@@ -69,6 +70,19 @@ async def test_bad69_a_session_keeps_its_root(house: House, tmp_path: Path) -> N
     with pytest.raises(ReconveneError) as e:
         await house.sessions.attach(ME, session_id=session, root=second.name)
     assert refused(e) == "root_mismatch"
+
+
+async def test_a_session_whose_root_is_not_served_any_more_is_found_by_its_name(house: House) -> None:
+    session = await house.session(root="project")
+    house.sessions.roots = Roots(data_dir=house.settings.data_dir, limits=house.settings.limits)
+    for same in (None, "project", str(house.workspace.root)):
+        assert (await house.sessions.attach(ME, session_id=session, root=same)).session.id == session
+    with pytest.raises(ReconveneError) as e:
+        await house.sessions.attach(ME, session_id=session, root="other")
+    assert refused(e) == "root_mismatch"
+    with pytest.raises(ReconveneError) as e:
+        await house.sessions.submit(ME, session, id=None, text="q")
+    assert refused(e) == "root_not_served"
 
 
 @pytest.mark.parametrize(

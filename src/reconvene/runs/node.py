@@ -45,7 +45,7 @@ class NodeSupervisor(Supervisor):
         self._work_of: dict[int, asyncio.Task[None]] = {}
         self._events: dict[str, asyncio.Event] = {}
         self._providers: dict[str, asyncio.Semaphore] = {}
-        self._elsewhere: list[str] = []
+        self._elsewhere: dict[str, list[str]] = {}
         self._db: asyncpg.Connection | None = None
         self._using = asyncio.Lock()
         self._news = asyncio.Event()
@@ -53,6 +53,7 @@ class NodeSupervisor(Supervisor):
         self.log.hook(WAKING, self.queue.in_commit)
         sessions.contents = SharedContents(self.log, Contents(settings.data_dir / "contents"))
         sessions.elsewhere = self.has_elsewhere
+        sessions.all_elsewhere = lambda: self._elsewhere
 
     async def install(self) -> None:
         """The queue's tables; before anything is written, as every commit that sets a run going writes to them."""

@@ -194,12 +194,14 @@ class RunQueue:
 
     # who has what
 
-    async def roots_elsewhere(self, db: asyncpg.Connection, silence: float) -> list[str]:
-        """The code bases of the nodes that were seen lately."""
+    async def roots_elsewhere(self, db: asyncpg.Connection, silence: float) -> dict[str, list[str]]:
+        """The code bases of the other nodes that were seen lately, and the names of the nodes that have each."""
         found = await db.fetch(
-            "select distinct unnest(roots) from node where seen > now() - $1::interval", timedelta(seconds=silence)
-        )
-        return [row[0] for row in found]
+            "select root, array_agg(name order by name) from node, unnest(roots) root "
+            "where seen > now() - $1::interval and id <> $2 group by root order by root",
+            timedelta(seconds=silence), self.log.node,
+        )  # fmt: skip
+        return {root: list(nodes) for root, nodes in found}
 
     async def listen(self, db: asyncpg.Connection, wake: Callable[[], None]) -> None:
         await db.add_listener(self.channel, lambda *_: wake())

@@ -75,6 +75,11 @@ def _server_routes(api: FastAPI, services: Services) -> None:
     def served() -> list[models.Root]:
         return [models.Root(root=str(w.root), name=w.name) for w in roots.all()]
 
+    def elsewhere() -> list[models.RootElsewhere]:
+        nodes = services.sessions.all_elsewhere()
+        only = services.sessions.only_elsewhere()
+        return [models.RootElsewhere(root=root, name=name, nodes=list(nodes[root])) for root, name in only.items()]
+
     @api.get("/api/me")
     async def me(request: Request) -> models.Me:
         """Who asks, and what this server serves. 401 here means: sign in again."""
@@ -86,7 +91,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
             views=[id for id, owner, _ in principal.views if owner != principal.owner],
             version=services.version,
             boot=services.boot,
-            roots=[] if principal.kind == "view" else served(),
+            roots=[] if principal.kind == "view" else [*served(), *elsewhere()],
             model=services.providers.model,
             sample=True,
         )
@@ -94,7 +99,7 @@ def _server_routes(api: FastAPI, services: Services) -> None:
     @api.get("/api/roots")
     async def list_roots() -> models.Roots:
         """The code bases that are served."""
-        return models.Roots(roots=served())
+        return models.Roots(roots=served(), elsewhere=elsewhere())
 
     @api.post("/api/roots", status_code=201, dependencies=[Depends(with_token)], openapi_extra=takes(models.NewRoot))
     async def add_root(request: Request) -> models.Root:
@@ -309,6 +314,8 @@ def _session_routes(api: FastAPI, services: Services) -> None:
         """Everything the session changed and did not take back, as one patch for `git apply`."""
         session = await sessions.get(who.owner, session_id)
         rows = await sessions.log.read(session.id, 0, upto=session.head, types=("applied",))
+        if sessions.contents is not None:
+            await sessions.contents.fetch(session.id)  # another node may have written them
         text = await asyncio.to_thread(patch, rows, Contents(services.settings.data_dir / "contents"))
         name = f'attachment; filename="{session_id}.patch"'
         return Response(text, media_type="text/x-diff", headers={"content-disposition": name})

@@ -122,8 +122,16 @@ class Root(BaseModel):
     name: str
 
 
+class RootElsewhere(Root):
+    nodes: list[str]
+    """Names of the nodes that have it; a run in it goes to one of them."""
+
+
 class Roots(BaseModel):
     roots: list[Root]
+    """Of this node."""
+    elsewhere: list[RootElsewhere] = []
+    """What other nodes on the same database have and this one has not; sessions in them are served here too."""
 
 
 class Index(BaseModel):

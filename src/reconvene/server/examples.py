@@ -41,7 +41,7 @@ EXAMPLES: dict[str, Json] = {
         "owner": "local", "name": "ada", "role": "owner", "views": [], "version": "0.1.0", "boot": "1f2e3d4c",
         "roots": [{"root": ROOT, "name": "shop"}], "model": "offline", "sample": True,
     }},
-    "GET /api/roots": {"answer": {"roots": [{"root": ROOT, "name": "shop"}]}},
+    "GET /api/roots": {"answer": {"roots": [{"root": ROOT, "name": "shop"}], "elsewhere": []}},
     "POST /api/roots": {"body": {"path": ROOT}, "answer": {"root": ROOT, "name": "shop"}},
     "GET /api/model": {"answer": _MODEL},
     "PATCH /api/model": {"body": {"model": "offline", "daily_cap": 5.0}, "answer": _MODEL},

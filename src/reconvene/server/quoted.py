@@ -32,7 +32,11 @@ async def blob(services: Services, who: Who, session_id: str, name: str) -> mode
     named = await asyncio.to_thread(needed, rows)
     content = None
     if name in named:
-        content = await asyncio.to_thread(Contents(services.settings.data_dir / "contents").get, name)
+        kept = Contents(services.settings.data_dir / "contents")
+        content = await asyncio.to_thread(kept.get, name)
+        if content is None and sessions.contents is not None:
+            await sessions.contents.fetch(session.id)  # another node wrote it
+            content = await asyncio.to_thread(kept.get, name)
     if content is None:
         raise ReconveneError("not_found", "This session keeps no content with this hash.")
     return await asyncio.to_thread(_shown, name, content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, cast
 
 from reconvene.config import Settings
@@ -40,6 +40,8 @@ class Entrance:
         self.memory = Memory(log, uptime.now)
         self.elsewhere: Callable[[str], str | None] = lambda _root: None
         """The real path of a code base that another node serves, by its path or name."""
+        self.all_elsewhere: Callable[[], Mapping[str, Sequence[str]]] = dict
+        """Every code base that another node serves, by its real path, and the names of those nodes."""
         self.contents: ContentsOfAll | None = None
         """Where other nodes find the contents that runs keep; None: there are none."""
 
@@ -127,21 +129,27 @@ class Entrance:
                 "config.root_directory names no code base that is served here. Leave it out, or name one of GET /api/roots.",
             )
         if path is None:
-            served = self.roots.all()
-            if len(served) != 1:
-                names = ", ".join(w.name for w in served) or "none is served"
+            # What this node has comes first: with one code base here there is no question, whatever the others have.
+            here, there = {str(w.root): w.name for w in self.roots.all()}, self.only_elsewhere()
+            if len(here or there) != 1:
+                names = [*here.values(), *there.values()]
+                listed = ", ".join(names) or "none is served"
                 raise ReconveneError(
-                    "root_required",
-                    f"Name the code base in config.root_directory: {names}.",
-                    roots=[w.name for w in served],
+                    "root_required", f"Name the code base in config.root_directory: {listed}.", roots=names
                 )
-            path = str(served[0].root)
+            path = next(iter(here or there))
         new = NewSession(new_session_id(), who.owner, path, new_epoch())
         first = [event(ev.Action(name="recovery", args={"policy": recovery}, by=who.name))] if recovery else []
         await self.log.create(new, first, update={"last_active": self.uptime.now(), "active_at": time.time()})
         found = await self.log.session(new.id)
         assert isinstance(found, SessionRow)
         return found
+
+    def only_elsewhere(self) -> dict[str, str]:
+        """The code bases that other nodes have and this one has not: folder's name by real path."""
+        return {
+            root: root.rpartition("/")[2] or root for root in self.all_elsewhere() if self.roots.by_root(root) is None
+        }
 
     def check_root(self, session: SessionRow, root: str | None) -> None:
         """Whether what a client says of the code base means the session's. None: it says nothing.
