@@ -18,6 +18,7 @@ from bench.peers.chainlit import Chainlit
 from bench.peers.codex import Codex
 from bench.peers.langgraph import LangGraph
 from bench.peers.opencode import Opencode
+from bench.peers.openhands import OpenHands
 from bench.peers.ours import Reconvene
 from bench.peers.peer import Peer
 from bench.peers.provider import LONG, PACE, SLOW, TOOL_SECONDS, Provider
@@ -31,6 +32,7 @@ PEERS: dict[str, type[Peer]] = {
     "codex": Codex,
     "chainlit": Chainlit,
     "langgraph": LangGraph,
+    "openhands": OpenHands,
 }
 HEAD = f"""\
 # Beside others
@@ -58,8 +60,7 @@ TAIL = f"""\
 
 ## Not measured
 
-* OpenHands' agent server (it needs Python 3.12; this tree is measured with 3.11), LangGraph's production server and Cloudflare's agents
-  (they do not run here), and servers that are parts of a desktop program.
+* LangGraph's production server and Cloudflare's agents (they do not run here), and servers that are parts of a desktop program.
 """
 
 
@@ -79,10 +80,23 @@ def page(kept: dict[str, Any]) -> str:
     return "\n".join([*lines, "", TAIL])
 
 
-async def run(names: list[str]) -> dict[str, Any]:
+def added(kept: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What is kept, with the columns of a later run, which is said."""
+    titles = ", ".join(PEERS[name].name for name in new["cells"])
+    note = f"{titles}: of a run of its own ({new['day']}, commit {new['commit']}; other programs kept {new['others']:.1f} cores busy)."
+    cells, versions = ({**kept[part], **new[part]} for part in ("cells", "versions"))
+    others = [line for line in kept.get("notes", []) if not line.startswith(f"{titles}:")]
+    return {**kept, "cells": cells, "versions": versions, "notes": [*others, note]}
+
+
+async def run(names: list[str], missing: dict[str, str]) -> dict[str, Any]:
+    """Measure these. `missing`: packages that could not be had, and why."""
     provider, others = Provider(), Others()
     found: dict[str, measure.Cells] = {}
     for name in names:
+        if why := missing.get(PEERS[name].package):
+            found[name] = dict.fromkeys(measure.ROWS, f"not measured: {why[:160]}")
+            continue
         folder = Path(tempfile.mkdtemp(prefix=f"peers-{name}-"))
         peer = PEERS[name](folder, provider)
         provider.said.clear()
@@ -107,13 +121,16 @@ async def run(names: list[str]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The same tests on comparable servers.")
     parser.add_argument("names", nargs="*", choices=[*PEERS, []], help="these alone, and ours")
+    parser.add_argument("--add", action="store_true", help="put those into the page, beside what is kept of the others")
     parser.add_argument("--page", action="store_true", help="measure nothing; make the page")
     asked = parser.parse_args()
     if not asked.page:
-        names = ["reconvene", *(name for name in PEERS if name != "reconvene" and name in (asked.names or PEERS))]
-        released.install({PEERS[name].package for name in names}, lambda line: print(line, flush=True))
-        kept = asyncio.run(run(names))
-        if asked.names:
+        names = [name for name in PEERS if name in (asked.names or PEERS) or (name == "reconvene" and not asked.add)]
+        missing = released.install({PEERS[name].package for name in names}, lambda line: print(line, flush=True))
+        kept = asyncio.run(run(names, missing))
+        if asked.add:
+            kept = added(json.loads(KEPT.read_text()), kept)
+        elif asked.names:
             print(page(kept))  # the page is of all of them
             return
         KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")

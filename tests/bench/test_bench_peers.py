@@ -109,6 +109,31 @@ def test_the_page_is_what_was_measured() -> None:
         assert kept["versions"][name] not in ("", "?")
 
 
+def test_columns_of_a_later_run_are_added_and_said() -> None:
+    kept = {
+        "day": "d",
+        "cells": {"codex": {}},
+        "versions": {"codex": "1"},
+        "notes": ["a", "opencode: of an earlier run"],
+    }
+    new = {"day": "e", "commit": "c", "others": 0.5, "cells": {"opencode": {"x": "y"}}, "versions": {"opencode": "2"}}
+    made = peers.added(kept, new)
+    assert made["day"] == "d" and made["cells"] == {"codex": {}, "opencode": {"x": "y"}}
+    assert made["versions"] == {"codex": "1", "opencode": "2"}
+    assert made["notes"] == ["a", "opencode: of a run of its own (e, commit c; other programs kept 0.5 cores busy)."]
+
+
+def test_a_python_that_is_not_there_is_said() -> None:
+    assert released.interpreter((3, 0)) == sys.executable
+    with pytest.raises(released.Unavailable, match=r"needs Python 9\.1; this is 3\."):
+        released.interpreter((9, 1))
+
+
+async def test_what_could_not_be_had_says_why_in_each_cell() -> None:
+    found = await peers.run(["openhands"], {"openhands-agent-server": "it needs Python 3.12"})
+    assert set(found["cells"]["openhands"].values()) == {"not measured: it needs Python 3.12"}
+
+
 def test_all_that_is_compared_is_pinned() -> None:
     for name, peer in peers.PEERS.items():
         assert name == "reconvene" or released.VERSIONS[peer.package]
