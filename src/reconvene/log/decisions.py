@@ -7,6 +7,7 @@ and refuse before they change anything; so one that is refused leaves no trace.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -95,8 +96,8 @@ class Known:
         self.next_n = None
 
 
-class Decisions:
-    """The working set of a commit. What was not fetched before is asked of `fetch_…`, which a database may leave out."""
+class Decisions(ABC):
+    """The working set of a commit. What was not fetched before is asked of `fetch_…`."""
 
     def __init__(self, known: Known, now: Callable[[], float]) -> None:
         self.known = known
@@ -117,27 +118,28 @@ class Decisions:
 
     # what a database adds
 
-    def fetch_sessions(self, ids: set[str]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def fetch_sessions(self, ids: set[str]) -> None: ...
 
-    def fetch_commands(self, names: set[tuple[str, str]]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def fetch_commands(self, names: set[tuple[str, str]]) -> None: ...
 
-    def fetch_keys(self, names: set[tuple[int, str]]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def fetch_keys(self, names: set[tuple[int, str]]) -> None: ...
 
-    def fetch_fences(self, names: set[str]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def fetch_fences(self, names: set[str]) -> None: ...
 
-    def is_tombstone(self, id: str) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_tombstone(self, id: str) -> bool: ...
 
+    @abstractmethod
     def next_n(self) -> int:
         """The short name of a new session."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_seen(self, live: Live, seen: int | None) -> None:
-        """Where nobody else writes, a caller has always seen everything."""
+        """Raises: Moved, when a stateful event was written after the one that the caller decided by."""
 
     # what requests ask
 

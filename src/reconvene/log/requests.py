@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from asyncio import Future
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,15 @@ FREED_PAGES = 4096
 
 
 @dataclass(slots=True, kw_only=True)
-class Request(Generic[T]):
+class Asked(Generic[T]):
     """`future` is None for `append_soon`: nobody waits for the answer."""
 
     future: Future[T] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class Request(Asked[T], ABC):
+    """What can be decided together with others, in one commit."""
 
     def wants(self) -> Wants:
         return Wants()
@@ -35,9 +41,9 @@ class Request(Generic[T]):
         """Whether all that it wants is known, so that nothing has to be fetched for it."""
         return False
 
+    @abstractmethod
     def apply(self, tx: Any) -> T:
         """Decide; a refusal (ReconveneError) is raised before anything is changed."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)

@@ -80,6 +80,9 @@ class Transaction(Decisions):
         self.known.next_n += 1
         return n
 
+    def check_seen(self, live: Live, seen: int | None) -> None:
+        """Nobody else writes: a caller has always seen everything."""
+
     def drop_session(self, live: Live) -> None:
         self.flush()
         del self.known.sessions[live.id]

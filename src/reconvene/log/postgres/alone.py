@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Appended, Command, NewEvent, NewSession
 from reconvene.log.postgres.transaction import Transaction
-from reconvene.log.requests import Request, keys_of, no_such_session, repeated_command, write
+from reconvene.log.requests import Asked, keys_of, no_such_session, repeated_command, write
 
 T = TypeVar("T")
 SWEPT_AT_ONCE = 2000
@@ -17,11 +18,11 @@ SWEPT_AT_ONCE = 2000
 
 
 @dataclass(slots=True)
-class Alone(Request[T]):
+class Alone(Asked[T], ABC):
     """`run` does it; the writer commits."""
 
-    async def run(self, tx: Transaction) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    async def run(self, tx: Transaction) -> T: ...
 
 
 @dataclass(slots=True)

@@ -164,7 +164,7 @@ class PostgresLog:
         _check_names(name, value or "")
         await self._ask(alone.Put(name, value))
 
-    async def _ask(self, request: requests.Request[T]) -> T:
+    async def _ask(self, request: requests.Asked[T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         request.future = future
         self._submit(request)
@@ -178,7 +178,7 @@ class PostgresLog:
             )
             raise ReconveneError("store_error", sentence, database=self.address.shown) from e
 
-    def _submit(self, request: requests.Request[Any]) -> None:
+    def _submit(self, request: requests.Asked[Any]) -> None:
         if self._closing:
             raise ReconveneError(
                 "draining", "The server is stopping; nothing more is written. Try again after its restart."

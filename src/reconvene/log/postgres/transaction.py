@@ -6,7 +6,7 @@ that was committed before the locks were given; so what is decided is decided by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,7 +155,19 @@ class Transaction(Decisions):
         for n, *columns in await self.all("missed_rows", *places):
             self.missed.setdefault(ids[n], []).append(to_row(ids[n], columns))
 
-    # what the decisions ask
+    # what the decisions ask; here all of it was fetched, or recalled, before the first of them
+
+    def fetch_sessions(self, ids: set[str]) -> None:
+        raise _unforeseen("sessions", ids)
+
+    def fetch_commands(self, names: set[tuple[str, str]]) -> None:
+        raise _unforeseen("commands", names)
+
+    def fetch_keys(self, names: set[tuple[int, str]]) -> None:
+        raise _unforeseen("keys", names)
+
+    def fetch_fences(self, names: set[str]) -> None:
+        raise _unforeseen("fences", names)
 
     def is_tombstone(self, id: str) -> bool:
         return id in self._tombstones
@@ -264,6 +276,11 @@ class Transaction(Decisions):
 
     async def row(self, statement: str, *args: Any) -> Any:
         return await self.db.fetchrow(STATEMENTS[statement], *args)
+
+
+def _unforeseen(what: str, names: Set[object]) -> AssertionError:
+    """A decision that cannot be taken between two statements, as the loop is not held up for the database."""
+    return AssertionError(f"a request did not say that it wants the {what} {sorted(map(str, names))}")
 
 
 def _turned(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -26,7 +26,7 @@ from reconvene.log.postgres.alone import Alone
 from reconvene.log.postgres.follower import Follower
 from reconvene.log.postgres.statements import STATEMENTS
 from reconvene.log.postgres.transaction import FencesSeen, Transaction
-from reconvene.log.requests import Append, Claim, Request
+from reconvene.log.requests import Append, Asked, Claim, Request
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ TRIES = 12
 LONGEST_PAUSE = 1.0
 """Seconds between two tries to reach the database."""
 
-Answers = list[tuple[Request[Any], Any]]
+Answers = list[tuple[Asked[Any], Any]]
 InCommit = Callable[[asyncpg.Connection, Sequence[tuple[Live, tuple[Row, ...]]]], Awaitable[None]]
 
 
@@ -63,7 +63,7 @@ class Writer:
         self._node, self._channel, self._batch = node, channel, batch
         self._fences = FencesSeen()
         self._failed: dict[Fence, ReconveneError] = {}
-        self._queue: deque[Request[Any]] = deque()
+        self._queue: deque[Asked[Any]] = deque()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopping = False
@@ -74,7 +74,7 @@ class Writer:
     def queued(self) -> int:
         return len(self._queue)
 
-    def submit(self, request: Request[Any]) -> None:
+    def submit(self, request: Asked[Any]) -> None:
         self._queue.append(request)
         self._work.set()
         if request.future is not None:
@@ -124,16 +124,16 @@ class Writer:
                 async with asyncio.timeout(pause):
                     await self._hurry.wait()
 
-    def _take(self) -> list[Request[Any]]:
+    def _take(self) -> list[Asked[Any]]:
         """A batch: one request that is a commit of its own, or as many others as come before one."""
         if isinstance(self._queue[0], Alone):
             return [self._queue.popleft()]
-        batch: list[Request[Any]] = []
+        batch: list[Asked[Any]] = []
         while self._queue and len(batch) < self._batch and not isinstance(self._queue[0], Alone):
             batch.append(self._queue.popleft())
         return batch
 
-    async def _write(self, batch: Sequence[Request[Any]]) -> Answers:
+    async def _write(self, batch: Sequence[Asked[Any]]) -> Answers:
         tries = lost = 0
         while True:
             try:
@@ -164,7 +164,7 @@ class Writer:
                     return [(r, self._address.explain(e)) for r in batch]
                 await asyncio.sleep(min(LONGEST_PAUSE, 0.02 * 2 ** min(lost, 8)) * random.uniform(0.5, 1))
 
-    async def _each_alone(self, batch: Sequence[Request[Any]], e: BaseException) -> Answers:
+    async def _each_alone(self, batch: Sequence[Asked[Any]], e: BaseException) -> Answers:
         """One of them may be the cause; the others must not pay for it."""
         if len(batch) == 1:
             _log.warning("a write failed", error=str(e))
@@ -181,18 +181,17 @@ class Writer:
                 answers.append((request, e))
         return answers
 
-    async def _at_once(self, db: asyncpg.Connection, batch: Sequence[Request[Any]]) -> Answers | None:
+    async def _at_once(self, db: asyncpg.Connection, batch: Sequence[Asked[Any]]) -> Answers | None:
         """One round trip, for sessions that this node alone writes, which is what a run is. None: it needs a transaction."""
-        if not all(isinstance(r, Append) for r in batch):
+        appends = [r for r in batch if isinstance(r, Append)]
+        if len(appends) < len(batch):
             return None
         tx = Transaction(db, self._now, self._fences, self._node, self._channel)
-        if not tx.recall(r.wants() for r in batch):
+        if not tx.recall(r.wants() for r in appends):
             return None
-        if self.in_commit is not None and any(
-            e.type in self.in_commit_types for r in batch if isinstance(r, Append) for e in r.events
-        ):
+        if self.in_commit is not None and any(e.type in self.in_commit_types for r in appends for e in r.events):
             return None
-        answers = self._decide(tx, batch)
+        answers = self._decide(tx, appends)
         if not tx.commits:
             return None
         try:
@@ -209,7 +208,7 @@ class Writer:
         self._done(tx)
         return answers
 
-    async def _transact(self, db: asyncpg.Connection, batch: Sequence[Request[Any]]) -> Answers:
+    async def _transact(self, db: asyncpg.Connection, batch: Sequence[Asked[Any]]) -> Answers:
         if (written := await self._at_once(db, batch)) is not None:
             return written
         tx = Transaction(db, self._now, self._fences, self._node, self._channel)
@@ -221,8 +220,9 @@ class Writer:
             except ReconveneError as e:
                 answers.append((batch[0], e))
         else:
-            await tx.prefetch((r.wants() for r in batch), self._follower.known)
-            answers = self._decide(tx, batch)
+            together = [r for r in batch if isinstance(r, Request)]
+            await tx.prefetch((r.wants() for r in together), self._follower.known)
+            answers = self._decide(tx, together)
         if not tx.changed:
             await db.execute("rollback")
         else:
@@ -253,7 +253,7 @@ class Writer:
 
     # failures
 
-    def _refuse_after_failure(self, request: Request[Any]) -> None:
+    def _refuse_after_failure(self, request: Asked[Any]) -> None:
         """What follows an `append_soon` that failed must not be written as if nothing were missing before it."""
         if self._failed and isinstance(request, Append) and request.fence in self._failed:
             raise self._failed[request.fence]
@@ -333,7 +333,7 @@ async def close(db: asyncpg.Connection) -> None:
         db.terminate()
 
 
-def _answer(request: Request[Any], answer: Any) -> None:
+def _answer(request: Asked[Any], answer: Any) -> None:
     future = request.future
     if future is None or future.done():
         return
