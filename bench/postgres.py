@@ -5,6 +5,7 @@
 Two processes: one writes, the other is the node that hears of it. `appended`: events of writers that each wait for their commit before the
 next. `fanned out`: until the other node has told all of them. Latencies are of 100 sessions into which text is streamed at a steady rate:
 from the moment at which the writing node knows of the commit to that at which a page's connection has the row, there and at the other.
+At last what events take in PostgreSQL, and what reading a session's last ones costs as it grows.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ TEXT = json.dumps({"attempt": 1, "text": "a few words of an answer, as a model s
 EVENT = NewEvent("text", TEXT, "r1", "r1.0.0")
 RATE = 10.0
 """Pieces of text a second and session, for the latencies."""
+STORED = (5_000, 50_000, 250_000)
+"""Events, for what they take."""
 Append = Callable[[int], Awaitable[Any]]
 
 
@@ -279,6 +282,26 @@ async def latency(sessions: int, seconds: float) -> dict[str, float]:
     }  # fmt: skip
 
 
+async def stored(events: int) -> dict[str, float]:
+    """What so many events of ten sessions take in PostgreSQL, and what it costs to come back to one of them."""
+    url = fresh_url()
+    log = await PostgresLog.open(url)
+    ids = await filled(log, 10)
+    for _ in range(events // 10 // 250):
+        await asyncio.gather(*(log.append(id, [EVENT] * 250) for id in ids))
+    db = await log.address.connect()
+    await db.execute("vacuum analyze event")
+    size = await db.fetchval("select pg_total_relation_size('event')")
+    await db.close()
+    head, took = events // 10, []
+    for n in range(50):
+        began = time.monotonic()
+        assert len(await log.read(ids[n % 10], head - 64, upto=head, public=True)) == 64
+        took.append(time.monotonic() - began)
+    await log.close()
+    return {"bytes": size / events, "beside": size / events - len(TEXT), "read": at(0.5, took)}
+
+
 async def main(seconds: float, many: Sequence[int]) -> None:
     url = server_url()
     print(
@@ -301,6 +324,11 @@ async def main(seconds: float, many: Sequence[int]) -> None:
             f"| {found['other p50']:.1f} ms | {found['other p99']:.1f} ms | {found['missing']:.0f} |",
             flush=True,
         )
+    print("\n| events stored | bytes an event | of it beside its content | the last 64 of a session |")
+    print("|---|---|---|---|")
+    for n in STORED:
+        kept = await stored(n)
+        print(f"| {n:,} | {kept['bytes']:.0f} | {kept['beside']:.0f} | {kept['read']:.1f} ms |", flush=True)
 
 
 if __name__ == "__main__":

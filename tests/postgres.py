@@ -97,9 +97,10 @@ def server(data: Path, port: int | None = None) -> Server:
             port = s.getsockname()[1]
     started = Server(data, port)
     started.start()
+    # That its port is open says nothing yet: it may still refuse everybody, as it is starting up.
+    program = [POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     for _ in range(600):
-        with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0:
-                return started
+        if subprocess.run(program, check=False).returncode == 0:
+            return started
         time.sleep(0.05)
     raise AssertionError((data / "server.out").read_text())
