@@ -81,6 +81,7 @@ SUITES: dict[str, dict[str, Suite]] = {
         ),
         "fuzz": Suite("Fuzz", ["tests/security/test_fuzz.py"]),
         "http": Suite("Requests made up", ["tests/security/test_openapi_fuzz.py"], "long or not long"),
+        "people": Suite("Two people on one server", ["tests/security/test_two_people.py"], "long or not long"),
         "websocket": Suite("WebSocket conformance", ["tests/security/test_ws_conformance.py"]),
     },
     "soak": {

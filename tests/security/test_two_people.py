@@ -6,12 +6,14 @@ import contextlib
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -19,12 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
 from serving import Serving, hello, prompt, receive, send, serving
 
+from postgres import fresh_url
+from proof import report
 from reconvene.log.port import NewEvent, SessionRow
 from reconvene.protocol import events as ev
 from reconvene.protocol.frames import CLIENT_FRAMES
 from reconvene.server.app import App
 from reconvene.sessions.entrance import Entrance
 
+PROOF = "Two people: every route and every frame"
 MARK = "kumquat"
 """A word that only Ann says: in prompts, titles, searches, file contents and questions. Bob must never be sent it."""
 
@@ -220,8 +225,9 @@ class Town:
         return count, found
 
 
-async def everything(tmp_path: Path) -> tuple[int, list[str]]:
-    async with serving(tmp_path) as server:
+async def everything(tmp_path: Path, store: str = "sqlite") -> tuple[int, list[str]]:
+    settings = {"database": SecretStr(fresh_url())} if store == "postgres" else {}
+    async with serving(tmp_path, **settings) as server:
         town = await Town.of(server)
         before = await town.state()
         walks = [await town.over_the_socket(), await town.over_other_protocols(), await town.over_http()]
@@ -236,10 +242,17 @@ async def everything(tmp_path: Path) -> tuple[int, list[str]]:
         return sum(count for count, _ in walks), found
 
 
-async def test_neither_learns_or_changes_anything_of_the_other(tmp_path: Path) -> None:
-    count, found = await everything(tmp_path)
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+async def test_neither_learns_or_changes_anything_of_the_other(tmp_path: Path, store: str) -> None:
+    began = time.monotonic()
+    count, found = await everything(tmp_path, store)
     assert count > 150, "the walk sees the whole API"
     assert not found, "\n".join(found[:20])
+    figure = (
+        "{count:,} requests and frames of one person about another's sessions, over every route, every frame, MCP, ACP and AG-UI, with "
+        "the log in SQLite and in PostgreSQL: {leaks:,} words learnt or things changed"
+    )
+    report(PROOF, figure, counts={"count": count, "leaks": len(found)}, seconds=time.monotonic() - began)
 
 
 async def test_control_a_search_for_sessions_that_forgets_whose_they_are_is_seen(
@@ -251,5 +264,7 @@ async def test_control_a_search_for_sessions_that_forgets_whose_they_are_is_seen
 
     monkeypatch.setattr(Entrance, "find", find)
     _, found = await everything(tmp_path)
+    seen = len(found)
     assert {entry.split(" ")[0] for entry in found} >= {"get", "acp", "mcp"}, found
     assert any("attached" in entry for entry in found) and any(entry.startswith("changed") for entry in found)
+    report(PROOF, control=f"a search for sessions that forgets whose they are: {seen:,} leaks and changes noticed")
