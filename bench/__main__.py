@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import attaching, idle, live, machine, restart, steps
+from bench import attaching, commands, idle, live, machine, restart, steps
 from bench.plan import FULL, QUICK, Plan
 from bench.stage import Stage
 from bench.table import Row, render
@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("build"), help="where the data folders are made: the disk that is measured"
     )
-    parser.add_argument("--only", choices=["attaching", "live", "idle", "restart", "steps"], help="one part of it")
+    parser.add_argument(
+        "--only", choices=["attaching", "live", "idle", "restart", "steps", "commands"], help="one part of it"
+    )
     args = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("The bench reads Linux's /proc; it does not run here.")
@@ -67,6 +69,7 @@ def run(folder: Path, plan: Plan, seed: int, only: str | None) -> list[Row]:
         "idle": lambda: idle.measure(stage, plan),
         "restart": lambda: restart.measure(folder / "restart", padding, plan),
         "steps": lambda: steps.measure(folder / "steps", plan),
+        "commands": lambda: commands.measure(folder / "commands", plan),
     }
     rows: list[Row] = []
     for name, measure in parts.items():

@@ -15,6 +15,8 @@ class Plan:
     idle: int
     idle_rounds: int
     restarts: int
+    commands: int
+    """Starts of each command."""
     live: tuple[tuple[int, int], ...] = ((1, 500), (100, 5))
     """(sessions, clients of each)."""
     rate: float = 30.0
@@ -23,6 +25,6 @@ class Plan:
     """Bytes of an event's text."""
 
 
-FULL = Plan(rounds=3, times=20, seconds=8.0, idle=2000, idle_rounds=2, restarts=5)
-QUICK = Plan(rounds=1, times=5, seconds=2.0, idle=300, idle_rounds=1, restarts=1, live=((1, 100), (20, 5)))
+FULL = Plan(rounds=3, times=20, seconds=8.0, idle=2000, idle_rounds=2, restarts=5, commands=9)
+QUICK = Plan(rounds=1, times=5, seconds=2.0, idle=300, idle_rounds=1, restarts=1, commands=2, live=((1, 100), (20, 5)))
 """A check that everything works; its figures mean little."""

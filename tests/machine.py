@@ -28,6 +28,13 @@ LINK = re.compile(r"http://localhost:\d+/sign-in\?t=[\w-]{20,}\n")
 PATIENCE = 60.0
 
 
+HEAVY = (
+    "pydantic_ai", "pydantic", "fastapi", "numpy", "uvicorn", "apsw", "anthropic", "openai", "asyncio", "websockets", "httpx", "structlog",
+    "importlib.metadata",
+)  # fmt: skip
+"""Each costs more than the rest of a small command's start: 70 ms of CPU on the machine this was measured on, most of it typer's."""
+
+
 FILES = {
     "hub.py": """class Hub:
     def sweep(self, now):
@@ -102,6 +109,27 @@ class Machine:
             except SystemExit as end:
                 code = end.code or 0
         return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+    def loaded(self, *words: str) -> list[str]:
+        """Which of the heavy modules a command has imported at its end."""
+        script = (
+            f"import sys; sys.argv = ['reconvene', *{words!r}]\n"
+            "from reconvene.cli.main import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            f"print('loaded:', *[m for m in {HEAVY!r} if m in sys.modules])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            cwd=self.root,
+            env=self.environment,
+            timeout=PATIENCE,
+        )
+        last = done.stdout.splitlines()[-1:]
+        assert last and last[0].startswith("loaded:"), done.stdout + done.stderr
+        return last[0].split()[1:]
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(

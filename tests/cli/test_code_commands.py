@@ -63,3 +63,5 @@ def test_beside_a_server_the_server_does_it(served: Machine) -> None:
     assert served.here("index", "--status", "--json").stdout.count('"phase":"paused"') == 1
     assert " files, " in served.here("index", "--resume").stdout
     assert " files, " in served.here("index", "--rebuild").stdout
+    assert served.loaded("index", "--status", "--json") == [], "the server knows"
+    assert served.loaded("model") == []

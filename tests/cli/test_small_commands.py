@@ -17,12 +17,6 @@ from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 from reconvene.log import folder
 
-HEAVY = (
-    "pydantic_ai", "pydantic", "fastapi", "numpy", "uvicorn", "apsw", "anthropic", "openai", "asyncio", "websockets", "httpx", "structlog",
-    "importlib.metadata",
-)  # fmt: skip
-"""Each costs more than the rest of a small command's start: 70 ms of CPU on the machine this was measured on, most of it typer's."""
-
 
 @pytest.mark.parametrize(
     "words",
@@ -34,20 +28,19 @@ HEAVY = (
         ["stop"],
         ["serve", "--help"],
         ["backup", "--help"],
+        ["audit", "-n", "3"],
+        ["commands"],
+        ["config", "zed"],
+        ["mcp-servers", "list"],
     ],
     ids=" ".join,
 )
 def test_nothing_heavy_is_imported_for_small_things(machine: Machine, words: list[str]) -> None:
-    script = (
-        f"import sys; sys.argv = ['reconvene', *{words!r}]\n"
-        "from reconvene.cli.main import main\n"
-        "try: main()\n"
-        f"except SystemExit: print('loaded:', [m for m in {HEAVY!r} if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=machine.environment, timeout=PATIENCE
-    )
-    assert done.stdout.endswith("loaded: []\n"), done.stdout + done.stderr
+    assert machine.loaded(*words) == []
+
+
+def test_control_what_is_imported_is_seen(machine: Machine) -> None:
+    assert "pydantic" in machine.loaded("audit", "-n", "many")
 
 
 def test_something_unforeseen_is_one_line_and_a_log(machine: Machine) -> None:
@@ -107,6 +100,8 @@ def test_a_key_that_is_not_given_is_said_and_nothing_changes(monkeypatch: pytest
         (["config", "emacs"], "emacs"),
         (["serve", "--port", "x"], "--port"),
         (["rewind", "-n", "0"], "-n"),
+        (["audit", "-n", "10001"], "-n"),
+        (["audit", "-n", "1e3"], "-n"),
     ],
     ids=" ".join,
 )
@@ -135,3 +130,8 @@ def test_values_are_those_that_were_typed(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert seen.pop()[0][1] == tmp_path
     assert run(app, ["sessions", "search", "two", "words"]).exit_code == 0
     assert seen.pop()[0][1] == "two words"
+    monkeypatch.setattr(sessions, "export", lambda *words, **more: seen.append((words, more)))
+    assert run(app, ["sessions", "export", "last", "-f", "html"]).exit_code == 0
+    assert seen.pop()[0][2] == "html"
+    assert run(app, ["sessions", "search", "x", "-k", "7"]).exit_code == 0
+    assert seen.pop()[1]["limit"] == 7

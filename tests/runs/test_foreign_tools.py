@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from house import ME, House, check_log, contents
-from reconvene.agents.foreign_servers import ForeignServer, configure, configured
+from reconvene.agents.foreign_settings import ForeignServer, configure, configured
 from reconvene.errors import ReconveneError
 from scripted import scripted
 

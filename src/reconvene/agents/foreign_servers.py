@@ -1,7 +1,6 @@
-"""MCP servers that the person configured for our agents: which there are, and the connections to them.
+"""The connections to the MCP servers that the person configured for our agents.
 
-They are named in the data folder alone, never in a code base: what they start runs with the person's rights. They are started when the
-first run wants their tools, and end with the server.
+They are started when the first run wants their tools, and end with the server.
 """
 
 from __future__ import annotations
@@ -10,35 +9,21 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reconvene.agents.foreign_settings import Approval, ForeignServer, configured
 from reconvene.errors import ReconveneError
 
-FILE = "mcp-servers.json"
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 START_TIME = 30.0
 CALL_TIME = 120.0
 TRY_AGAIN = 60.0
 """Seconds for which a server that did not start is left alone."""
-Approval = Literal["ask", "once", "never"]
 _log = structlog.get_logger(__name__)
-
-
-class ForeignServer(BaseModel):
-    """One configured server. `approval`: a person is asked before each call, once in a session, or never."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    command: str = Field(min_length=1)
-    args: list[str] = []
-    env: dict[str, str] = {}
-    approval: Approval = "ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +35,6 @@ class ForeignTool:
     approval: Approval
     only_reads: bool
     """It says so itself: after a crash in the middle of a call it is called again without asking."""
-
-
-def configured(data_dir: Path) -> dict[str, ForeignServer]:
-    """Raises: `invalid_field` when the file cannot be read as what it should be."""
-    try:
-        said = json.loads((data_dir / FILE).read_text("utf-8"))
-        return {name: ForeignServer.model_validate(value) for name, value in said.items() if NAME.fullmatch(name)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, ValidationError) as e:
-        # Not what it says: a value of its `env` may be a secret.
-        raise ReconveneError(
-            "invalid_field", f"{data_dir / FILE} cannot be used ({type(e).__name__}). Mend or remove it."
-        ) from None
-
-
-def configure(data_dir: Path, servers: dict[str, ForeignServer]) -> None:
-    """Write them, readable by their owner alone."""
-    data_dir.mkdir(0o700, parents=True, exist_ok=True)
-    made = json.dumps({name: server.model_dump() for name, server in servers.items()}, indent=2)
-    part = data_dir / f"{FILE}.part"
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(made)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(data_dir / FILE)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,6 @@ from reconvene.workspace.roots import Roots
 
 REDRAW = 0.2
 """Seconds between two states of the progress bar."""
-_BAR = 30
 
 
 def print_map(
@@ -101,14 +100,9 @@ async def opened_index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple
         while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
             if index.progress is not None and sys.stderr.isatty():
                 shown = True
-                print(f"\r{bar(*index.progress)}", end="", file=sys.stderr, flush=True)
+                print(f"\r{terminal.bar(*index.progress)}", end="", file=sys.stderr, flush=True)
         if shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
         yield index, await refreshing
     finally:
         await indexes.close()
-
-
-def bar(done: int, of: int) -> str:
-    full = _BAR * done // max(of, 1)
-    return f"indexing {'█' * full}{'░' * (_BAR - full)} {done:,} of {of:,} files"

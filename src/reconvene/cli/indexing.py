@@ -6,18 +6,15 @@ holding the index's own lock.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from reconvene.cli import terminal
 from reconvene.cli.places import root_of
 from reconvene.client.local import Server, find
-from reconvene.config import Settings
 from reconvene.errors import ReconveneError
 
 Wish = Literal["refresh", "pause", "resume", "rebuild", "status"]
@@ -33,13 +30,12 @@ def index(data_dir: Path, root: Path | None, wish: Wish, *, as_json: bool) -> in
     Raises:
         ReconveneError: it cannot be done; the sentence says why.
     """
-    terminal.quiet_logs()
     server = find(data_dir)
     served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]] if server is not None else []
     place = root_of(root, served)
     began = time.monotonic()
     asked = server if str(place) in served else None
-    done = _through(asked, str(place), wish) if asked is not None else asyncio.run(_here(data_dir, place, wish))
+    done = _through(asked, str(place), wish) if asked is not None else _in_this_process(data_dir, place, wish)
     done["seconds"] = round(time.monotonic() - began, 3)
     if as_json:
         terminal.emit(done)
@@ -66,13 +62,11 @@ class _Progress:
         self._said = time.monotonic()
 
     def show(self, done: int, of: int) -> None:
-        from reconvene.cli.code import bar
-
         if not of:
             return
         if sys.stderr.isatty():
             self._drawn = True
-            print(f"\r{bar(done, of)}", end="", file=sys.stderr, flush=True)
+            print(f"\r{terminal.bar(done, of)}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self._said >= PLAIN:
             self._said = time.monotonic()
             terminal.say(f"indexing: {done:,} of {of:,} files")
@@ -110,7 +104,17 @@ def _through(server: Server, root: str, wish: Wish, sleep: Callable[[float], Non
     return {**state, "parsed": None}
 
 
+def _in_this_process(data_dir: Path, place: Path, wish: Wish) -> dict[str, Any]:
+    import asyncio
+
+    terminal.quiet_logs()
+    return asyncio.run(_here(data_dir, place, wish))
+
+
 async def _here(data_dir: Path, place: Path, wish: Wish) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from reconvene.config import Settings
     from reconvene.index import Indexes
     from reconvene.workspace.roots import Roots
 
@@ -149,6 +153,8 @@ def _at_rest(state: Any) -> str:
 
 
 async def _refresh(found: Any) -> None:
+    import asyncio
+
     refreshing, progress = asyncio.ensure_future(found.refresh()), _Progress()
     while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
         if found.progress is not None:

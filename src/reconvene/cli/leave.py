@@ -8,7 +8,6 @@ from pathlib import Path
 from reconvene.cli import terminal
 from reconvene.cli.places import root_of
 from reconvene.client.local import find
-from reconvene.commands.confinement import kinds
 from reconvene.errors import ReconveneError
 from reconvene.workspace.names import display_path
 from reconvene.workspace.permissions import Permission, Permissions
@@ -45,11 +44,15 @@ def commands(data_dir: Path, root: Path | None, wanted: str | None, *, network: 
         permissions.allow(str(path), Permission(commands=wanted == "on", network=network))
     now = permissions.of(str(path))
     if as_json:
+        from reconvene.commands.confinement import kinds
+
         terminal.emit({"root": str(path), "commands": now.commands, "network": now.network, "sandbox": kinds()[0]})
         return
     shown = display_path(str(path))
     if not now.commands:
         print(f"Agents may not run commands in {shown}. Allow it with: reconvene commands on")
         return
+    from reconvene.commands.confinement import kinds
+
     net = "with the network" if now.network else "without network"
     print(f"Agents may ask to run commands in {shown}: {net}, {_HOW[kinds()[0]]}. You are asked before each.")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from reconvene.agents.foreign_servers import NAME, Approval, ForeignServer, configure, configured
+from reconvene.agents.foreign_settings import NAME, Approval, ForeignServer, configure, configured
 from reconvene.cli.terminal import emit, safe, say
 from reconvene.errors import ReconveneError
 

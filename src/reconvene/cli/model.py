@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
+from typing import Any
 
-from reconvene.agents.providers import CONSTRAINED, Providers, provider_of
-from reconvene.agents.spending import price_known
 from reconvene.cli import terminal
-from reconvene.config import Settings
+from reconvene.client.local import find
 from reconvene.errors import ReconveneError
-from reconvene.server.api_models import ModelChange
-from reconvene.server.model_choice import change_model, model_state
 
 
 def model(
@@ -37,18 +33,27 @@ def model(
     Raises:
         ReconveneError: `model_unknown`, `invalid_field`, `data_dir_unusable`.
     """
-    settings = Settings.load({"data_dir": data_dir})
-    if forget is not None or name is not None or fallback is not None or daily_cap is not None:
-        data_dir.mkdir(0o700, parents=True, exist_ok=True)
-    providers = Providers.of(settings)
-    if forget is not None:
-        change_model(providers, ModelChange(provider=forget, forget=True), False)
+    changes = name is not None or forget is not None or fallback is not None or daily_cap is not None
     if (key or base_url or constrained) and name is None:
         raise ReconveneError(
             "invalid_field",
             "Say which model the key or the address is for: reconvene model openai:gpt-5 --key",
             path="model",
         )
+    if not changes and (server := find(data_dir)) is not None:
+        _print(server.call("GET", "/api/model"), as_json=as_json)
+        return
+    from reconvene.agents.providers import CONSTRAINED, Providers, provider_of
+    from reconvene.config import Settings
+    from reconvene.server.api_models import ModelChange
+    from reconvene.server.model_choice import change_model, model_state
+
+    settings = Settings.load({"data_dir": data_dir})
+    if changes:
+        data_dir.mkdir(0o700, parents=True, exist_ok=True)
+    providers = Providers.of(settings)
+    if forget is not None:
+        change_model(providers, ModelChange(provider=forget, forget=True), False)
     if name is not None:
         if constrained and not name.startswith(CONSTRAINED):
             name = CONSTRAINED + name
@@ -58,24 +63,30 @@ def model(
         change_model(providers, ModelChange(fallback=None if fallback.lower() == "none" else fallback), False)
     if daily_cap is not None:
         change_model(providers, ModelChange(daily_cap=_dollars(daily_cap)), False)
-    now = model_state(providers)
+    _print(model_state(providers).model_dump(), as_json=as_json)
+
+
+def _print(now: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        terminal.emit(now.model_dump())
+        terminal.emit(now)
         return
-    print(f"Model: {terminal.safe(now.model)}")
-    if now.fallback:
-        print(f"When it fails: {terminal.safe(now.fallback)}")
-    if now.daily_cap is not None or now.spent_today:
-        of = f" of ${now.daily_cap:.2f}, the daily cap" if now.daily_cap is not None else ""
-        print(f"Spent today: ${now.spent_today:.2f}{of}")
-    if now.daily_cap is not None:
-        for unknown in [m for m in (now.model, now.fallback) if m and m != "offline" and not price_known(m)]:
+    cap, spent = now["daily_cap"], now["spent_today"]
+    print(f"Model: {terminal.safe(now['model'])}")
+    if now["fallback"]:
+        print(f"When it fails: {terminal.safe(now['fallback'])}")
+    if cap is not None or spent:
+        print(f"Spent today: ${spent:.2f}{f' of ${cap:.2f}, the daily cap' if cap is not None else ''}")
+    if cap is not None:
+        from reconvene.agents.spending import price_known
+
+        for unknown in [m for m in (now["model"], now["fallback"]) if m and m != "offline" and not price_known(m)]:
             terminal.say(
                 f"The price of {terminal.safe(unknown)} is not known here, so its use does not count to the cap."
             )
-    for state in now.providers:
-        has = "key set" if state.key else "no key"
-        print(f"  {state.provider}: {has}{f', {terminal.safe(state.base_url)}' if state.base_url else ''}")
+    for state in now["providers"]:
+        has = "key set" if state["key"] else "no key"
+        at = f", {terminal.safe(state['base_url'])}" if state["base_url"] else ""
+        print(f"  {state['provider']}: {has}{at}")
 
 
 def _dollars(text: str) -> float | None:
@@ -98,7 +109,9 @@ def _dollars(text: str) -> float | None:
 
 def _key(provider: str) -> str:
     if sys.stdin.isatty():
-        given = getpass.getpass(f"Key for {terminal.safe(provider)}: ", sys.stderr).strip()
+        from getpass import getpass
+
+        given = getpass(f"Key for {terminal.safe(provider)}: ", sys.stderr).strip()
     else:
         given = sys.stdin.readline().strip()
     if not given:

@@ -11,12 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from reconvene.cli import terminal
-from reconvene.cli.printing import Printer
-from reconvene.cli.transcript import Transcript
 from reconvene.client.http import session_path
 from reconvene.client.local import Server, need
 from reconvene.errors import ReconveneError
-from reconvene.protocol.view import reduce
 
 PAGE = 1000
 """Events a request."""
@@ -160,6 +157,10 @@ def print_session(data_dir: Path, name: str, *, as_json: bool) -> None:
         for event in events(server, session["session_id"]):
             terminal.emit(event)
         return
+    from reconvene.cli.printing import Printer
+    from reconvene.cli.transcript import Transcript
+    from reconvene.protocol.view import reduce
+
     printer = Printer(steps=sys.stdout)
     printer.show(Transcript().news(reduce(events(server, session["session_id"]))))
     printer.end()

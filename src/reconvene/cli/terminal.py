@@ -14,6 +14,9 @@ _CONTROL = re.compile(
 """C0 but tab and newline, DEL, C1, bidi controls, zero-width, lone surrogates."""
 
 
+_BAR = 30
+
+
 def safe(text: str) -> str:
     r"""Text of others (a model, a file name) for a terminal: what could steer it is shown instead of sent.
 
@@ -59,6 +62,12 @@ def size(number: float) -> str:
     ('13.8 kB', '0.0 kB', '2.4 MB')
     """
     return f"{number / 1000:,.1f} kB" if number < 1000**2 else f"{number / 1000**2:,.1f} MB"
+
+
+def bar(done: int, of: int) -> str:
+    """Of files that are read."""
+    full = _BAR * done // max(of, 1)
+    return f"indexing {'█' * full}{'░' * (_BAR - full)} {done:,} of {of:,} files"
 
 
 def emit(value: Any) -> None:

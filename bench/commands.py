@@ -1,0 +1,97 @@
+"""Processor time of `reconvene` commands that need no model, each in a process of its own, beside Python that starts and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from bench.control import clean_environment
+from bench.plan import Plan
+from bench.stage import source
+from bench.table import Row, ratio
+
+RECONVENE = str(Path(sys.executable).with_name("reconvene"))
+TARGET = 0.150
+"""Seconds of CPU, of the command's own process: what it asks a server for is the server's."""
+COMMANDS = (
+    "--version",
+    "--help",
+    "sessions list",
+    "sessions show last",
+    "sessions search sweep",
+    "open --no-browser",
+    "index --status --json",
+    "index --json",
+    "search sweep",
+    "map",
+    "config zed",
+    "commands",
+    "model",
+    "mcp-servers list",
+    "users list",
+    "audit",
+    "doctor",
+    "ask --help",
+)
+
+
+def measure(folder: Path, plan: Plan) -> list[Row]:
+    root, data = source(folder), folder / "data"
+    environment = {**clean_environment(), "RECONVENE_DATA_DIR": str(data), "RECONVENE_PORT": "0", "CI": "1"}
+    with _served(root, environment):
+        return [_row(words, root, environment, plan.commands) for words in COMMANDS]
+
+
+def _row(words: str, root: Path, environment: dict[str, str], times: int) -> Row:
+    ours, floor = [], []
+    for _ in range(times):
+        floor.append(_cpu([sys.executable, "-c", "pass"], root, environment))
+        ours.append(_cpu([RECONVENE, *words.split()], root, environment))
+    cpu = median(ours)
+    return Row(
+        f"reconvene {words}: CPU ms",
+        f"{cpu * 1000:.0f}",
+        f"{median(floor) * 1000:.0f}",
+        f"{ratio(ours, floor):.1f}",
+        f"≤ {TARGET * 1000:.0f} ms",
+        cpu <= TARGET,
+    )
+
+
+def _cpu(command: Sequence[str], root: Path, environment: dict[str, str]) -> float:
+    """Seconds that a process used itself, in the program and for it in the kernel."""
+    process = subprocess.Popen(
+        command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    with process.stderr as said:
+        words = said.read().decode("utf-8", "replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {words}")
+    return usage.ru_utime + usage.ru_stime
+
+
+@contextlib.contextmanager
+def _served(root: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A server with one session, as `sessions` and the like need one."""
+    server = subprocess.Popen(
+        [RECONVENE, "serve", str(root), "--no-browser"],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        if not server.stdout.readline():
+            raise RuntimeError(f"the server did not start; see {environment['RECONVENE_DATA_DIR']}/logs")
+        _cpu([RECONVENE, "ask", "What does sweep do?"], root, environment)
+        yield
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate()
