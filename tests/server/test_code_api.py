@@ -173,6 +173,28 @@ async def test_names_are_completed(tmp_path: Path) -> None:
         assert await complete(server, "make_session") == ["make_session"]
 
 
+async def test_of_names_that_are_everywhere_those_that_are_meant_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few places are weighed: the name itself, a file of that name, and names of the files that matter."""
+    async with coded(tmp_path) as server:
+        many = tmp_path / "project" / "session_parts"
+        many.mkdir()
+        for n in range(60):
+            (many / f"a_{n}.py").write_text(f"def in_session_{n}() -> None: ...\ndef session_{n}() -> None: ...\n")
+        (many / "z.py").write_text("def session() -> None: ...\n")
+        assert (await server.http("POST", "/api/indexes", {"do": "refresh"})).status == 200
+        wanted = {q: (await complete(server, q))[:2] for q in ("session", "Session", "make")}
+        assert set(wanted["session"]) == {"session", "src/session.py"} and wanted["Session"][0] == "Session"
+        monkeypatch.setattr(names, "_WEIGHED", 4)
+        for q, first in wanted.items():
+            assert (await complete(server, q))[:2] == first, q
+        # What is edited keeps its place among the names.
+        (tmp_path / "project" / "src" / "session.py").write_text(FILES["src/session.py"] + "\n\nclass Sessional: ...\n")
+        assert (await server.http("POST", "/api/indexes", {"do": "refresh"})).status == 200
+        assert {"Session", "Sessional"} <= set(await complete(server, "Session"))
+
+
 async def test_names_that_were_not_gathered_yet_are_there_a_moment_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

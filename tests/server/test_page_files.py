@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -70,6 +71,30 @@ async def test_the_page(tmp_path: Path, static: Path) -> None:
             "//etc/passwd",
         ):
             assert (await server.http("GET", path)).status == 404, path
+
+
+async def test_what_is_large_comes_compressed_to_who_takes_that(tmp_path: Path, static: Path) -> None:
+    build(static)
+    script = b"export const words = 'again and again'\n" * 100
+    (static / "assets" / "app-1.js").write_bytes(script)
+    async with serving(tmp_path) as server:
+        plain = await server.http("GET", "/assets/app-1.js")
+        assert (plain.body, plain.header("content-encoding")) == (script, None)
+        for accepted in ("gzip", "br, GZIP;q=0.5", "deflate , gzip ; q=1.0"):
+            small = await server.http("GET", "/assets/app-1.js", headers={"Accept-Encoding": accepted})
+            assert small.header("content-encoding") == "gzip" and gzip.decompress(small.body) == script, accepted
+            assert small.header("content-length") == str(len(small.body)) and len(small.body) < len(script)
+            assert small.header("vary") == "accept-encoding" == plain.header("vary")
+            assert small.header("etag") != plain.header("etag")
+        for accepted in ("gzip;q=0", "gzip;q=0.000, br", "identity", "x-gzip-not"):
+            answer = await server.http("GET", "/assets/app-1.js", headers={"Accept-Encoding": accepted})
+            assert answer.body == script, accepted
+        known = {"Accept-Encoding": "gzip", "If-None-Match": small.header("etag") or ""}
+        assert (await server.http("GET", "/assets/app-1.js", headers=known)).status == 304
+        known = {"Accept-Encoding": "identity", "If-None-Match": small.header("etag") or ""}
+        assert (await server.http("GET", "/assets/app-1.js", headers=known)).body == script
+        little = await server.http("GET", "/", headers={"Accept-Encoding": "gzip"})
+        assert little.header("content-encoding") is None
 
 
 async def test_a_page_that_is_built_while_the_server_runs(

@@ -1,7 +1,8 @@
 """Completing the names of files, folders and definitions while they are typed.
 
 All names of a code base lie in a few texts, each as written and folded, at the same offsets: looking through them is `str.find`, which
-takes about a millisecond for each million characters. What changed since is replaced file by file.
+takes about a millisecond for each million characters. They lie in the order in which their files matter, so that of what is in very many
+places the first ones are the best. What changed since is replaced file by file.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import heapq
 import re
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import accumulate, islice
 from typing import Literal
 from weakref import WeakKeyDictionary
 
 from reconvene.errors import ReconveneError
-from reconvene.index.definitions import Definition
 from reconvene.index.languages.language import OUTLINE
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
@@ -31,7 +32,7 @@ MOST_TYPED = 100
 """Characters that are looked for."""
 MOST_SYMBOLS = 200_000
 """Of a larger code base the definitions of the files that matter most are known."""
-_WEIGHED = 800
+_WEIGHED = 150
 """Places of one kind that are weighed for one answer."""
 _AT_ONCE = 0.02
 """Seconds that an answer gathers names that are not known yet."""
@@ -107,39 +108,69 @@ def _names_of(index: RootIndex) -> CodeNames:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """Entries, each after a "\\x02". Both have the same offsets."""
+    """Entries, each between two "\\x02". Both have the same offsets."""
 
     written: str = ""
     folded: str = ""
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> _Text:
-        written = "".join(entries)
+        written = "".join(entries) + "\x02"
         folded = written.lower()
         if len(folded) != len(written):  # a letter whose small form has more than one character
             folded = "".join(low if len(low := c.lower()) == 1 else c for c in written)
         return cls(written, folded)
 
-    def entry(self, at: int) -> str:
-        begin = self.written.rfind("\x02", 0, at + 1) + 1
-        end = self.written.find("\x02", begin)
-        return self.written[begin : end if end >= 0 else len(self.written)]
+    def bounds(self, at: int) -> tuple[int, int]:
+        """Of the entry that has this place."""
+        begin = self.folded.rfind("\x02", 0, at + 1) + 1
+        return begin, self.folded.find("\x02", begin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The definitions of a file: their names as entries, and of each its kind and its line."""
+
+    names: str
+    places: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Symbols:
+    """The names of all pieces in one text. `starts`: where in it each of them begins."""
+
+    text: _Text
+    starts: list[int]
+    paths: list[str]
+    pieces: list[_Piece]
+
+    @classmethod
+    def of(cls, pieces: dict[str, _Piece]) -> _Symbols:
+        there = {path: piece for path, piece in pieces.items() if piece.names}
+        starts = list(accumulate((len(piece.names) for piece in there.values()), initial=0))
+        return cls(_Text.of(piece.names for piece in there.values()), starts, list(there), list(there.values()))
+
+    def at(self, begin: int) -> tuple[str, str, int]:
+        """The file, kind and line of the entry that begins there."""
+        n = bisect_right(self.starts, begin) - 1
+        piece = self.pieces[n]
+        kind, line = piece.places[piece.names.count("\x02", 0, begin - self.starts[n]) - 1]
+        return self.paths[n], kind, line
 
 
 @dataclass(slots=True)
 class _Known:
-    """What was gathered at an epoch. `pieces`: of each file, its definitions as entries; `todo`: files still to be gathered."""
+    """What was gathered at an epoch. `weights`: how much each file matters, those that matter most first; `pieces`: in that order, empty
+    where nothing is known (any more); `todo`: files still to be gathered."""
 
     epoch: int
     weights: dict[str, float]
     files: _Text
     folders: _Text
-    pieces: dict[str, str] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
-    paths: list[str] = field(default_factory=list)
+    pieces: dict[str, _Piece] = field(default_factory=dict)
     count: int = 0
     todo: list[str] = field(default_factory=list)
-    symbols: _Text | None = None
+    symbols: _Symbols | None = None
     """Of `pieces`; None when they have changed since."""
 
 
@@ -169,17 +200,16 @@ class CodeNames:
             if known.count >= MOST_SYMBOLS:
                 known.todo.clear()
             if known.symbols is None:
-                known.symbols = _Text.of(known.pieces.values())
+                known.symbols = _Symbols.of(known.pieces)
             return known
 
     def complete(self, typed: str, limit: int) -> Completions:
         """Blocking. See the function."""
         known = self.catch_up(_AT_ONCE)
         if not (wanted := typed.strip()):
-            best = sorted(known.weights, key=lambda p: (-known.weights[p], p))[:limit]
-            items = [Completion("file", display_path(p)) for p in best]
+            items = [Completion("file", display_path(p)) for p in islice(known.weights, limit)]
         else:
-            items = _best(known, wanted, limit)
+            items = _best(known, wanted, limit) if "\x02" not in wanted else []
         return Completions(tuple(items), bool(known.todo), known.epoch)
 
     def _current(self, view: View) -> _Known:
@@ -190,15 +220,16 @@ class CodeNames:
         if known is None or changed is None or len(changed) > _A_FEW:
             made = _anew(view)
             if known is None or changed is None:
-                made.todo = sorted(made.weights, key=lambda p: (made.weights[p], p))  # taken from its end
+                made.todo = list(reversed(made.weights))  # taken from its end
                 self._known = made
                 return made
         else:
             made = _but_for(known, view, changed)
-        made.pieces, made.numbers, made.paths, made.count = known.pieces, known.numbers, known.paths, known.count
+        made.pieces, made.count = known.pieces, known.count
         for path in changed:
-            if (piece := made.pieces.pop(path, None)) is not None:
-                made.count -= piece.count("\x02")
+            if (piece := made.pieces.get(path)) is not None:
+                made.count -= len(piece.places)
+                made.pieces[path] = _NOTHING  # its place in the order stays
         made.symbols = None if changed else known.symbols
         made.todo = [p for p in known.todo if p in made.weights and p not in changed]
         made.todo += [p for p in changed if p in made.weights]
@@ -206,17 +237,15 @@ class CodeNames:
         return made
 
     def _take(self, known: _Known, path: str) -> None:
-        number = known.numbers.get(path)
-        if number is None:
-            number = known.numbers[path] = len(known.paths)
-            known.paths.append(path)
-        entries = [
-            _entry(d, number) for d in self._index.definitions(path) if d.kind not in OUTLINE and d.kind != "impl"
-        ]
-        if entries:
-            known.pieces[path] = "".join(entries)
-            known.count += len(entries)
+        found = [d for d in self._index.definitions(path) if d.kind not in OUTLINE and d.kind != "impl"]
+        if found:
+            names = "".join("\x02" + d.name.replace("\x02", "") for d in found)
+            known.pieces[path] = _Piece(names, tuple((d.kind, d.line) for d in found))
+            known.count += len(found)
             known.symbols = None
+
+
+_NOTHING = _Piece("", ())
 
 
 def _anew(view: View) -> _Known:
@@ -226,6 +255,7 @@ def _anew(view: View) -> _Known:
     for number in scores.nonzero()[0].tolist():
         if (path := view.path(number)) in weights:
             weights[path] = float(scores[number]) / top
+    weights = dict(sorted(weights.items(), key=lambda known: (-known[1], known[0])))
     return _Known(view.epoch, weights, *_texts(weights))
 
 
@@ -240,94 +270,85 @@ def _but_for(known: _Known, view: View, changed: Collection[str]) -> _Known:
 
 
 def _can_be_known(path: str) -> bool:
-    return "\x02" not in path and "\x03" not in path
+    return "\x02" not in path
 
 
 def _texts(paths: Iterable[str]) -> tuple[_Text, _Text]:
     """Of files and of folders."""
-    folders: set[str] = set()
+    folders: dict[str, None] = {}
     for path in paths:
         at = path.rfind("/")
         while at > 0 and (folder := path[:at]) not in folders:
-            folders.add(folder)
+            folders[folder] = None
             at = path.rfind("/", 0, at)
-    return _Text.of(f"\x02{p}" for p in paths), _Text.of(f"\x02{f}/" for f in sorted(folders))
+    return _Text.of(f"\x02{p}" for p in paths), _Text.of(f"\x02{f}/" for f in folders)
 
 
-def _entry(definition: Definition, number: int) -> str:
-    """A name, and after it what is never looked for."""
-    name = definition.name.replace("\x02", "").replace("\x03", "")
-    return f"\x02{name}\x03{_kind_number(definition.kind)}\x03{definition.line}\x03{number}"
-
-
-_kinds: list[str] = []
-
-
-@lru_cache(maxsize=256)
-def _kind_number(kind: str) -> int:
-    _kinds.append(kind)
-    return len(_kinds) - 1
+_Found = tuple[float, str, _Kind, str, int, str]
+"""What a name costs, the name, and of a symbol its file, line and kind."""
 
 
 def _best(known: _Known, typed: str, limit: int) -> list[Completion]:
-    found: list[tuple[float, str, _Kind]] = []
+    found: list[_Found] = []
     wanted = typed.lower()
     for cost, path in _paths(known.files, wanted):
-        found.append((cost - known.weights[path], path, "file"))
+        found.append((cost - known.weights[path], path, "file", "", 0, ""))
     for cost, path in _paths(known.folders, wanted):
-        found.append((cost + 0.5, path, "folder"))
+        found.append((cost + 0.5, path, "folder", "", 0, ""))
     if "/" not in wanted and known.symbols is not None:
-        for cost, entry in _symbols(known.symbols, wanted):
-            name, kind, _, number = entry.split("\x03")
-            weight = known.weights.get(known.paths[int(number)])
-            if weight is not None:
+        for cost, name, begin in _names(known.symbols.text, wanted):
+            path, kind, line = known.symbols.at(begin)
+            if (weight := known.weights.get(path)) is not None:
                 cost -= name == typed  # written with the same large letters, it is meant
-                found.append((cost + _KIND_COSTS.get(_kinds[int(kind)], 0.6) - weight / 2, entry, "symbol"))
+                found.append((cost + _KIND_COSTS.get(kind, 0.6) - weight / 2, name, "symbol", path, line, kind))
     if len(found) < min(limit, _FEW) and len(wanted) > 1:
-        have = {entry for _, entry, _ in found}
+        have = {name for _, name, *_ in found}
         for path in _alike(known.files, wanted):
             if path not in have:
-                found.append((_LIKE + len(path) / 100 - known.weights[path], path, "file"))
-    return [_completion(known, kind, entry) for _, entry, kind in heapq.nsmallest(limit, found)]
+                found.append((_LIKE + len(path) / 100 - known.weights[path], path, "file", "", 0, ""))
+    return [_completion(entry) for entry in heapq.nsmallest(limit, found)]
 
 
-def _completion(known: _Known, kind: _Kind, entry: str) -> Completion:
+def _completion(found: _Found) -> Completion:
+    _, name, kind, path, line, symbol_kind = found
     if kind != "symbol":
-        return Completion(kind, display_path(entry))
-    name, number, line, path = entry.split("\x03")
-    return Completion("symbol", display_path(known.paths[int(path)]), name, int(line), _kinds[int(number)])
+        return Completion(kind, display_path(name))
+    return Completion(kind, display_path(path), name, line, symbol_kind)
 
 
-def _occurrences(folded: str, wanted: str) -> Iterator[int]:
-    """Where names begin with it, then where else it is; each at most so many."""
-    for needle, skip in ((f"\x02{wanted}", 1), (wanted, 0)):
-        at = folded.find(needle)
-        for _ in range(_WEIGHED):
-            if at < 0:
+def _places(folded: str, wanted: str, *narrower: tuple[str, ...]) -> Iterator[int]:
+    """Where it is; the first of very many places, and then those where it is in particular. `narrower`: texts that have it behind their
+    first character, each in no other places than the one before it."""
+    if (yield from _first_places(folded, wanted)):
+        return
+    for needles in narrower:
+        for needle in needles:
+            if (yield from _first_places(folded, needle, skip=1)):
                 break
-            yield at + skip
-            at = folded.find(needle, at + 1)
+
+
+def _first_places(folded: str, needle: str, skip: int = 0) -> Generator[int, None, bool]:
+    """Returns whether these were all."""
+    at = folded.find(needle)
+    for _ in range(_WEIGHED):
+        if at < 0:
+            return True
+        yield at + skip
+        at = folded.find(needle, at + 1)
+    return False
 
 
 def _paths(text: _Text, wanted: str) -> Iterator[tuple[float, str]]:
     """Paths that have it, with what each costs: 0 when its last part is it, 1 when that begins with it, 2 when a word of that does, 3 when
     another part does, 4 when it is anywhere."""
-    seen: dict[int, float] = {}
-    for needle in (f"/{wanted}", f"\x02{wanted}", wanted):
-        at = text.folded.find(needle)
-        for _ in range(_WEIGHED):
-            if at < 0:
-                break
-            begin = text.folded.rfind("\x02", 0, at + 1) + 1
-            end = text.folded.find("\x02", begin)
-            end = len(text.folded) if end < 0 else end
-            start = at if needle is wanted else at + 1
-            cost = _path_cost(text, begin, end, start, wanted)
-            seen[begin] = min(seen.get(begin, cost), cost)
-            at = text.folded.find(needle, at + 1)
-    for begin, cost in seen.items():
-        path = text.entry(begin)
-        yield cost + len(path) / 400, path
+    seen: dict[int, tuple[float, int]] = {}
+    for at in _places(text.folded, wanted, (f"/{wanted}", f"/{wanted}."), (f"\x02{wanted}",)):
+        begin, end = text.bounds(at)
+        cost = _path_cost(text, begin, end, at, wanted)
+        if begin not in seen or cost < seen[begin][0]:
+            seen[begin] = cost, end
+    for begin, (cost, end) in seen.items():
+        yield cost + (end - begin) / 400, text.written[begin:end]
 
 
 def _path_cost(text: _Text, begin: int, end: int, start: int, wanted: str) -> float:
@@ -343,19 +364,19 @@ def _path_cost(text: _Text, begin: int, end: int, start: int, wanted: str) -> fl
     return 2.0 if _begins_word(text.written, start) else 4.0
 
 
-def _symbols(text: _Text, wanted: str) -> Iterator[tuple[float, str]]:
+def _names(text: _Text, wanted: str) -> Iterator[tuple[float, str, int]]:
+    """Names that have it, with what each costs (as for paths) and where it is."""
     seen: set[int] = set()
-    for at in _occurrences(text.folded, wanted):
-        begin = text.folded.rfind("\x02", 0, at + 1) + 1
-        if begin in seen or text.folded.find("\x03", begin, at + 1) >= 0:  # in what is after the name
+    for at in _places(text.folded, wanted, (f"\x02{wanted}", f"\x02{wanted}\x02")):
+        begin, end = text.bounds(at)
+        if begin in seen:
             continue
         seen.add(begin)
-        entry = text.entry(begin)
-        name = entry.partition("\x03")[0]
+        name = text.written[begin:end]
         cost = 2.0 if _begins_word(text.written, at) else 4.0
         if at == begin:
             cost = 0.0 if len(name) == len(wanted) else 1.0
-        yield cost + len(name) / 60 + name.startswith("_") * 0.5, entry
+        yield cost + len(name) / 60 + name.startswith("_") * 0.5, name, begin
 
 
 def _begins_word(written: str, at: int) -> bool:
@@ -370,4 +391,5 @@ def _alike(text: _Text, wanted: str) -> Iterator[str]:
     for n, match in enumerate(re.finditer(pattern, text.folded)):
         if n >= _WEIGHED // 4:
             return
-        yield text.entry(match.start() + 1)
+        begin, end = text.bounds(match.start() + 1)
+        yield text.written[begin:end]

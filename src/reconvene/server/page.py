@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import time
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ SAMPLE_PATHS = ("/sample", "/sample/page.js", "/sample/page.css", "/sample/sampl
 LOOK_AGAIN = 1.0
 """Seconds after which a file that was not there is looked for again: the page may be built while the server runs."""
 
+_SHRINKS = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt", ".webmanifest"})
+_WORTH = 1024
+"""Bytes below which a file is sent as it is."""
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -36,10 +40,13 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """`small`: the body compressed, where that is worth it. It is made once, and the same for everybody: nothing of a request is in it."""
+
     path: Path
     changed: int
     body: bytes
     etag: bytes
+    small: bytes | None = None
 
 
 class Files:
@@ -68,7 +75,9 @@ class Files:
             if file is None or file.changed != changed:
                 body = path.read_bytes()
                 etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'.encode()
-                file = self._read[name] = _File(path, changed, body, etag)
+                shrinks = path.suffix in _SHRINKS and len(body) >= _WORTH
+                file = _File(path, changed, body, etag, gzip.compress(body, 9, mtime=0) if shrinks else None)
+                self._read[name] = file
         except OSError:  # deleted since
             del self._paths[name]
             return None
@@ -101,17 +110,24 @@ class Page:
         await self._send(scope, send, file)
 
     async def _send(self, scope: Scope, send: Send, file: _File) -> None:
-        extra: Headers = [(b"etag", file.etag)]
+        body, etag = file.body, file.etag
+        extra: Headers = []
+        if file.small is not None:
+            extra.append((b"vary", b"accept-encoding"))
+            if _takes_gzip(header(scope, b"accept-encoding") or b""):
+                body, etag = file.small, file.etag[:-1] + b'-gzip"'
+                extra.append((b"content-encoding", b"gzip"))
+        extra.append((b"etag", etag))
         if file.path.parent.name == "assets":  # Vite puts a hash of the content in these names
             extra.append((b"cache-control", b"private, max-age=31536000, immutable"))
         else:
             extra.append((b"cache-control", b"private, no-cache"))
         if file.path.suffix == ".html":
             extra += await self._renewed(scope)
-        if header(scope, b"if-none-match") == file.etag:
+        if header(scope, b"if-none-match") == etag:
             await respond(scope, send, 304, b"", _TYPES[file.path.suffix], extra)
             return
-        await respond(scope, send, 200, file.body, _TYPES[file.path.suffix], extra)
+        await respond(scope, send, 200, body, _TYPES[file.path.suffix], extra)
 
     async def _renewed(self, scope: Scope) -> Headers:
         """The cookie once more, so that a sign-in that is used lasts."""
@@ -125,3 +141,12 @@ class Page:
         if value is None:
             return []
         return [(b"set-cookie", self._credentials.set_cookie(value, secure=self._addresses.secure(scope)))]
+
+
+def _takes_gzip(accepted: bytes) -> bool:
+    """RFC 9110 §12.5.3, as far as programs write it: named, and not with a weight of nothing."""
+    for part in accepted.lower().split(b","):
+        name, _, weight = part.replace(b" ", b"").partition(b";q=")
+        if name == b"gzip":
+            return weight.rstrip(b"0.") != b"" if weight else True
+    return False
