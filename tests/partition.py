@@ -117,6 +117,7 @@ async def partitioned(hole: BlackHole, tmp_path: Path, *, resets: bool, seed: in
         async with asyncio.timeout(40):
             while a.supervisor.active:
                 await asyncio.sleep(0.01)
+        await a.log.put("written", "everything before this")  # also what nobody waited for
         after = await b.rows(session)
         check_log(after)
         assert after == rows

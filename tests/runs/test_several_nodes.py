@@ -113,7 +113,9 @@ def slow(gate: asyncio.Event, begun: asyncio.Event) -> Any:
         yield "a beginning"
         begun.set()
         await gate.wait()
-        yield " and an end"
+        for n in range(20):  # for longer than pieces are gathered, so that some are written before the answer is whole
+            yield f" and {n}"
+            await asyncio.sleep(0.01)
 
     return FunctionModel(stream_function=stream, model_name="slow")
 
@@ -150,6 +152,7 @@ async def zombie(join: Join) -> None:
     async with asyncio.timeout(20):
         while a.supervisor.active:
             await asyncio.sleep(0.01)
+    await a.log.put("written", "everything before this")  # also what nobody waited for
     after = await b.rows(session)
     check_log(after)
     assert after == rows and a_rows < len(rows)
