@@ -14,6 +14,7 @@ import pytest
 from node_people import Tally
 
 from proof import report
+from reconvene.config import Settings
 
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 
@@ -48,6 +49,23 @@ async def test_nodes_are_killed_and_runs_go_on_at_another():
     )
     counts = {"kills": tally.kills, "working": tally.working, "runs": tally.attached, "wrong": len(tally.violations)}
     report("Nodes: killed while they work", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+async def test_how_long_a_takeover_takes_with_the_default_setting():
+    kills, began = int(os.environ.get("TAKEOVERS", "20")), time.monotonic()
+    setting = Settings(data_dir=Path("unused")).takeover
+    tally = await campaign(kills=kills, takeover=setting, longest=3600)
+    assert tally.violations == [] and tally.kills >= kills and tally.takeovers
+    p50, p99 = at(0.5, tally.takeovers), at(0.99, tally.takeovers)
+    assert p50 <= setting
+    figure = (
+        f"{{kills:,}} deaths of a node with {{runs:,}} runs, none lost; {len(tally.takeovers):,} times a run went on at another node, after "
+        f"{p50:.1f} s (p50), {p99:.1f} s (p99), where the setting is {setting:.0f} s"
+    )
+    counts = {"kills": tally.kills, "runs": tally.attached}
+    report("Nodes: the time of a takeover", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
 
 
 @pytest.mark.long
