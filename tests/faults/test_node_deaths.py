@@ -61,8 +61,8 @@ async def test_how_long_a_takeover_takes_with_the_default_setting():
     p50, p99 = at(0.5, tally.takeovers), at(0.99, tally.takeovers)
     assert p50 <= setting
     figure = (
-        f"{{kills:,}} deaths of a node with {{runs:,}} runs, none lost; {len(tally.takeovers):,} times a run went on at another node, after "
-        f"{p50:.1f} s (p50), {p99:.1f} s (p99), where the setting is {setting:.0f} s"
+        f"{{kills:,}} deaths of a node with {{runs:,}} runs, none lost; {len(tally.takeovers):,} times a run went on at another node, "
+        f"after {p50:.1f} s (p50), {p99:.1f} s (p99), where the setting is {setting:.0f} s"
     )
     counts = {"kills": tally.kills, "runs": tally.attached}
     report("Nodes: the time of a takeover", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
