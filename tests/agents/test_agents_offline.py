@@ -134,6 +134,29 @@ async def test_a_file_that_is_named_is_shown_without_a_search(deps: AgentDeps) -
     assert "There is no file gone.py" in (await ask(deps, "show me gone.py")).output
 
 
+PATCH = "\n".join(
+    f"diff --git a/{path} b/{path}\nindex 1234567..89abcde 100644\n--- a/{path}\n+++ b/{path}\n"
+    f"@@ -1,2 +1,2 @@ {where}\n context of `a patch`\n-purple elephants\n+purple = 'elephants'"
+    for path, where in (
+        ("app/sweeper.py", "def sweep(self, now: float) -> int:"),
+        ("app/store.py", "def delete_session(session):"),
+        ("app/main.py", ""),
+        ("app/markup.py", ""),
+        ("tests/test_sweeper.py", "def test_sweep():"),
+    )
+)
+
+
+async def test_a_patch_is_looked_at_by_the_files_it_changes_and_no_call_is_made_twice(deps: AgentDeps) -> None:
+    piped = f"commit 0123456789abcdef\nAuthor: Ann <ann@example.org>\nDate:   Mon\n\n    Sweep later\n\n{PATCH}\n"
+    for prompt in (f"what could this break?\n\n{piped}", "look at " + ", ".join(FILES) + " for idle sessions"):
+        result = await ask(deps, prompt)
+        made = [(name, json.dumps(args)) for _, name, args in calls(result.all_messages())]
+        assert len(set(made)) == len(made) <= 12, made
+        assert "app/sweeper.py" in result.output
+        assert "elephants" not in str(made) and "0123456789" not in str(made) and "ann@" not in str(made)
+
+
 async def test_a_plan_is_asked_for_and_made(deps: AgentDeps) -> None:
     unwrap = fakes.Unwrap()
     answer = (await ask(deps, "Make a plan to log every deleted session", unwrap=unwrap)).output

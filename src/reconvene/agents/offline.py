@@ -110,7 +110,9 @@ def _look(question: Question, turn: Turn, known: Sequence[Place], tools: Collect
         if wanted not in _queries(turn):
             return Do((("search", {"query": wanted, "limit": 20}),))
         return None
-    if "read_file" in tools and turn.called("read_file") <= len(question.paths):
+    if "read_file" in tools and turn.called("read_file") <= min(
+        len(question.paths), _READS
+    ):  # those that it names come first
         return Do(tuple(_reading(p.path, p.start, max(p.end, p.start + 59)) for p in best[:_READS]))
     name = _to_follow(question, turn, best)
     if name and not _followed(question, turn, best) and f"def:{name}" not in _queries(turn):

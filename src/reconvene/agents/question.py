@@ -100,6 +100,9 @@ _BACK = re.compile(
     r"|\b(it|they|them|that|those|this|there|these)\b",
     re.I,
 )
+_PATCH = re.compile(r"^diff --git a/", re.M)
+_PART = re.compile(r"@@ [-+0-9, ]+ @@ ?(.*)")
+_HEADER = re.compile(r"(?:commit [0-9a-f]{7,}|(?:Author|Date|Merge|AuthorDate|Commit|CommitDate): )")
 _QUOTED = re.compile(r"\"([^\"\n]{2,80})\"|“([^”\n]{2,80})”|`([^`\n]{2,80})`")
 _PATH = re.compile(
     r"(?<![\w./-])((?:[\w.-]+/)+[\w.-]*\w|[\w-]+(?:\.[\w-]+)*\.[A-Za-z]+[0-9]?)(?::(\d+)(?:-(\d+))?)?(?![\w/])"
@@ -181,8 +184,26 @@ def last_name(name: str) -> str:
     return re.split(r"\.|::", name.removesuffix("()"))[-1]
 
 
+def _without_patch(text: str) -> str:
+    """A prompt with a patch in it (`git diff | reconvene ask "…"`): what was said, the files it changes and the definitions around its
+    parts. Its lines are code that is not there, or not there yet, and would be taken for words of the question."""
+    if not _PATCH.search(text):
+        return text
+    kept, body = [], False
+    for line in text.splitlines():
+        if line.startswith("diff --git "):
+            body = True
+        elif body and line.startswith(("+++ b/", "--- a/")):
+            kept.append(line[6:].split("\t")[0])
+        elif body and (part := _PART.match(line)):
+            kept.append(part[1])
+        elif not body and not _HEADER.match(line):
+            kept.append(line)
+    return "\n".join(dict.fromkeys(kept))
+
+
 def _alone(text: str) -> Question:
-    text = text.strip()
+    text = _without_patch(text).strip()
     quoted = [a or b or c for a, b, c in _QUOTED.findall(text)]
     named = [m for m in _PATH.finditer(text) if not _is_word(m[1])]
     paths = tuple((m[1], int(m[2]) if m[2] else None, int(m[3]) if m[3] else None) for m in named)
