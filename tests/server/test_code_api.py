@@ -14,6 +14,7 @@ import pytest
 from serving import Answer, Serving, serving
 
 from reconvene.index import Indexes
+from reconvene.index.root import RootIndex
 from reconvene.log.port import NewEvent
 from reconvene.repomap import names
 from reconvene.search.context import SearchContext, lookup_or_search
@@ -203,6 +204,17 @@ async def test_names_that_were_not_gathered_yet_are_there_a_moment_later(
         first = (await get(server, "/api/code/names?q=use")).json
         assert first["partial"] and "src/use.py" in {item["path"] for item in first["items"]}
         assert "use" in await complete(server, "use")
+
+
+async def test_names_of_a_code_base_that_is_being_read_are_not_all_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who types meanwhile asks again."""
+    async with coded(tmp_path) as server:
+        await complete(server, "")
+        monkeypatch.setattr(RootIndex, "partial", True)
+        answer = (await get(server, "/api/code/names?q=use")).json
+        assert answer["partial"] and answer["items"]
 
 
 async def test_the_first_minute_knows_the_code_base(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """Best first. `partial`: not every name is known yet; `gather` makes it so. `epoch`: of the index."""
+    """Best first. `partial`: not every name is known yet; `gather` makes it so, once all files were read. `epoch`: of the index."""
 
     items: tuple[Completion, ...]
     partial: bool
@@ -210,7 +210,7 @@ class CodeNames:
             items = [Completion("file", display_path(p)) for p in islice(known.weights, limit)]
         else:
             items = _best(known, wanted, limit) if "\x02" not in wanted else []
-        return Completions(tuple(items), bool(known.todo), known.epoch)
+        return Completions(tuple(items), bool(known.todo) or self._index.partial, known.epoch)
 
     def _current(self, view: View) -> _Known:
         known = self._known
