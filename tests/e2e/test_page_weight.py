@@ -52,14 +52,14 @@ async def test_a_piece_of_a_long_answer_costs_what_its_block_costs(
             }"""
         )
         before.set()
-        await expect(at(page, "answer-text").locator(".prose > :last-child")).to_have_text(text)
+        await expect(at(page, "answer-text").locator(".prose > :last-child > :last-child")).to_have_text(text)
         await drawn(page)
         return int(await page.evaluate("window.made"))
 
     await expect(at(page, "answer-text")).to_have_text("Begin.")
     early = await nodes(holds[0], words.strip())
     holds[1].set()
-    await expect(at(page, "answer-text").locator(".prose > div")).to_have_count(2 + long.count("\n\n"))
+    await expect(at(page, "answer-text").locator(".prose > div > div")).to_have_count(2 + long.count("\n\n"))
     await drawn(page)
     late = await nodes(holds[2], words.strip())
     assert late <= 2 * PIECES + 10, (early, late)  # of some 350 blocks, one or two are drawn for each piece

@@ -263,13 +263,26 @@ const BLANK_RUN: RunView = {
   ended_at: null,
 }
 
+/**
+ * Where each item of a list is, by key. The draft that follows a view takes it over, so that one more piece of an answer does not
+ * cost what the session is long; who folds an older view once more makes it anew.
+ */
+const indexes = new WeakMap<readonly Item[], Map<string, number>>()
+
+function takeIndex(items: readonly Item[]): Map<string, number> {
+  const known = indexes.get(items)
+  if (!known) return new Map(items.map((item, place) => [item.key, place]))
+  indexes.delete(items)
+  return known
+}
+
 /** Copies what it changes, so that the view it started from stays as it was. */
 class Draft {
   private readonly head: Writable<View>
   private readonly items: (Item | null)[]
   private readonly runs: Record<string, RunView>
   /** Where each item is, by key. */
-  private readonly places = new Map<string, number>()
+  private readonly places: Map<string, number>
   /** Whether an item was taken away, which leaves a hole until the end. */
   private holes = false
   /** The deltas of growing texts, joined once at the end. */
@@ -279,7 +292,7 @@ class Draft {
     this.head = { ...view }
     this.items = [...view.items]
     this.runs = { ...view.runs }
-    view.items.forEach((item, place) => this.places.set(item.key, place))
+    this.places = takeIndex(view.items)
   }
 
   done(): View {
@@ -288,6 +301,7 @@ class Draft {
       if (item) this.set({ ...item, text: item.text + texts.join('') })
     }
     const items = this.holes ? this.items.filter((item) => item !== null) : (this.items as Item[])
+    if (!this.holes) indexes.set(items, this.places)
     return { ...this.head, items, runs: this.runs }
   }
 

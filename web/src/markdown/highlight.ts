@@ -70,7 +70,7 @@ const ALIASES: Record<string, string> = {
 /** The text with its colours as classes; null when the language is not known. */
 export async function highlight(text: string, language: string): Promise<DocumentFragment | null> {
   const html = await coloured(text, language)
-  return html === null ? null : sanitize(html, ['span'], ['class'])
+  return html === null ? null : sanitize(html, true)
 }
 
 /** The same as the highlighter writes it: escaped text in spans with classes. Not to be made part of the page as it is. */

@@ -3,7 +3,7 @@
  * can carry what was read to somebody else), and everything goes through DOMPurify before it becomes part of the page.
  */
 
-import DOMPurify from 'dompurify'
+import DOMPurify, { type Config } from 'dompurify'
 import { Marked, type Tokens } from 'marked'
 import { codeFigure } from './code'
 import type { Block } from './split'
@@ -73,18 +73,30 @@ const marked = new Marked({
   },
 })
 
-/** HTML to nodes that hold nothing but text, the tags above, and links that open elsewhere. */
-export function sanitize(html: string, tags: readonly string[] = TAGS, attributes: readonly string[] = ATTRIBUTES): DocumentFragment {
-  return DOMPurify.sanitize(html, {
-    ALLOWED_TAGS: [...tags],
-    ALLOWED_ATTR: [...attributes],
+/** What may be in what a model wrote, and in code with its colours. */
+const PROSE = allowing(TAGS, ATTRIBUTES)
+const COLOURED = allowing(['span'], ['class'])
+let allowed: Config | null = null
+
+function allowing(tags: string[], attributes: string[]): Config {
+  return {
+    ALLOWED_TAGS: tags,
+    ALLOWED_ATTR: attributes,
     // DOMPurify takes every other attribute's value for an address, and would drop it for not being one.
     ADD_URI_SAFE_ATTR: attributes.filter((name) => name !== 'href'),
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
     RETURN_DOM_FRAGMENT: true,
-  })
+  }
+}
+
+/** HTML to nodes that hold nothing but text, the tags above, and links that open elsewhere; `coloured`: to text in spans alone. */
+export function sanitize(html: string, coloured = false): DocumentFragment {
+  const config = coloured ? COLOURED : PROSE
+  // It is read once, not with every word of an answer.
+  if (config !== allowed) DOMPurify.setConfig((allowed = config))
+  return DOMPurify.sanitize(html) as unknown as DocumentFragment
 }
 
 /** The nodes of a block. `growing`: more of it may come, so colouring it would be wasted. */

@@ -27,7 +27,7 @@ const marked = new Marked({ gfm: true })
 
 /** The blocks of this text, reusing those of its beginning. */
 export function split(source: string, finished: boolean, before: Split = EMPTY): Split {
-  const text = source.replace(/\r\n?/g, '\n')
+  const text = source.includes('\r') ? source.replace(/\r\n?/g, '\n') : source
   if (text === before.text && finished === before.finished) return before
   const grows = !finished && text.startsWith(before.text) && before.blocks.length > 2
   const kept = grows ? before.blocks.slice(0, -2) : []
@@ -47,9 +47,9 @@ export function split(source: string, finished: boolean, before: Split = EMPTY):
   }
   // A block whose text is as it was stays the same object: nothing is drawn again.
   const sameLinks = JSON.stringify(before.links) === JSON.stringify(tokens.links)
-  for (const [place, block] of blocks.entries()) {
+  for (let place = kept.length; sameLinks && place < blocks.length; place++) {
     const old = before.blocks[place]
-    if (sameLinks && old && old.raw === block.raw) blocks[place] = old
+    if (old?.raw === blocks[place]!.raw) blocks[place] = old
   }
   return { text, blocks, finished, links: tokens.links }
 }

@@ -34,3 +34,11 @@ export function mention(item: { kind: string; path: string; name: string; line: 
   const at = /\s/.test(path) ? `@"${path}"` : `@${path}`
   return item.kind === 'symbol' ? `\`${item.name}\` ${at}` : at
 }
+
+/** Whether a name has the letters of a text in their order, as everything does that the text may become. */
+export function has({ kind, name, path }: { kind: string; name: string; path: string }, text: string): boolean {
+  const among = (kind === 'symbol' ? name : path).toLowerCase()
+  let at = -1
+  for (const letter of text.toLowerCase()) if ((at = among.indexOf(letter, at + 1)) < 0) return false
+  return true
+}

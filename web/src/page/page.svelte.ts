@@ -13,10 +13,13 @@ import {
   queued,
   quotation,
   sessionId,
+  type AskItem,
   type ClientState,
+  type DiffItem,
   type Entry,
   type Held,
   type JsonObject,
+  type PromptItem,
   type RunView,
   type SessionContent,
   type Shelf,
@@ -28,6 +31,8 @@ import { spokenWords } from './words'
 
 const LIST_MS = 15_000
 const LAYOUT = 'reconvene.diff'
+/** From one drawing to the next at least: words that come faster are drawn together, and nobody reads faster. */
+const DRAW_MS = 33
 /** Views of sessions that were left, so that coming back costs only what was missed. */
 const KEPT = 8
 
@@ -57,6 +62,12 @@ export class Page {
   /** Questions and diffs that were answered from this page, in time or not. */
   private readonly answered = new SvelteSet<string>()
 
+  private readonly sameWaiting = steady<AskItem | DiffItem>()
+  private readonly sameQueue = steady<PromptItem>()
+  private readonly sameDiffs = steady<DiffItem>()
+  private readonly sameOutgoing = steady<Entry>()
+  private readonly sameActive = steady<string | RunView>()
+
   // What is drawn depends on these and not on `state`, which is new with every piece of an answer.
   readonly view = $derived(this.state.view)
   readonly link = $derived(this.state.link)
@@ -65,9 +76,11 @@ export class Page {
   readonly notice = $derived(this.state.notice)
   readonly index = $derived(this.state.index)
   readonly greeting = $derived(this.state.session)
-  readonly waiting = $derived(pending(this.view))
-  readonly queue = $derived(queued(this.view))
-  readonly active = $derived<[string, RunView] | null>(activeRun(this.view))
+  readonly waiting = $derived(this.sameWaiting(pending(this.view)))
+  readonly queue = $derived(this.sameQueue(queued(this.view)))
+  readonly active = $derived<readonly [string, RunView] | null>(this.sameActive(activeRun(this.view)))
+  readonly blank = $derived(this.view.items.length === 0)
+  readonly diffs = $derived(this.sameDiffs(this.view.items.filter((item) => item.type === 'diff')))
   readonly current = $derived(this.active?.[0] ?? this.queue[0]?.run_id ?? null)
   /** The run that ended last; null while none has. */
   readonly lastRun = $derived(Object.entries(this.view.runs).reduce<[string, number] | null>((last, [id, { ended_at }]) => (ended_at !== null && ended_at >= (last?.[1] ?? 0) ? [id, ended_at] : last), null)?.[0] ?? null)
@@ -84,7 +97,7 @@ export class Page {
   /** What was sent and is not in the log yet, or was refused. */
   readonly outbox = $derived<readonly Entry[]>(this.state.outbox)
   readonly landing = $derived<readonly Entry[]>(this.state.landing)
-  readonly outgoing = $derived<Entry[]>([...this.landing, ...this.unseen(this.outbox)])
+  readonly outgoing = $derived<readonly Entry[]>(this.sameOutgoing([...this.landing, ...this.unseen(this.outbox)]))
   readonly unsent = $derived(this.outbox.filter((entry) => !entry.failed).length)
 
   readonly shelf: Shelf = pageShelf()
@@ -92,7 +105,10 @@ export class Page {
   private readonly kept = new Map<string, Held>()
   private unsubscribe = () => {}
   private drawing = false
+  /** When it was drawn last; ms of the page's own clock. */
+  private drawn = -DRAW_MS
   private listing = false
+  private meeting: Promise<void> | null = null
   private tried = new Set<string>()
   private chosen = false
   private readonly bell = new Bell(() => document.visibilityState !== 'visible')
@@ -173,7 +189,11 @@ export class Page {
     }
   }
 
-  private async meet(): Promise<void> {
+  private meet(): Promise<void> {
+    return (this.meeting ??= this.met().finally(() => (this.meeting = null)))
+  }
+
+  private async met(): Promise<void> {
     try {
       this.me = await api.me()
       this.chooseRoot()
@@ -281,13 +301,14 @@ export class Page {
     return client
   }
 
-  /** At most once a frame; a page that is not seen has no frames, but still counts what waits for its person. */
+  /** At most once a frame, and not more often than anybody can read; a page that is not seen has no frames, but still counts what waits. */
   private draw(state: ClientState): void {
     if (state.session && state.session !== this.greeted) this.arrived(state.session)
     if (this.drawing) return
     this.drawing = true
     const show = () => {
       this.drawing = false
+      this.drawn = performance.now()
       const before = this.state
       this.state = this.client.state
       if (before.link !== this.state.link) this.now = Date.now()
@@ -296,8 +317,10 @@ export class Page {
       this.tell(before, this.state)
       if (this.stopping && this.state.view.runs[this.stopping]?.outcome) this.stopping = null
     }
-    if (document.visibilityState === 'visible') requestAnimationFrame(show)
-    else setTimeout(show, 250)
+    const rest = this.drawn + DRAW_MS - performance.now()
+    if (document.visibilityState !== 'visible') setTimeout(show, 250)
+    else if (rest > 0) setTimeout(show, rest)
+    else requestAnimationFrame(show)
   }
 
   /** Tells a person who looks elsewhere that a run is done, or waits for them. What was missed is told too, what is old is not. */
@@ -317,17 +340,29 @@ export class Page {
   }
 
   private arrived(session: SessionContent): void {
+    const again = this.greeted !== null
     this.greeted = session
     const path = `/s/${session.session_id}`
     if (location.pathname !== path) history.replaceState(null, '', path)
-    void this.meet()
-    void this.list()
+    // A page that begins has asked a moment ago.
+    if (again || !this.me) void this.meet()
+    if (again || !this.info) void this.list()
   }
 
   /** Without prompts that the log already shows: their acknowledgement comes a moment later. */
   private unseen(outbox: readonly Entry[]): Entry[] {
     const prompts = outbox.filter(({ frame }) => frame.type === 'default')
     return prompts.filter((entry) => !this.view.items.some((item) => item.type === 'prompt' && item.id === entry.id))
+  }
+}
+
+/** Gives the list that it gave before, as long as the same is in it: then who shows it has nothing to do. */
+function steady<T>(): <L extends readonly T[] | null>(now: L) => L {
+  let before: readonly T[] | null = null
+  return <L extends readonly T[] | null>(now: L): L => {
+    const same = now !== null && before !== null && now.length === before.length && now.every((item, place) => item === before![place])
+    if (!same) before = now
+    return before as L
   }
 }
 

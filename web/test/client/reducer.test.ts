@@ -133,6 +133,19 @@ describe('fold', () => {
       { numRuns: 100 },
     ))
 
+  test('goes on from an older view as if nobody had gone on from it before', () =>
+    fc.assert(
+      fc.property(logs(), logs(), fc.nat(60), (rows, others, cut) => {
+        const events = publicRows(rows)
+        const before = fold(emptyView, events.slice(0, cut))
+        const once = fold(before, events.slice(cut))
+        fold(before, publicRows(others))
+        expect(fold(before, events.slice(cut))).toEqual(once)
+        expect(fold(once, publicRows(others))).toEqual(fold(structuredClone(once), publicRows(others)))
+      }),
+      { numRuns: 200 },
+    ))
+
   test('keeps what did not change the same object', () => {
     const event = (seq: number, item: string): LogEvent => ({
       type: 'text',

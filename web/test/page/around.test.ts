@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { matching, type Action } from '../../src/page/actions'
 import { seqOf } from '../../src/page/bench.svelte'
-import { mention, mentionAt, replaced } from '../../src/page/mention'
+import { has, mention, mentionAt, replaced } from '../../src/page/mention'
 import { touched } from '../../src/page/touched'
 import { beside, treemap, type Box, type Leaf } from '../../src/page/treemap'
 import { after, around, before, endOf, placeOf, turns, type Turn } from '../../src/page/turns'
@@ -99,6 +99,22 @@ describe('a mention', () => {
     expect(mention({ kind: 'file', path: 'my docs/a.md', name: '', line: 1 })).toBe('@"my docs/a.md"')
     expect(mention({ kind: 'symbol', path: 'src/hub.py', name: 'Hub', line: 3 })).toBe('`Hub` @src/hub.py:3')
   })
+})
+
+describe('what was known of less', () => {
+  const file = (path: string) => ({ kind: 'file', path, name: '' })
+  const symbol = (name: string) => ({ kind: 'symbol', path: 'src/hub.py', name })
+  test.each([
+    [file('src/hub.py'), '', true],
+    [file('src/hub.py'), 'HUB', true],
+    [file('src/hub.py'), 'shub', true],
+    [file('src/hub.py'), 'hubs', false],
+    [symbol('SessionHub'), 'sesh', true],
+    [symbol('SessionHub'), 'src', false],
+  ])('%o may still be meant by %s: %s', (item, text, may) => expect(has(item, text)).toBe(may))
+
+  test('is never left out when it is all that was typed', () =>
+    fc.assert(fc.property(fc.string(), fc.string(), fc.string(), (a, b, c) => void expect(has(symbol(a + b + c), b)).toBe(true))))
 })
 
 describe('actions', () => {
