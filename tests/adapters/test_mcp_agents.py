@@ -156,7 +156,8 @@ def test_the_inspector_gets_its_answer_from_a_server_that_was_killed_meanwhile(p
         said, warned = asking.communicate(timeout=90)
     assert "src/hub.py:2" in said and '"done"' in said, (said[-500:], warned[-1000:])
     assert [s["title"] for s in sessions(place)].count(question) == 1
-    with inspect(place, "resources/read", "--uri", "reconvene://map") as reading:
+    # By itself it speaks the old era; here the new one, to a server that is there.
+    with inspect(place, "resources/read", "--uri", "reconvene://map", "--protocol-era", "modern") as reading:
         assert "hub.py" in reading.communicate(timeout=60)[0]
 
 
