@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from reconvene.cli import code, indexing
 def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     built = machine.run("index")
     assert re.fullmatch(r"2 files, \d+ symbols, 2 analysed, \d+\.\d s\.\n", built.stdout), built.stderr
+    assert machine.data_dir.stat().st_mode & 0o777 == 0o700, "a server would refuse what others can reach"
 
     def printed(command: Callable[..., Any], *args: Any, **how: Any) -> str:
         command(machine.data_dir, machine.root, *args, **how)
@@ -41,6 +43,36 @@ def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[st
     assert second.returncode == 0 and second.stdout and second.stdout != first.stdout
     wrong = machine.here("map", "--cursor", cursor)
     assert wrong.returncode == 2 and "another question" in wrong.stderr
+
+
+async def test_who_leaves_while_it_is_built_leaves_nothing_behind() -> None:
+    """Ctrl-C: else asyncio prints what became of it, once nobody waits for it any more."""
+
+    class Building:
+        progress = (1, 2)
+
+        def __init__(self) -> None:
+            self.began = asyncio.Event()
+
+        async def refresh(self) -> None:
+            self.began.set()
+            await asyncio.Event().wait()
+
+    building = Building()
+    waiting = asyncio.create_task(indexing._refresh(building))
+    await building.began.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_a_data_folder_that_cannot_be_made_is_said(machine: Machine) -> None:
+    machine.data_dir.write_text("no folder")
+    for command in (["index"], ["search", "idle"], ["map"]):
+        done = machine.here(*command)
+        assert (done.returncode, "Choose another with --data-dir" in done.stderr) == (3, True), done.stderr
+    machine.data_dir.unlink()
 
 
 def test_an_index_is_paused_resumed_and_built_anew_here(machine: Machine) -> None:

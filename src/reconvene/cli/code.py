@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from reconvene.cli import terminal
+from reconvene.cli import places, terminal
 from reconvene.cli.places import root_of
 from reconvene.client.local import find
 from reconvene.config import Settings
@@ -91,18 +91,23 @@ async def opened_index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple
     if root is None and (server := find(data_dir)) is not None:
         with contextlib.suppress(ReconveneError):
             served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
-    workspace = Roots(data_dir=data_dir, limits=settings.limits).add(root_of(root, served))
+    workspace = Roots(data_dir=places.made(data_dir), limits=settings.limits).add(root_of(root, served))
     indexes = Indexes(data_dir, settings.limits)
     try:
         index = await indexes.get(workspace)
         refreshing = asyncio.create_task(index.refresh())
         shown = False
-        while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
-            if index.progress is not None and sys.stderr.isatty():
-                shown = True
-                print(f"\r{terminal.bar(*index.progress)}", end="", file=sys.stderr, flush=True)
-        if shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        yield index, await refreshing
+        try:
+            while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
+                if index.progress is not None and sys.stderr.isatty():
+                    shown = True
+                    print(f"\r{terminal.bar(*index.progress)}", end="", file=sys.stderr, flush=True)
+            refreshed = await refreshing
+        finally:
+            if shown:
+                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            refreshing.cancel()  # Ctrl-C: what it would have said is of no interest any more
+            await asyncio.gather(refreshing, return_exceptions=True)
+        yield index, refreshed
     finally:
         await indexes.close()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from reconvene.cli import terminal
+from reconvene.cli import places, terminal
 from reconvene.cli.places import root_of
 from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
@@ -108,7 +108,7 @@ def _in_this_process(data_dir: Path, place: Path, wish: Wish) -> dict[str, Any]:
     import asyncio
 
     terminal.quiet_logs()
-    return asyncio.run(_here(data_dir, place, wish))
+    return asyncio.run(_here(places.made(data_dir), place, wish))
 
 
 async def _here(data_dir: Path, place: Path, wish: Wish) -> dict[str, Any]:
@@ -156,8 +156,12 @@ async def _refresh(found: Any) -> None:
     import asyncio
 
     refreshing, progress = asyncio.ensure_future(found.refresh()), _Progress()
-    while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
-        if found.progress is not None:
-            progress.show(*found.progress)
-    progress.end()
-    await refreshing
+    try:
+        while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
+            if found.progress is not None:
+                progress.show(*found.progress)
+        await refreshing
+    finally:
+        progress.end()
+        refreshing.cancel()  # Ctrl-C: what it would have said is of no interest any more
+        await asyncio.gather(refreshing, return_exceptions=True)

@@ -104,11 +104,12 @@ def main() -> None:
 def _written_down() -> str:
     path = places.log_file()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.made(path.parent.parent)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {' '.join(sys.argv[1:2])}\n{traceback.format_exc()}\n")
-    except OSError as e:
-        return f"Its details could not be written to {path} ({e.strerror})."
+    except (OSError, ReconveneError) as e:
+        return f"Its details could not be written to {path} ({e})."
     return f"Its details are in {path}."
 
 

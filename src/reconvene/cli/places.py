@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reconvene.client.folder import usual_data_dir
+from reconvene.errors import ReconveneError
 
 _current: Path | None = None
 
@@ -19,6 +20,23 @@ def data_dir(flag: Path | None) -> Path:
     global _current
     _current = flag.expanduser().absolute() if flag else usual_data_dir()
     return _current
+
+
+def made(data_dir: Path) -> Path:
+    """The data folder, made for its owner alone when it is not there: a server refuses one that others can reach.
+
+    Raises:
+        ReconveneError: `data_dir_unusable`.
+    """
+    try:
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, exist_ok=True)
+    except OSError as e:
+        raise ReconveneError(
+            "data_dir_unusable",
+            f"The data folder {data_dir} cannot be made: {e.strerror}. Choose another with --data-dir.",
+        ) from e
+    return data_dir
 
 
 def log_file() -> Path:
