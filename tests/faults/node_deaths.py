@@ -39,6 +39,7 @@ from reconvene.agents import rehearsal as _rehearsal  # noqa: F401
 from reconvene.client.following import Address
 from reconvene.config import Limits, Settings
 from reconvene.index import root as _index  # noqa: F401
+from reconvene.log.postgres.address import Address as DatabaseAddress
 from reconvene.repomap import map as _map  # noqa: F401
 from reconvene.server import plain_client as _plain  # noqa: F401
 from reconvene.server import resumable_client as _resumable  # noqa: F401
@@ -163,6 +164,9 @@ class Campaign:
             from reconvene.log.postgres.writer import Writer
 
             Writer._commit = _acknowledge_without_committing  # type: ignore[method-assign]
+        if self.job["mutation"] == "asynchronous_commit":
+            settings = DatabaseAddress.settings
+            DatabaseAddress.settings = lambda self, **more: settings(self, **more) | {"synchronous_commit": "off"}  # type: ignore[method-assign]
         workers = {
             name: forked(lambda name=name: asyncio.run(work(self.job, name)), self.folder / f"{name}.out")
             for name in ("one", "two")

@@ -90,5 +90,15 @@ async def test_control_what_is_answered_before_it_is_written_is_noticed():
     began = time.monotonic()
     tally = await campaign(kills=30, mutation="answers_before_commit", longest=900)
     assert tally.violations
-    control = "some commits answered and not made: noticed"
+    control = f"some commits answered and not made: noticed after {tally.kills} deaths"
     report("Nodes: killed while they work", control=control, seconds=time.monotonic() - began)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_control_commits_that_are_not_on_the_disk_are_noticed_when_postgresql_dies():
+    began = time.monotonic()
+    tally = await campaign(database_kills=60, mutation="asynchronous_commit", longest=900)
+    assert tally.violations
+    control = f"synchronous_commit = off: noticed after {tally.database_kills} deaths"
+    report("Nodes: PostgreSQL killed and started again", control=control, seconds=time.monotonic() - began)
