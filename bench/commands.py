@@ -28,24 +28,24 @@ COMMANDS = (
     "open --no-browser",
     "index --status --json",
     "index --json",
-    "search sweep",
-    "map",
     "config zed",
     "commands",
     "model",
     "mcp-servers list",
     "users list",
     "audit",
-    "doctor",
     "ask --help",
 )
+"""They ask the server, or read a file."""
+AT_WORK = ("search sweep", "map", "doctor")
+"""They look through the code base or the machine in their own process, beside a server too: that is no start, so it has no target."""
 
 
 def measure(folder: Path, plan: Plan) -> list[Row]:
     root, data = source(folder), folder / "data"
     environment = {**clean_environment(), "RECONVENE_DATA_DIR": str(data), "RECONVENE_PORT": "0", "CI": "1"}
     with _served(root, environment):
-        return [_row(words, root, environment, plan.commands) for words in COMMANDS]
+        return [_row(words, root, environment, plan.commands) for words in (*COMMANDS, *AT_WORK)]
 
 
 def _row(words: str, root: Path, environment: dict[str, str], times: int) -> Row:
@@ -55,12 +55,12 @@ def _row(words: str, root: Path, environment: dict[str, str], times: int) -> Row
         ours.append(_cpu([RECONVENE, *words.split()], root, environment))
     cpu = median(ours)
     return Row(
-        f"reconvene {words}: CPU ms",
+        f"reconvene {words}: CPU ms{' with its work' if words in AT_WORK else ''}",
         f"{cpu * 1000:.0f}",
         f"{median(floor) * 1000:.0f}",
         f"{ratio(ours, floor):.1f}",
-        f"≤ {TARGET * 1000:.0f} ms",
-        cpu <= TARGET,
+        f"≤ {TARGET * 1000:.0f} ms" if words in COMMANDS else "",
+        cpu <= TARGET if words in COMMANDS else None,
     )
 
 
