@@ -63,7 +63,11 @@ SUITES: dict[str, dict[str, Suite]] = {
         "index": Suite("Index: equal to one built anew", ["tests/faults/test_index_equivalence.py"]),
         "nodes": Suite(
             "Several nodes on one PostgreSQL",
-            [f"tests/faults/test_{name}.py" for name in ("node_deaths", "cut_off_nodes", "rolling")],
+            [
+                *(f"tests/faults/test_{name}.py" for name in ("node_deaths", "cut_off_nodes", "rolling")),
+                "tests/e2e/test_page_of_another_node.py",
+            ],
+            "long",
         ),
         "others": Suite("Long tests of no other suite", []),
     },
