@@ -54,7 +54,7 @@ test-browser: setup $(S)/chromium
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "browser and not long" $(BROWSER) $(PYTEST)
 
 # Each also runs a few suites alone: SUITES="power io". Their figures go to docs/explanation/proof.md.
-faults: setup  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
+faults: setup $(S)/chromium  ## nothing is lost: deaths, power cuts, failing disks, schedules (1 to 3 hours; a suite alone takes minutes)
 	@$(BIN)/python tests/proof_sheet.py faults $(SUITES)
 
 security: setup $(S)/chromium $(S)/proof  ## nobody gets in: hostile models, code bases, clients and bytes (an hour; a suite alone takes minutes)
