@@ -119,7 +119,7 @@ class Writer:
             return tuple(_survey(slot) for slot in slots)
 
     def settle(self, plan: Plan, *, final: bool = False) -> Settled:
-        """Look at the files that were swapped out once more, keep what came late, and remove them.
+        """Look at the files that were swapped out once more, keep what came late, and remove them; also what a failing disk left.
 
         `final`: also those that a program still has open for writing.
 
@@ -130,12 +130,17 @@ class Writer:
         late, waiting = [], False
         with self._turn, self._open(plan) as slots:
             for slot in slots:
-                with suppress(OSError):
+                try:
                     found, more = slot.settle(final)
+                except OSError:
+                    waiting = True
+                else:
                     late += found
                     waiting |= more
-            with suppress(OSError):
+            try:
                 self._folders().sync(slot.folder for slot in slots)
+            except OSError:
+                waiting = True
         return Settled(tuple(late), waiting)
 
     # -- the three parts
@@ -182,11 +187,13 @@ class Writer:
             if clash or error:
                 return self._take_back(plan, slots, made, error)
             for slot in slots:
-                with suppress(OSError):
-                    slot.retire()
-            with suppress(OSError):
+                slot.clear()
+            try:
                 # Once the outcome is in the log nobody looks for what was swapped out: a power cut must not bring it back.
                 folders.sync(slot.folder for slot in slots)
+            except OSError:
+                for slot in slots:
+                    slot.waiting = True
             folders.remove(plan.drop)
             return Outcome(
                 "applied", tuple(slot.applied() for slot in slots), unsettled=any(slot.waiting for slot in slots)
@@ -199,11 +206,12 @@ class Writer:
             try:
                 if slot.begun or interrupted:
                     slot.back()
-                slot.retire()
             except OSError as e:
-                error = error or refused(e, slot.step.path)
+                error, slot.waiting = error or refused(e, slot.step.path), True
             except ReconveneError as e:
-                error = error or e
+                error, slot.waiting = error or e, True
+            else:
+                slot.clear()
         with suppress(OSError):
             folders.sync(slot.folder for slot in slots)
         folders.remove([*reversed(made), *(reversed(plan.make) if interrupted else ())])

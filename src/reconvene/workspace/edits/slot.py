@@ -171,9 +171,20 @@ class Slot:
         self._remove(self._part)
         self._drop()
 
+    def clear(self) -> None:
+        """`retire`, and if the disk does not do it now, `settle` is to do it: what lies beside the path must not stay there."""
+        try:
+            self.retire()
+        except OSError:
+            self.waiting = True
+
     def settle(self, final: bool) -> tuple[list[Late], bool]:
         """What came late, and whether more may come."""
-        if self.folder is None or (seen := self._look(self._temp)) is None:
+        if self.folder is None:
+            return [], False
+        self._release()
+        self._remove(self._part)
+        if (seen := self._look(self._temp)) is None:
             return [], False
         if seen.written and not final:
             return [], True
