@@ -16,8 +16,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from reconvene.cli import background
-from reconvene.cli.acp_relay import Message, Out, Relay
+from reconvene.cli import background, jsonrpc
+from reconvene.cli.acp_relay import Out, Relay
+from reconvene.cli.jsonrpc import Message
 from reconvene.cli.terminal import safe, say
 from reconvene.client.following import MAX_FRAME, OPEN_TIME
 from reconvene.client.local import Server, find
@@ -75,7 +76,7 @@ class _Bridge:
             try:
                 line = await reader.readline()
             except ValueError:  # over the limit; the rest of the line cannot be told from a next one
-                self._to_editor(_error(None, -32600, f"A message is over {LONGEST_LINE:,} bytes."))
+                self._to_editor(jsonrpc.error(None, -32600, f"A message is over {LONGEST_LINE:,} bytes."))
                 return
             if not line:
                 return
@@ -84,15 +85,12 @@ class _Bridge:
 
     async def _take(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            self._to_editor(_error(None, -32700, "This line is not JSON."))
+            message = jsonrpc.read(line)
+        except jsonrpc.Refused as refused:
+            self._to_editor(refused.answer)
             return
-        if not isinstance(message, dict):
-            self._to_editor(_error(None, -32600, "A message is one JSON object."))
-            return
-        if (refused := await self._serve_folder(message)) is not None:
-            self._to_editor(refused)
+        if (not_served := await self._serve_folder(message)) is not None:
+            self._to_editor(not_served)
             return
         await self._do(self._relay.from_editor(message))
 
@@ -112,7 +110,7 @@ class _Bridge:
         except ReconveneError as error:
             if error.code in ("starting", "not_running"):
                 return None  # it is served when there is a connection again
-            return _error(message.get("id"), -32602, error.message, error.content())
+            return jsonrpc.error(message.get("id"), -32602, error.message, error.content())
         return None
 
     def _serve(self, folder: str) -> None:
@@ -123,7 +121,7 @@ class _Bridge:
         self._served.add(folder)
 
     def _to_editor(self, message: Message) -> None:
-        data = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        data = jsonrpc.written(message)
         while data:
             data = data[self._lines_out.write(data) :]
 
@@ -203,8 +201,4 @@ class _Bridge:
         for message in out.server:
             if socket is not None:
                 with contextlib.suppress(ConnectionClosed):  # what has no answer is sent again
-                    await socket.send(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
-
-
-def _error(id: Any, code: int, text: str, data: Any = None) -> Message:
-    return {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text, **({"data": data} if data else {})}}
+                    await socket.send(jsonrpc.written(message).decode())

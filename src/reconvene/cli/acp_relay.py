@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-Message = dict[str, Any]
+from reconvene.cli.jsonrpc import Message
 
 CURSOR, ASKS, ID, CLIENT, REPLAY_FROM, ALL = (
     f"_reconvene/{name}" for name in ("cursor", "asks", "id", "client", "replayFrom", "all")

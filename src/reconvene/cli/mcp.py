@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from reconvene.cli import background
+from reconvene.cli import background, jsonrpc
+from reconvene.cli.jsonrpc import Message
 from reconvene.cli.mcp_hello import hello, version_of
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import safe, say
 from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 
-Message = dict[str, Any]
 KEY = "reconvene/key"
 """As in `reconvene.adapters.mcp.endpoint`, which would have to import the library."""
 FIRST_VERSION = "2025-06-18"
@@ -58,19 +58,14 @@ class _Bridge:
     def run(self, lines: BinaryIO) -> None:
         while line := lines.readline(LONGEST_LINE + 1):
             if len(line) > LONGEST_LINE:
-                self._write(_error(None, -32600, f"A message is over {LONGEST_LINE:,} bytes."))
+                self._write(jsonrpc.error(None, -32600, f"A message is over {LONGEST_LINE:,} bytes."))
                 return
             if not line.strip():
                 continue
             try:
-                message = json.loads(line)
-            except (ValueError, RecursionError):
-                self._write(_error(None, -32700, "This line is not JSON."))
-                continue
-            if not isinstance(message, dict) or not _well_formed(message):
-                self._write(_error(None, -32600, "A message is one JSON-RPC object, its params an object."))
-                continue
-            self._take(message)
+                self._take(jsonrpc.read(line))
+            except jsonrpc.Refused as refused:
+                self._write(refused.answer)
 
     def _take(self, message: Message) -> None:
         if message.get("method") == "notifications/cancelled":
@@ -112,7 +107,7 @@ class _Bridge:
                         break
                 self._server = None
             if not exchange.cancelled:
-                self._write(_error(id, -32603, f"The Reconvene server cannot be reached: {failure}"))
+                self._write(jsonrpc.error(id, -32603, f"The Reconvene server cannot be reached: {failure}"))
         finally:
             self._at_work.pop(id, None)
 
@@ -154,7 +149,7 @@ class _Bridge:
             return self._server
 
     def _write(self, message: Message) -> None:
-        data = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        data = jsonrpc.written(message)
         with self._writing:
             while data:
                 data = data[self._out.write(data) :]
@@ -213,7 +208,7 @@ class _Exchange:
         if isinstance(said, dict) and said.get("jsonrpc"):
             return said
         detail = said.get("detail") if isinstance(said, dict) else None
-        return _error(self.message["id"], -32600, str(detail or f"The server answered {status}."), said or None)
+        return jsonrpc.error(self.message["id"], -32600, str(detail or f"The server answered {status}."), said or None)
 
 
 def _events(answer: http.client.HTTPResponse) -> Iterator[Message]:
@@ -226,16 +221,6 @@ def _events(answer: http.client.HTTPResponse) -> Iterator[Message]:
             text, data = "\n".join(data), []
             if text.strip():
                 yield json.loads(text)
-
-
-def _well_formed(message: Message) -> bool:
-    """As far as it is read here; the server reads the rest."""
-    id, method = message.get("id"), message.get("method")
-    return isinstance(id, str | int | None) and isinstance(method, str | None) and _is_object(message.get("params"))
-
-
-def _is_object(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
 
 
 def _keyed(message: Message) -> Message:
@@ -252,7 +237,3 @@ def _header(value: str) -> str:
     if re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", value) and not value.startswith("=?base64?"):
         return value
     return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
-
-
-def _error(id: Any, code: int, text: str, data: Any = None) -> Message:
-    return {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text, **({"data": data} if data else {})}}

@@ -6,9 +6,8 @@ from then on. What there is to say is known before any server runs; a test compa
 
 from __future__ import annotations
 
-from typing import Any
+from reconvene.cli.jsonrpc import Message
 
-Message = dict[str, Any]
 VERSION = "io.modelcontextprotocol/protocolVersion"
 """In `_meta` of a request of the era without handshakes: its version."""
 ERA = "2026-07-28"
@@ -26,9 +25,7 @@ _ABLE = {
 
 def version_of(message: Message) -> str | None:
     """The version that a request names in its `_meta`."""
-    params = message.get("params")
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    said = meta.get(VERSION) if isinstance(meta, dict) else None
+    said = ((message.get("params") or {}).get("_meta") or {}).get(VERSION)
     return said if isinstance(said, str) else None
 
 
