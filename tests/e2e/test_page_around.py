@@ -205,7 +205,7 @@ async def test_what_was_said_is_found_and_gone_to(context: BrowserContext, serve
     await ask(page, "the one")
     await ended(page)
     one = session_of(page)
-    for turn in range(2, 17):  # more turns than are drawn at first
+    for turn in range(2, 14):  # more turns than are drawn at first
         await ask(page, "long talk")
         await ended(page, turns=min(turn, 12)) if turn <= 12 else await same_as_count(page, server, turn)
     await page.keyboard.press("Alt+n")

@@ -47,7 +47,11 @@ async def test_who_does_not_want_to_wait_tries_at_once(context: BrowserContext, 
     await live(page)
     proxy.down()
     await page.clock.pause_at("2050-01-01")
+    while not await at(page, "try-now").is_visible():
+        await page.clock.run_for(20)
     await expect(at(page, "link-state")).to_contain_text(re.compile(r"Reconnecting"))
+    # What was tried just now has been refused before this is.
+    await page.evaluate("fetch('/api/me').catch(() => null)")
     sockets = proxy.sockets
     proxy.up()
     assert proxy.sockets == sockets

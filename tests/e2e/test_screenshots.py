@@ -22,6 +22,16 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 FOLDER = Path(__file__).parents[2] / "build" / "screenshots"
 SIZES = {"narrow": (320, 640), "wide": (1440, 900)}
+DRAWN = pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        ("wide", "light"),
+        ("narrow", "dark"),
+        pytest.param("wide", "dark", marks=pytest.mark.long),
+        pytest.param("narrow", "light", marks=pytest.mark.long),
+    ],
+)
+"""Each size and each scheme with the other tests, all four with `make screenshots`."""
 ANSWER = """\
 Idle sessions are swept by **`Hub.sweep`** at `src/hub.py:2-4`, which asks each session whether it is idle:
 
@@ -82,8 +92,7 @@ async def in_its_frame(page: Page, width: int, view: str) -> None:
     assert await page.evaluate(moved) == [0, 0, 0], view
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@DRAWN
 async def test_every_view_is_drawn(
     browser: Browser,
     pictured: Server,
@@ -211,8 +220,7 @@ TIMER = (
 CHANGE = "Sweep every minute, and forget what was swept"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@DRAWN
 async def test_a_change_is_drawn(
     browser: Browser,
     pictured: Server,
@@ -301,8 +309,7 @@ async def test_a_change_is_drawn(
 SOURCE = Path(__file__).parents[2] / "src" / "reconvene"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@DRAWN
 async def test_what_stands_around_the_conversation_is_drawn(
     browser: Browser, own_code: Server, provider: Provider, scheme: Literal["light", "dark"], size: str
 ) -> None:
@@ -397,7 +404,7 @@ def line_of(path: str, text: str) -> int:
     return next(n for n, line in enumerate(lines, 1) if text in line)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 async def test_the_pictures_of_the_readme_are_drawn(
     browser: Browser, readme_code: Server, provider: Provider, scheme: Literal["light", "dark"]
 ) -> None:
