@@ -113,6 +113,7 @@ def said(updates: list[dict[str, Any]]) -> str:
     return "".join(u["content"]["text"] for u in updates if u.get("sessionUpdate") == "agent_message_chunk")
 
 
+@pytest.mark.timeout(240)
 async def test_an_editor_at_the_socket_goes_on_behind_its_cursor_when_the_server_comes_back(place: Place) -> None:
     """Nothing stands between: no bridge that would remember anything."""
     place.serve_if_needed()
