@@ -201,10 +201,35 @@ def head() -> str:
 
 def keep(half: str, name: str, rows: list[Row], commit: str) -> None:
     """Put a suite's rows in the place of its earlier ones."""
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
     sheet = kept()
-    sheet.setdefault(half, {})[name] = {"day": day, "commit": commit, "rows": rows}
+    sheet.setdefault(half, {})[name] = {"day": today(), "commit": commit, "rows": rows}
     KEPT.write_text(json.dumps(sheet, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def added(old: dict[str, Any], new: list[Row], commit: str) -> list[Row]:
+    """A suite's kept rows with those of a further part: what was counted in the same way is added up, the rest replaces its row."""
+    rows = {row["proof"]: {"day": old["day"], "commit": old["commit"], **row} for row in old["rows"]}
+    for row in new:
+        before = rows.get(row["proof"])
+        known = {"day": today(), "commit": commit}
+        # A control may have been run alone.
+        if before and row["figure"] in ("", before["figure"]) and (row.get("counts") or not row["figure"]):
+            counts = {
+                n: before["counts"].get(n, 0) + row["counts"].get(n, 0) for n in {**before["counts"], **row["counts"]}
+            }
+            first = before["commit"].partition(" to ")[0]
+            for name in ("controls", "seeds"):
+                row[name] = list(dict.fromkeys([*before[name], *row[name]]))
+            for name in ("seconds", "cpu"):
+                row[name] = round(before.get(name, 0.0) + row[name], 1)
+            known["commit"] = commit if first == commit else f"{first} to {commit}"
+            row |= {"counts": counts, "figure": before["figure"]}
+        rows[row["proof"]] = row | known
+    return list(rows.values())
+
+
+def today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def page(sheet: dict[str, Any]) -> str:
@@ -220,9 +245,8 @@ def page(sheet: dict[str, Any]) -> str:
         for name in [n for n in SUITES[half] if n in suites]:
             suite = suites[name]
             for row in suite["rows"]:
-                text.append(
-                    f"| {' | '.join(c.replace('|', '/') for c in cells(row))} | {suite['day']}, {suite['commit']} |"
-                )
+                of = {**suite, **row}
+                text.append(f"| {' | '.join(c.replace('|', '/') for c in cells(row))} | {of['day']}, {of['commit']} |")
         text.append("")
     return "\n".join(text)
 
@@ -234,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", action="store_true", help="run nothing; make the page")
     parser.add_argument("--reports", type=Path, help="take a suite's reports from this file instead of running it")
     parser.add_argument("--commit", help="that those reports are of")
+    parser.add_argument("--add", action="store_true", help="add the rows to those that are kept of the suite")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.suite) - set(SUITES[asked.half]):
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are: {', '.join(SUITES[asked.half])}")
@@ -244,7 +269,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             rows, well = run(asked.half, name)
         if well:
-            keep(asked.half, name, rows, asked.commit or head())
+            commit = asked.commit or head()
+            if asked.add and (old := kept().get(asked.half, {}).get(name)):
+                rows = added(old, rows, commit)
+            keep(asked.half, name, rows, commit)
         else:
             failed.append(name)
         for row in rows:

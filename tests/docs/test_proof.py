@@ -45,6 +45,29 @@ def test_reports_of_one_proof_are_one_row(tmp_path: Path, monkeypatch: pytest.Mo
     ]
 
 
+def test_parts_of_a_campaign_add_up_and_other_figures_are_replaced() -> None:
+    def row(proof: str, figure: str, control: str = "", **counts: int) -> dict[str, object]:
+        more = {"control": control, "seed": None, "seconds": 2.0, "cpu": 1.0, "counts": counts}
+        (made,) = proof_sheet.merged([{"proof": proof, "figure": figure, **more}])
+        return made
+
+    old = {
+        "day": "d",
+        "commit": "a to b",
+        "rows": [row("A", "{n:,} deaths", n=900), row("B", "once"), row("C", "as ever")],
+    }
+    new = [row("A", "{n:,} deaths", n=1000), row("A", "", "broken: noticed"), row("B", "twice"), row("D", "new")]
+    rows = {found["proof"]: found for found in proof_sheet.added(old, new, "c")}
+    told = {name: (proof_sheet.cells(found)[1:3], found["commit"]) for name, found in rows.items()}
+    assert told == {
+        "A": (["1,900 deaths", "broken: noticed"], "a to c"),
+        "B": (["twice", "—"], "c"),
+        "C": (["as ever", "—"], "a to b"),
+        "D": (["new", "—"], "c"),
+    }
+    assert rows["A"]["cpu"] == 3.0 and rows["C"]["day"] == "d"
+
+
 # -- bad inputs
 
 
