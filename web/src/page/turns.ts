@@ -80,23 +80,22 @@ export function around({ items }: Turn, seq: number): number[] {
   return found
 }
 
-/** What is drawn at a time: so many turns, with so many items together; fewer when the reader gets to them, who scrolls meanwhile. */
+/** What is drawn at a time, at first and when the reader gets further: so many turns, with so many items together. */
 const MANY = 12
-const ROOM = 150
-export const FURTHER = 60
+const ROOM = 60
 
 const sizeOf = ({ prompts, items }: Turn): number => prompts.length + items.length
 
 /** How many turns before a place are drawn at a time; one at least, if there is one. */
-export function before(list: readonly Turn[], place: number, room = ROOM): number {
-  let count = 0
+export function before(list: readonly Turn[], place: number): number {
+  let [count, room] = [0, ROOM]
   while (count < MANY && place - count > 0 && ((room -= sizeOf(list[place - count - 1]!)) >= 0 || count === 0)) count += 1
   return count
 }
 
 /** The same of those from a place on. */
-export function after(list: readonly Turn[], place: number, room = ROOM): number {
-  let count = 0
+export function after(list: readonly Turn[], place: number): number {
+  let [count, room] = [0, ROOM]
   while (count < MANY && place + count < list.length && ((room -= sizeOf(list[place + count]!)) >= 0 || count === 0)) count += 1
   return count
 }

@@ -193,7 +193,7 @@ test('what is drawn at a time is bounded, and goes through all of a session in s
           const taken = next < 0 ? list.slice(place - count, place) : list.slice(place, place + count)
           expect(count).toBeGreaterThan(0)
           expect(count).toBeLessThanOrEqual(12)
-          expect(count === 1 || taken.reduce((sum, { items }) => sum + items.length, 0) <= 150).toBe(true)
+          expect(count === 1 || taken.reduce((sum, { items }) => sum + items.length, 0) <= 60).toBe(true)
           place += next * count
         }
       }
