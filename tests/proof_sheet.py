@@ -64,7 +64,10 @@ SUITES: dict[str, dict[str, Suite]] = {
         "nodes": Suite(
             "Several nodes on one PostgreSQL",
             [
-                *(f"tests/faults/test_{name}.py" for name in ("node_deaths", "cut_off_nodes", "rolling")),
+                *(
+                    f"tests/faults/test_{name}.py"
+                    for name in ("node_deaths", "cut_off_nodes", "rolling", "stopped_node")
+                ),
                 "tests/e2e/test_page_of_another_node.py",
             ],
             "long",

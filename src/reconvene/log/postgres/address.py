@@ -81,6 +81,8 @@ class Address:
             "tcp_keepalives_idle": "5",
             "tcp_keepalives_interval": "2",
             "tcp_keepalives_count": "3",
+            # One that is stopped, and still has its connections, would keep every notification since then from being forgotten.
+            "tcp_user_timeout": "20000",
             "jit": "off",
             **more,
         }
