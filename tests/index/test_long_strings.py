@@ -8,7 +8,7 @@ import re
 import pytest
 
 from reconvene.index.languages import strings
-from reconvene.index.languages.strings import HASH, lines_in_strings, long_strings
+from reconvene.index.languages.strings import HASH, long_strings
 
 PIECES = [b'"', b"'", b'"""', b"'''", b'""', b"\\", b"\\\n", b"\n", b"#", b"a ", b"\n    "]
 
@@ -36,8 +36,3 @@ def test_control_to_believe_more_quotes_is_noticed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(strings, "_UNCLEAR", re.compile(bolder))
     with pytest.raises(AssertionError):
         check(1, 20_000)
-
-
-def test_lines_that_begin_in_one_are_known() -> None:
-    assert lines_in_strings(b'a = """one\ntwo\n"""\nb = 1\n\'\'\'\nfour') == {2, 3, 6}
-    assert lines_in_strings(b"a = 1") == frozenset()

@@ -10,6 +10,7 @@ from reconvene.index.definitions import Definition, find, last_name, qualified, 
 from reconvene.index.languages.registry import language_of
 from reconvene.index.syntax.parsing import outline
 from reconvene.search.extent import Extents
+from reconvene.search.source import Source
 
 ROOT = Path(__file__).parents[2] / "src"
 CASES = {
@@ -112,7 +113,7 @@ def extents(
     """First and last line of each definition, by the look of it and by its grammar; those that both tiers find."""
     language = language_of(path)
     guessed = find(text.encode(), language)
-    by_look = Extents(text.removesuffix("\n").split("\n"), guessed)
+    by_look = Extents(Source(text.removesuffix("\n").encode()), guessed)
     look = {(d.line, last_name(d.name)): by_look.of(i) for i, d in enumerate(guessed)}
     exact = {
         (d.line, last_name(d.name)): (d.first, d.last) for d in unpack(outline(text.encode(), language).definitions)
@@ -140,7 +141,7 @@ def test_of_this_repository_nearly_all(capsys: pytest.CaptureFixture[str]) -> No
 def test_what_the_grammar_said_counts() -> None:
     lines = ["one", "two {", "three", "}"]
     known = [Definition("a", "class", 2, 0, -1, "two {", 1, 4), Definition("b", "method", 3, 0, 0, "three", 3, 3)]
-    made = Extents(lines, known)
+    made = Extents(Source.of_lines(lines), known)
     assert [made.of(0), made.of(1)] == [(1, 4), (3, 3)]
     assert [made.around(n) for n in (1, 2, 3, 4)] == [0, 0, 1, 0]
     assert qualified(known, 1) == "a.b"
@@ -152,7 +153,7 @@ def test_what_the_grammar_said_counts() -> None:
 def test_odd_files_have_bounded_extents(text: str) -> None:
     lines = text.split("\n")
     definitions = find(text.encode(), language_of("a.py"))
-    made = Extents(lines, definitions)
+    made = Extents(Source.of_lines(lines), definitions)
     for i, d in enumerate(definitions):
         first, last = made.of(i)
         assert 1 <= first <= d.line <= last <= len(lines)
@@ -162,8 +163,10 @@ def test_odd_files_have_bounded_extents(text: str) -> None:
 def test_a_stretch_is_of_lines_that_are_all_of_the_same_definition() -> None:
     for path, text in CASES.items():
         lines = text.split("\n")
-        made = Extents(lines, find(text.encode(), language_of(path)))
+        made = Extents(Source.of_lines(lines), find(text.encode(), language_of(path)))
         for line in range(1, len(lines) + 1):
             innermost, upto = made.stretch(line)
             assert line <= upto <= len(lines)
-            assert {Extents(lines, made.definitions).around(n) for n in range(line, upto + 1)} == {innermost}
+            assert {Extents(Source.of_lines(lines), made.definitions).around(n) for n in range(line, upto + 1)} == {
+                innermost
+            }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
 
 import pytest
 
@@ -15,6 +16,7 @@ from reconvene.index.query import compiled
 from reconvene.index.words import terms
 from reconvene.index.workers import Workers
 from reconvene.search import search
+from reconvene.search.texts import Text
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def reading(
         index: RootIndex, path: str, fingerprint: str | None, worth: Callable[[str], bool] | None
-    ) -> Sequence[str] | None:
+    ) -> Text | Literal["not worth it"] | None:
         read.append(path)
         return real(index, path, fingerprint, worth)
 

@@ -14,12 +14,12 @@ from reconvene.index.words import terms
 from reconvene.search.atoms import ATOM
 from reconvene.search.density import Density
 from reconvene.search.places import LINES, PLACES, Place, choose
-from reconvene.search.texts import KnownTexts
+from reconvene.search.texts import KnownTexts, Text
 
 
 def density(text: str, *words: str, names: tuple[str, ...] = ()) -> Density:
     weights = {term: 1.0 for word in words for term in terms(word)}
-    return Density(text.split("\n"), find(text.encode(), language_of("x.py")), weights, names, Hits(weights))
+    return Density(Text(text.encode()), find(text.encode(), language_of("x.py")), weights, names, Hits(weights))
 
 
 def functions(count: int, **bodies: str) -> str:
@@ -100,7 +100,7 @@ def test_places_of_any_files_stay_apart_and_within_their_lines() -> None:
 
 def test_pieces_hold_every_line_that_is_not_blank() -> None:
     text = functions(30) + "\n" * 3 + "x = 1\n" * 50
-    pieces = density(text, "x").atoms
+    pieces = density(text, "x").atoms.pairs()
     held = {n for a, b in pieces for n in range(a, b + 1)}
     assert held == {n for n, line in enumerate(text.split("\n"), 1) if line.strip()}
     assert all(b - a < ATOM for a, b in pieces)
@@ -113,11 +113,11 @@ def test_control_with_more_room_places_take_more_lines() -> None:
 
 
 def test_what_was_worked_out_of_a_text_is_kept_until_its_definitions_are_others() -> None:
-    lines = functions(3).split("\n")
-    definitions = tuple(find("\n".join(lines).encode(), language_of("x.py")))
+    data = functions(3).encode()
+    definitions = tuple(find(data, language_of("x.py")))
     known = KnownTexts()
-    text = known.of("1", lines)
-    assert known.of("1", lines) is text and known.get("1") is text
+    text = known.of("1", data)
+    assert known.of("1", data) is text and known.get("1") is text
     extents, atoms = text.extents(definitions), text.atoms(definitions)
     assert text.extents(definitions) is extents and text.atoms(definitions) is atoms
     assert text.extents(definitions[:1]).definitions == definitions[:1]
@@ -125,15 +125,15 @@ def test_what_was_worked_out_of_a_text_is_kept_until_its_definitions_are_others(
 
 
 def test_texts_over_the_bytes_there_are_for_them_are_forgotten_the_longest_unused_first() -> None:
-    lines = functions(3).split("\n")
-    one = KnownTexts().of("1", lines).size
+    data = functions(3).encode()
+    one = KnownTexts().of("1", data).size
     known = KnownTexts(3 * one)
     for name in "123":
-        known.of(name, [*lines])
+        known.of(name, data)
     known.get("1")
-    known.of("4", [*lines])
+    known.of("4", data)
     assert [name for name in "1234" if known.get(name) is not None] == ["1", "3", "4"]
-    known.of("5", lines * 9)
+    known.of("5", data * 9)
     assert [name for name in "12345" if known.get(name) is not None] == ["5"]
 
 
@@ -141,6 +141,6 @@ def test_only_some_lines_are_looked_at_when_so_told() -> None:
     text = functions(100, _20="zebra(garden)", _70="zebra()")
     weights = {term: 1.0 for word in ("zebra", "garden") for term in terms(word)}
     found = Density(
-        text.split("\n"), find(text.encode(), language_of("x.py")), weights, (), Hits(weights), [(300, 400)]
+        Text(text.encode()), find(text.encode(), language_of("x.py")), weights, (), Hits(weights), [(300, 400)]
     )
     assert int(found.chances.argmax()) // 5 == 70

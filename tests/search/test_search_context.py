@@ -21,6 +21,7 @@ from reconvene.index.workers import Workers
 from reconvene.search import SearchContext, lookup_or_search, search
 from reconvene.search.context import Entry, Place
 from reconvene.search.result import SEEN, SearchResult
+from reconvene.search.source import Source
 
 
 @pytest.fixture(autouse=True)
@@ -313,8 +314,8 @@ async def test_the_walks_of_the_controls_hold_and_use_the_context(workers: Worke
     assert {"cached", "refreshed", "fresh"} <= set(caches)
 
 
-def read_without_comparing(index: RootIndex, path: str, fingerprint: str | None) -> list[str] | None:
-    return index.workspace.read_bytes(path, max_bytes=1 << 20).decode().removesuffix("\n").split("\n")
+def read_without_comparing(index: RootIndex, path: str, fingerprint: str | None) -> Source | None:
+    return Source(index.workspace.read_bytes(path, max_bytes=1 << 20).removesuffix(b"\n"))
 
 
 def substring_rule(monkeypatch: pytest.MonkeyPatch) -> None:

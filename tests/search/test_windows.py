@@ -10,6 +10,7 @@ import pytest
 from reconvene.index.definitions import find
 from reconvene.index.languages.registry import language_of
 from reconvene.index.words import terms
+from reconvene.search.texts import Text
 from reconvene.search.windows import LINES, FileWindows, Window
 
 SMALL = "\n\n\n".join(f"def part_{i}():\n    a = {i}\n    return a" for i in range(30)).replace(
@@ -19,7 +20,7 @@ SMALL = "\n\n\n".join(f"def part_{i}():\n    a = {i}\n    return a" for i in ran
 
 def windows(text: str, *words: str, names: tuple[str, ...] = ()) -> FileWindows:
     weights = {term: 1.0 for word in words for term in terms(word)}
-    return FileWindows(text.split("\n"), find(text.encode(), language_of("x.py")), weights, names)
+    return FileWindows(Text(text.encode()), find(text.encode(), language_of("x.py")), weights, names)
 
 
 def test_a_small_definition_is_shown_with_whole_ones_around_it() -> None:

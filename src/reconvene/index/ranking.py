@@ -9,8 +9,9 @@ score depends on nothing but the files that have one of the query's terms, the v
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,42 +64,43 @@ class _Column:
     counts: Floats
 
 
-def rank(view: View, query: Query, seen: Iterable[str] = ()) -> Signals:
+def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
     """Score every file of the view. Takes milliseconds; call it in a thread.
 
     Args:
         seen: paths that the asker works on: what was changed together with them comes sooner.
     """
-    statistics, columns = view.statistics, view.columns
+    statistics, columns, norms = view.statistics, view.columns, _norms(view)
     alive, chunk_file = columns.alive, columns.chunk_file
     files = len(alive)
     whole, stem, folder, names, symbol = (np.zeros(files) for _ in range(5))
     chunk = np.zeros(len(chunk_file))
     weights: dict[int, float] = {}
+    whole_alive = bool(alive.all())
     short_fields = [
-        (stem, [s.stems for s in view.segments], 0.0),
-        (folder, [s.folders for s in view.segments], 0.0),
-        (names, [s.names for s in view.segments], _NAMES_B),
+        (stem, [s.stems for s in view.segments], None),
+        (folder, [s.folders for s in view.segments], None),
+        (names, [s.names for s in view.segments], norms.names),
     ]
     for wanted in query.terms:
         at = _gather([s.chunks for s in view.segments], wanted.term, columns.chunk_bases)
         if at is not None:
             file = chunk_file[at.where]
-            in_files = np.bincount(file, weights=at.counts, minlength=files) * alive
+            in_files: Floats = np.bincount(file, weights=at.counts, minlength=files).astype(np.float64, copy=False)
+            if not whole_alive:
+                in_files *= alive
             found = np.flatnonzero(in_files)
             rarity = wanted.weight * _idf(statistics.files, len(found))
             weights[wanted.term] = rarity
-            whole[found] += rarity * _saturated(
-                in_files[found].astype(np.float64), columns.length[found] / statistics.file_length, _FILE_K, _B
-            )
-            length = columns.chunk_length[at.where] / statistics.chunk_length
-            chunk[at.where] += rarity * _saturated(at.counts, length, _K, _B) * alive[file]
-        for field, postings, b in short_fields:
-            at = _alive(_gather(postings, wanted.term, view.offsets), alive)
+            whole[found] += rarity * _saturated(in_files[found], norms.files[found], _FILE_K)
+            says = rarity * _saturated(at.counts, norms.chunks[at.where], _K)
+            chunk[at.where] += says if whole_alive else says * alive[file]
+        for field, postings, norm in short_fields:
+            at = _gather(postings, wanted.term, view.offsets)
+            at = at if whole_alive else _alive(at, alive)
             if at is not None:
-                length = columns.names_length[at.where] / statistics.names_length
                 rarity = wanted.weight * _idf(statistics.files, len(at.where))
-                field[at.where] += rarity * _saturated(at.counts, length, _K, b)
+                field[at.where] += rarity * _saturated(at.counts, _K if norm is None else norm[at.where], _K)
     for name in query.symbols:
         at = _alive(_gather([s.symbols for s in view.segments], symbol_term(name), view.offsets), alive)
         if at is not None:
@@ -112,7 +114,7 @@ def rank(view: View, query: Query, seen: Iterable[str] = ()) -> Signals:
     matched = (total > 0) & alive
     votes, recent = _past(view, query)
     votes *= matched
-    together = _share(np.append(view.history.together(seen), 0.0)[view.past] * matched)
+    together = _share(np.append(view.history.together(seen), 0.0)[view.past] * matched) if seen else np.zeros(files)
     total += HISTORY * _share(votes) + RECENT * recent * matched + TOGETHER * together
     parts = _role_weights(query)[columns.roles]
     total *= parts
@@ -198,6 +200,8 @@ def _gather(fields: list[Postings], term: int, bases: tuple[int, ...]) -> _Colum
             found.append((at[0] + np.int64(base), at[1]))
     if not found:
         return None
+    if len(found) == 1:
+        return _Column(found[0][0], found[0][1].astype(np.float64))
     return _Column(np.concatenate([w for w, _ in found]), np.concatenate([c for _, c in found]).astype(np.float64))
 
 
@@ -213,9 +217,38 @@ def _idf(files: float, having: int) -> float:
     return math.log(max((files + 1) / (having + 0.5), 1.02))
 
 
-def _saturated(counts: Floats, length: Floats, k: float, b: float) -> Floats:
-    """BM25's share of a term that stands `counts` times in a text of that length (1: average)."""
-    return counts * (k + 1) / (counts + k * (1 - b + b * length))
+def _saturated(counts: Floats, norm: Floats | float, k: float) -> Floats:
+    """BM25's share of a term that stands `counts` times in a text; `norm`: what `_norm` is of the text's length."""
+    return counts * (k + 1) / (counts + norm)
+
+
+def _norm(length: Floats, average: float, k: float, b: float) -> Floats:
+    return k * (1 - b + b * (length / average))
+
+
+@dataclass(frozen=True, slots=True)
+class _Norms:
+    """What BM25 makes of the lengths of all files, their chunks, and the names they define."""
+
+    files: Floats
+    chunks: Floats
+    names: Floats
+
+
+def _norms(view: View) -> _Norms:
+    """Of each view it is worked out once."""
+    known = _NORMS.get(view)
+    if known is None:
+        columns, average = view.columns, view.statistics
+        known = _NORMS[view] = _Norms(
+            _norm(columns.length, average.file_length, _FILE_K, _B),
+            _norm(columns.chunk_length, average.chunk_length, _K, _B),
+            _norm(columns.names_length, average.names_length, _K, _NAMES_B),
+        )
+    return known
+
+
+_NORMS: WeakKeyDictionary[View, _Norms] = WeakKeyDictionary()
 
 
 def _best_chunks(chunk: Floats, chunk_file: Ints, files: int) -> Floats:

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from reconvene.index.words import BLANKED, terms_of_run
+from reconvene.index.words import BLANKED, parts, term_of_part, terms_of_run
 
 _LOWERED = BLANKED.lower().encode() + bytes(range(128, 256))
 """Bytes of ASCII that no word has as blanks, the others without case; what is outside of ASCII may be in a word."""
@@ -45,16 +45,49 @@ class Hits(dict[str, int]):
         self.wholes = frozenset(p.encode() for text in known if text.startswith("=") for p in _hints(text))
         """What stands in a run, its case and underscores aside."""
 
+        self._of_parts = _OfParts([p.decode() for p in self.parts], self._bits)
+        self._of_wholes = {
+            text[1:]: self._bits[t] for t, text in zip(self.terms, known, strict=True) if text[:1] == "="
+        }
         self.in_bytes = _InBytes(self)
         self.of = _Terms(self.terms)
         """The terms that some bits are of."""
 
     def __missing__(self, run: str) -> int:
         bits = 0
-        for term in terms_of_run(run):
-            bits |= self._bits.get(term, 0)
+        if self.known and run.isascii() and run.isidentifier():
+            split = parts(run)
+            for part in split:
+                bits |= self._of_parts[part]
+            if self._of_wholes and len(split) > 1:
+                bits |= self._of_wholes.get("".join(split), 0)
+        else:
+            for term in terms_of_run(run):
+                bits |= self._bits.get(term, 0)
         self[run] = bits
         return bits
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether there may be a word with one of the terms in a text; it costs less than to see."""
+        if not self.known or not text.isascii():
+            return True
+        lower = text.lower()
+        flat = lower.replace("_", "") if self._of_wholes else ""
+        return any(p in lower for p in self._of_parts.pieces) or any(w in flat for w in self._of_wholes)
+
+
+class _OfParts(dict[str, int]):
+    """The same of a part of a word, in small letters. `pieces`: of which each that has one of the terms has one in it."""
+
+    def __init__(self, pieces: Sequence[str], bits: Mapping[int, int]) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self._bits = bits
+
+    def __missing__(self, part: str) -> int:
+        found = self._bits.get(term_of_part(part), 0) if any(piece in part for piece in self.pieces) else 0
+        self[part] = found
+        return found
 
 
 class _InBytes(dict[bytes, int]):

@@ -150,14 +150,20 @@ class View:
         s = bisect_right(self.offsets, number) - 1
         return self.segments[s].paths[number - self.offsets[s]]
 
+    def chunks(self, number: int) -> slice:
+        """Which chunks, counted through all segments, a file has."""
+        return slice(int(self._chunk_bounds[number]), int(self._chunk_bounds[number + 1]))
+
+    @cached_property
+    def _chunk_bounds(self) -> NDArray[np.int64]:
+        counts = np.bincount(self.columns.chunk_file, minlength=self.offsets[-1])
+        return np.append(0, counts.cumsum())
+
     def chunk_starts(self, number: int) -> list[int]:
         """First lines of the chunks of a file counted through all segments."""
         s = bisect_right(self.offsets, number) - 1
-        segment = self.segments[s]
-        # Of the same type as the column, or all of that would be copied first.
-        here = np.array([number - self.offsets[s], number - self.offsets[s] + 1], np.int32)
-        first, last = np.searchsorted(segment.chunk_file, here)
-        starts: list[int] = segment.chunk_start[first:last].tolist()
+        here, base = self.chunks(number), self.columns.chunk_bases[s]
+        starts: list[int] = self.segments[s].chunk_start[here.start - base : here.stop - base].tolist()
         return starts
 
     @cached_property

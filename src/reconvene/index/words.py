@@ -97,6 +97,11 @@ class _PartTerms(dict[str, int]):
 _part_terms = _PartTerms()
 
 
+def term_of_part(part: str) -> int:
+    """The term of a part of a word (see `parts`); -1 when it is none."""
+    return _part_terms[part]
+
+
 @lru_cache(maxsize=1 << 14)
 def terms(word: str) -> tuple[int, ...]:
     """The terms a word is indexed under."""

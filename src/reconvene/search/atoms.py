@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reconvene.index.definitions import Definition
+from reconvene.search.source import Source
 
 ATOM = 12
 """Lines of one, at most: a paragraph, or a piece of one."""
 _LEADING = ("@", "//", "/*", "*", "# ", "#[", "--")
+_MAY_LEAD = frozenset(ord(text[0]) for text in _LEADING)
 
 
-def atoms_of(lines: Sequence[str], definitions: Sequence[Definition]) -> list[tuple[int, int]]:
-    """The file in pieces, each from a line to a line (from 1, inclusive), none of them blank at its ends."""
-    begins = sorted({_with_what_is_above(lines, d.line) for d in definitions})
-    pieces: list[tuple[int, int]] = []
-    blank = [n for n, line in enumerate(lines, 1) if not line or line.isspace()]
-    for before, after in pairwise([0, *blank, len(lines) + 1]):
-        start = before + 1
-        while (
-            (inside := bisect_right(begins, start)) < len(begins) and begins[inside] < after
-        ) or after - start > ATOM:
-            cut = start + ATOM
-            if inside < len(begins):
-                cut = min(cut, begins[inside])
-            pieces.append((start, cut - 1))
-            start = cut
-        if start < after:
-            pieces.append((start, after - 1))
-    return pieces
+@dataclass(frozen=True, slots=True)
+class Atoms:
+    """Pieces of a file, each from a line to a line (from 1, inclusive), none of them blank at its ends."""
+
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+
+    def pairs(self) -> list[tuple[int, int]]:
+        return list(zip(self.firsts.tolist(), self.lasts.tolist(), strict=True))
 
 
-def _with_what_is_above(lines: Sequence[str], line: int) -> int:
+def atoms_of(source: Source, definitions: Sequence[Definition]) -> Atoms:
+    """The file in pieces."""
+    blank = source.margins.blank
+    begins = blank[:-1] & ~blank[1:]  # of a paragraph, by the number of the line before
+    cuts = np.array([_with_what_is_above(source, d.line) - 1 for d in definitions], np.int64)
+    begins[cuts[(cuts >= 0) & (cuts < len(begins))]] = True
+    begins &= ~blank[1:]
+    starts = np.flatnonzero(begins) + 1
+    # A piece ends before the next one, or before a blank line.
+    ends = np.flatnonzero(~blank & np.append(blank[1:] | begins, True)[: len(blank)])
+    lengths = ends - starts + 1
+    pieces = -(-lengths // ATOM)
+    within = np.arange(int(pieces.sum())) - np.repeat(pieces.cumsum() - pieces, pieces)
+    firsts = np.repeat(starts, pieces) + ATOM * within
+    return Atoms(firsts, np.minimum(firsts + ATOM - 1, np.repeat(ends, pieces)))
+
+
+def _with_what_is_above(source: Source, line: int) -> int:
     """Where the comments and decorators begin that stand right above a line."""
+    chars = source.margins.firsts
     for n in range(line, max(1, line - ATOM), -1):
-        if not lines[n - 2].lstrip().startswith(_LEADING):
+        if chars[n - 1] not in _MAY_LEAD or not source.line(n - 1).lstrip().startswith(_LEADING):
             return n
     return line

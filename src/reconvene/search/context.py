@@ -24,7 +24,8 @@ from reconvene.index.query import Query, parse
 from reconvene.index.root import RootIndex, version
 from reconvene.search.answer import LATELY, check_limit, page, question
 from reconvene.search.files import read_as_indexed
-from reconvene.search.result import SearchResult, Snippet, cut_lines, pointed_out
+from reconvene.search.result import SearchResult, Snippet, pointed_out
+from reconvene.search.texts import cut_text
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
@@ -229,13 +230,13 @@ def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | N
     snippets = []
     for place in entry.places:
         try:
-            lines = read_as_indexed(index, place.path, entry.fingerprints.get(place.path))
+            text = read_as_indexed(index, place.path, entry.fingerprints.get(place.path))
         except ReconveneError:
             return None
-        if lines is None:
+        if text is None:
             return None
-        text = cut_lines(lines[place.start - 1 : place.end])
-        snippets.append(Snippet(place.path, place.start, place.end, place.score, place.symbol, text, place.why))
+        shown = cut_text(text, place.start, place.end)
+        snippets.append(Snippet(place.path, place.start, place.end, place.score, place.symbol, shown, place.why))
     return SearchResult(
         query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.mark, False, entry.fingerprints,
         entry.next,

@@ -12,8 +12,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.runs import Hits
+from reconvene.search.atoms import Atoms
 from reconvene.search.texts import Text
 
 Floats = NDArray[np.float64]
@@ -43,55 +43,60 @@ _HEAD = 20
 _COMMENT = re.compile(
     r"\s*(#(?!\s*(?:define|if|ifdef|ifndef|else|elif|endif|include|undef|pragma)\b)|//|/\*|\*(?![\w(])|--|;;)"
 )
+_MAY_COMMENT = frozenset(b"#/*-;")
+_WORD_BITS = 62
+"""Terms that fit in a machine's number, a bit each."""
 
 
 class Density:
     """Of one file.
 
     Args:
-        lines: the whole file.
         weights: how much each term of the query counts in this code base.
         names: exact names that are looked for.
         hits: the query's terms in a word.
         spans: lines that are looked at, from 1, inclusive, in their order; None for all.
-        text: of these lines, when it is known already.
     """
 
     def __init__(
         self,
-        lines: Sequence[str],
+        text: Text,
         definitions: Sequence[Definition],
         weights: Mapping[int, float],
         names: Sequence[str],
         hits: Hits,
         spans: Sequence[tuple[int, int]] | None = None,
-        text: Text | None = None,
     ) -> None:
-        text = Text(lines) if text is None else text
         self._text = text
-        self._lines = lines
         self._definitions = definitions
         self._extents = text.extents(definitions)
         self._hits = hits
         self._names = frozenset(names)
-        self._found = text.terms_of_lines(spans, hits)
-        self._weights = self._rarer(weights)
-        in_strings = text.in_strings if self._found else frozenset()
-        self._shares = {n: _PROSE if n in in_strings or _COMMENT.match(lines[n - 1]) else 1.0 for n in self._found}
+        found = text.terms_of_lines(spans, hits)
+        self._found = list(found)
+        """The lines with a word of the query, in their order."""
+        if not found:
+            return
+        self._lines = np.array(self._found)
+        stands = _rows(found.values(), len(hits.terms))
+        self._weights = self._rarer(weights, stands)
+        # For each term of these weights, how often it stands on each of the lines: a half where it is written of.
+        number = {term: i for i, term in enumerate(hits.terms)}
+        self._stands = stands[[number[t] for t in self._weights]] * self._shares()
 
     @cached_property
     def chances(self) -> Floats:
         """Of each line, together 1. In a file that has no word of the query those of its beginning are the same."""
         if not self._found:
-            head = min(_HEAD, len(self._lines))
-            return np.repeat([1 / head, 0.0], [head, len(self._lines) - head])
+            head = min(_HEAD, self._text.count)
+            return np.repeat([1 / head, 0.0], [head, self._text.count - head])
         score = _share(self._nearby()) + _DEFINITION * _share(self._defined())
         sharp = np.zeros(len(score))
         np.power(score, _SHARP, out=sharp, where=score > 0)
         return sharp / float(sharp.sum())
 
     @property
-    def atoms(self) -> list[tuple[int, int]]:
+    def atoms(self) -> Atoms:
         """The file in pieces, see `atoms_of`."""
         return self._text.atoms(self._definitions)
 
@@ -107,77 +112,93 @@ class Density:
             around = parent
         return qualified(self._definitions, around)
 
-    def _rarer(self, weights: Mapping[int, float]) -> dict[int, float]:
-        in_block: dict[int, int] = {}
-        for n, bits in self._found.items():
-            in_block[n // _BLOCK] = in_block.get(n // _BLOCK, 0) | bits
-        blocks = Counter(t for bits in in_block.values() for t in self._hits.of[bits])
-        count = len(self._lines) // _BLOCK + 1
+    def _shares(self) -> Floats:
+        """How much a word counts on each of the lines."""
+        text, chars = self._text, self._text.margins.firsts
+        shares = np.where(text.in_strings[self._lines], _PROSE, 1.0)
+        for i, n in enumerate(self._found):
+            if chars[n] in _MAY_COMMENT and _COMMENT.match(text.line(n)):
+                shares[i] = _PROSE
+        return shares
+
+    def _rarer(self, weights: Mapping[int, float], stands: NDArray[np.bool_]) -> dict[int, float]:
+        block = self._lines // _BLOCK
+        begins = np.flatnonzero(np.append(True, block[1:] != block[:-1]))
+        blocks: dict[int, int] = dict(
+            zip(self._hits.terms, np.logical_or.reduceat(stands, begins, axis=1).sum(axis=1).tolist(), strict=True)
+        )
+        count = self._text.count // _BLOCK + 1
         # In the order of the weights' keys: sums of floats depend on theirs.
         return {
             t: weights[t] * math.log(1 + (count - blocks[t] + 0.5) / (blocks[t] + 0.5)) ** _RARITY
             for t in weights
-            if t in blocks
+            if blocks.get(t)
         }
 
     @cached_property
     def _until(self) -> Floats:
-        """For each term, how often it stands before a line and on it (a half where it is written of), from `_margin` lines before the
-        first line that has any to as many after the last: before and after nothing changes."""
-        first, last = min(self._found), max(self._found)
-        number = {t: i for i, t in enumerate(self._weights)}
-        stands = np.zeros((len(number), last - first + 2 * _MARGIN))
-        for n, bits in self._found.items():
-            share = self._shares[n]
-            for t in self._hits.of[bits]:
-                stands[number[t], n - first + _MARGIN] = share
-        return stands.cumsum(axis=1)
+        """For each term, how often it stands before a line and on it, from `_margin` lines before the first line that has any to as many
+        after the last: before and after nothing changes."""
+        first, last = self._found[0], self._found[-1]
+        until = np.zeros((len(self._weights), last - first + 2 * _MARGIN))
+        until[:, self._lines - first + _MARGIN] = self._stands
+        return until.cumsum(axis=1, out=until)
 
     def _nearby(self) -> Floats:
         """BM25 of the lines around each line."""
         near = self._until[:, _MARGIN:] - self._until[:, :-_MARGIN]
         weights = np.fromiter(self._weights.values(), np.float64, len(self._weights))
         some: Floats = (weights[:, None] * near * (_K + 1) / (near + _K)).sum(axis=0)
-        count, begin = len(self._lines), min(self._found) - _AROUND - 1
+        count, begin = self._text.count, self._found[0] - _AROUND - 1
         found = np.zeros(count)
         found[max(begin, 0) : begin + len(some)] = some[max(-begin, 0) : count - begin]
         return found
 
     def _defined(self) -> Floats:
         """BM25 of the innermost definition around each line, and what its name says."""
-        scores = np.zeros(len(self._lines))
-        counts = self._counts()
-        if not counts:
+        scores = np.zeros(self._text.count)
+        held, stands = self._held()
+        if not held:
             return scores
-        # Those that hold others first: their parts are overwritten.
-        held = sorted(counts, key=lambda i: (self._extents.of(i)[0], -self._extents.of(i)[1]))
-        firsts, lasts = np.array([self._extents.of(i) for i in held]).T
-        length = 1 - _B + _B * (lasts - firsts + 1) / _LENGTH
+        extents = [self._extents.of(i) for i in held]
+        bounds = np.array(extents)
+        length = 1 - _B + _B * (bounds[:, 1] - bounds[:, 0] + 1) / _LENGTH
+        weights = np.fromiter(self._weights.values(), np.float64, len(self._weights))
         said = np.zeros(len(held))
-        for weight, times in zip(self._weights.values(), np.array([counts[i] for i in held]).T, strict=True):
-            said += weight * times * (_K + 1) / (times + _K * length)
-        for i, first, last, score in zip(held, firsts.tolist(), lasts.tolist(), said.tolist(), strict=True):
+        for says in weights[:, None] * stands * (_K + 1) / (stands + _K * length):
+            said += says
+        # Those that hold others first: their parts are overwritten.
+        found = zip(extents, held, said.tolist(), strict=True)
+        for (first, last), i, score in sorted(found, key=lambda f: (f[0][0], -f[0][1])):
             scores[first - 1 : last] = score + self._named(self._definitions[i].name)
         return scores
 
-    def _counts(self) -> dict[int, Floats]:
-        """For each definition that is the innermost around any of the lines, how often each term stands on those."""
-        lines = list(self._found)
-        shift = _MARGIN - lines[0]
-        counts: dict[int, Floats] = {}
+    def _held(self) -> tuple[list[int], Floats]:
+        """The definitions that are the innermost around any of the lines, and how often each term stands on those lines of each."""
+        lines = self._found
+        around: list[int] = []
+        begins: list[int] = []
         at = 0
         while at < len(lines):
-            around, upto = self._extents.stretch(lines[at])
-            following = bisect_right(lines, upto, at)
-            if around >= 0:
-                here = self._until[:, lines[following - 1] + shift] - self._until[:, lines[at] + shift - 1]
-                counts[around] = counts[around] + here if around in counts else here
-            at = following
-        return counts
+            definition, upto = self._extents.stretch(lines[at])
+            around.append(definition)
+            begins.append(at)
+            at = bisect_right(lines, upto, at)
+        # All are halves, so sums of them are exact in any order.
+        found = np.add.reduceat(self._stands, begins, axis=1)
+        held: dict[int, list[int]] = {}
+        for i, definition in enumerate(around):
+            if definition >= 0:
+                held.setdefault(definition, []).append(i)
+        counts = found[:, [places[0] for places in held.values()]]
+        for i, places in enumerate(held.values()):
+            for further in places[1:]:
+                counts[:, i] += found[:, further]
+        return list(held), counts
 
     def _named(self, name: str) -> float:
         """What the name of a definition says."""
-        has = self._hits.of[self._hits[name]]
+        has = self._hits.of[self._hits[name]] if self._hits.may_be_in(name) else ()
         named = sum(weight for t, weight in self._weights.items() if t in has) if has else 0.0
         return named + (2.0 * max(self._weights.values()) if self._names and last_name(name) in self._names else 0.0)
 
@@ -185,3 +206,11 @@ class Density:
 def _share(values: Floats) -> Floats:
     top = float(values.max()) if len(values) else 0.0
     return values / top if top > 0 else values
+
+
+def _rows(found: Iterable[int], terms: int) -> NDArray[np.bool_]:
+    """For each of so many terms, on which lines it stands; of each line a number with a bit for each."""
+    bits = list(found)
+    if terms <= _WORD_BITS:
+        return (np.array(bits) >> np.arange(terms)[:, None] & 1).astype(np.bool_)
+    return np.array([[number >> i & 1 for number in bits] for i in range(terms)], np.bool_)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reconvene.index.definitions import Definition, last_name
 from reconvene.search.source import Source
@@ -22,8 +25,11 @@ _GOES_ON = re.compile(r"[)\]{]|->|=>|(else|elif|except|finally|catch|rescue|ensu
 _MAY_GO_ON = re.compile(r"#|//|/\*|\*|--|(?!try:)\w+:\s*$")
 # The return type of a function of C on a line of its own.
 _TYPE_ONLY = re.compile(r"[A-Za-z_][\w \t*&:<>,]*$")
+_MAY_STAND_ABOVE = frozenset(b"@#/*-[)]}")
+"""What begins a decorator or a comment, or ends a decorator."""
 _ABOVE = 8
 """Lines of decorators and comments over a definition that are taken with it."""
+_ASTERISK = ord("*")
 _DECORATOR = 40
 """Lines of one decorator, at most."""
 
@@ -32,18 +38,17 @@ class Extents:
     """Where the definitions of one file are.
 
     Args:
-        lines: the whole file.
         definitions: in the order of their lines.
-        source: of these lines, when more is known of them.
     """
 
-    def __init__(self, lines: Sequence[str], definitions: Sequence[Definition], source: Source | None = None) -> None:
-        self._lines = lines
-        self._source = Source(lines) if source is None else source
+    def __init__(self, source: Source, definitions: Sequence[Definition]) -> None:
+        self._source = source
         self.definitions = definitions
         self._at = [d.line for d in definitions]
+        self._indents = [d.indent for d in definitions]
         self._begins = [0] * len(definitions)
         self._known: list[tuple[int, int] | None] = [None] * len(definitions)
+        self._outside: dict[int, list[int]] = {}
 
     def of(self, i: int) -> tuple[int, int]:
         """First and last line of definition `i`, from 1, with the decorators and comments right above it."""
@@ -59,7 +64,7 @@ class Extents:
 
     def stretch(self, line: int) -> tuple[int, int]:
         """The same, and until which line it holds for those that follow."""
-        below, upto = bisect_right(self._at, line), len(self._lines)
+        below, upto = bisect_right(self._at, line), self._source.count
         if below < len(self.definitions):
             begin = self._begin(below)
             if begin <= line:
@@ -78,74 +83,80 @@ class Extents:
         first = self._begins[i]
         if not first:
             d = self.definitions[i]
-            first = self._begins[i] = d.first if d.last else _begin(self._lines, d)
+            first = self._begins[i] = d.first if d.last else _begin(self._source, d)
         return first
 
     def _end(self, i: int) -> int:
-        lines, definitions, definition = self._lines, self.definitions, self.definitions[i]
-        after = next((j for j in range(i + 1, len(definitions)) if definitions[j].indent <= definition.indent), 0)
+        definitions, indents, definition = self.definitions, self._indents, self.definitions[i]
+        indent, after, count = indents[i], i + 1, len(indents)
+        while after < count and indents[after] > indent:
+            after += 1
         if definition.kind == "macro":
-            return _continued(lines, definition.line)
+            return _continued(self._source, definition.line)
         if _names_what_closes(definition):
             return definition.line
-        bound = len(lines)
-        if after:
+        bound = self._source.count
+        if after < count:
             following = definitions[after]
-            begin = _begin(lines, following) if following.last else self._begin(after)
+            begin = _begin(self._source, following) if following.last else self._begin(after)
             bound = following.line if _names_what_closes(following) else begin - 1
         bound = max(bound, definition.line)
         if not _until_next(definition):
             bound = self._closing(definition, bound)
-        while bound > definition.line and not lines[bound - 1].strip():
-            bound -= 1
-        return bound
+        # Blank lines at its end are not of it.
+        return max(self._upto[bound], definition.line)
 
     def _closing(self, definition: Definition, bound: int) -> int:
         """The last line that belongs to a definition by its look, up to `bound`; blank ones may follow."""
-        source, lines = self._source, self._lines
-        data, in_strings = source.data, source.in_strings
-        at, limit = int(source.ends[definition.line - 1]), int(source.ends[bound - 1])
-        outside = _outside(definition.indent)
+        indent, columns, upto = definition.indent, self._columns, self._upto
+        if (outside := self._outside.get(indent)) is None:
+            outside = self._outside[indent] = self._not_inside(indent)
         last = number = definition.line
+        at = bisect_right(outside, number)
         while number < bound:
-            found = outside.search(data, at, limit)
-            following = bound + 1 if found is None else number + data.count(b"\n", at, found.end())
+            following = outside[at] if at < len(outside) else bound + 1
             # Those between are blank or inside of it.
-            between = following - 1
-            while between > number and (not (line := lines[between - 1]) or line.isspace()):
-                between -= 1
+            between = upto[min(following - 1, bound)]
             last = between if between > number else last
-            if found is None:
+            if following > bound:
                 break
-            at, number = found.end(), following
-            text = lines[number - 1].strip()
-            if number in in_strings:
+            number, at = following, at + 1
+            text = self._source.line(number).strip()
+            aside = columns[number] < indent
+            if not aside and _GOES_ON.match(text):
                 last = number
-                continue
-            if not text:
-                continue
-            columns = _columns(lines[number - 1]) - text.startswith(
-                "*"
-            )  # the lines of a comment stand one further right
-            if columns > definition.indent or (columns == definition.indent and _GOES_ON.match(text)):
-                last = number
-            elif columns == definition.indent and _CLOSES.match(text):
+            elif not aside and _CLOSES.match(text):
                 return number
             elif not _MAY_GO_ON.match(text):
                 break
         return last
 
+    def _not_inside(self, indent: int) -> list[int]:
+        """The lines, in their order, that are not blank, nor in a string, nor further to the right: of most there is no more to know."""
+        margins = self._source.margins
+        found = (self._starred <= indent) & ~margins.blank & ~self._source.in_strings
+        lines: list[int] = np.flatnonzero(found).tolist()
+        return lines
 
-@lru_cache(maxsize=64)
-def _outside(indent: int) -> re.Pattern[bytes]:
-    """The end of the line before one that is not blank and not so far to the right that it is inside whatever it says, were it a
-    comment's asterisk: of most lines of a definition there is no more to know."""
-    return re.compile(rb"\n(?! {%d}|\t{%d}|[^\S\n]*(?:\n|\Z))" % (indent + 2, (indent + 5) // 4))
+    @cached_property
+    def _starred(self) -> NDArray[np.int64]:
+        """How far to the right each line is. The lines of a comment that begin with an asterisk stand one further than it does."""
+        margins = self._source.margins
+        starred: NDArray[np.int64] = margins.columns - (margins.codes == _ASTERISK)
+        return starred
+
+    @cached_property
+    def _columns(self) -> memoryview[int]:
+        return self._starred.data
+
+    @cached_property
+    def _upto(self) -> memoryview[int]:
+        return self._source.margins.upto.data
 
 
-def _continued(lines: Sequence[str], line: int) -> int:
+def _continued(source: Source, line: int) -> int:
     """The last line of a macro: all but that end with a backslash."""
-    while line < len(lines) and lines[line - 1].endswith("\\"):
+    while line < source.count and source.line(line).endswith("\\"):
         line += 1
     return line
 
@@ -160,49 +171,44 @@ def _names_what_closes(definition: Definition) -> bool:
     return definition.kind == "type" and definition.signature.startswith("}")
 
 
-def _begin(lines: Sequence[str], definition: Definition) -> int:
+def _begin(source: Source, definition: Definition) -> int:
     first = definition.line
     if definition.kind == "heading":
         return first
-    first = _head(lines, definition, first)
+    first = _head(source, definition)
     for _ in range(_ABOVE):
-        above = _decorator(lines, first - 1, definition.indent)
+        above = _decorator(source, first - 1, definition.indent)
         if above is None:
             break
         first = above
     return first
 
 
-def _head(lines: Sequence[str], definition: Definition, first: int) -> int:
+def _head(source: Source, definition: Definition) -> int:
     """Where the definition itself begins when its name is not on its first line."""
-    above = lines[first - 2] if first > 1 else ""
+    first, margins = definition.line, source.margins
     if _names_what_closes(definition):
         n = first - 1
-        while n > 1 and (
-            not lines[n - 1].strip() or _columns(lines[n - 1]) > definition.indent or lines[n - 1][0] in "{#"
-        ):
+        while n > 1 and (margins.blank[n] or margins.columns[n] > definition.indent or source.line(n)[0] in "{#"):
             n -= 1
-        return n if lines[n - 1].lstrip().startswith(("typedef", "struct", "union", "enum")) else first
-    own = definition.signature.startswith((last_name(definition.name), f"*{definition.name}"))
-    if definition.kind in ("function", "method") and own and definition.indent == 0 and _TYPE_ONLY.match(above):
-        return first - 1
+        return n if n > 0 and source.line(n).lstrip().startswith(("typedef", "struct", "union", "enum")) else first
+    if definition.kind in ("function", "method") and definition.indent == 0 and first > 1 and margins.firsts[first - 1]:
+        own = definition.signature.startswith((last_name(definition.name), f"*{definition.name}"))
+        if own and _TYPE_ONLY.match(source.line(first - 1)):
+            return first - 1
     return first
 
 
-def _decorator(lines: Sequence[str], number: int, indent: int) -> int | None:
+def _decorator(source: Source, number: int, indent: int) -> int | None:
     """The first line of the comment or decorator that ends on a line; None when none does."""
-    if number < 1:
+    margins = source.margins
+    if number < 1 or margins.firsts[number] not in _MAY_STAND_ABOVE:
         return None
-    line = lines[number - 1]
+    line = source.line(number)
     if _LEADING.match(line):
         return number
-    if line.lstrip().startswith((")", "]", "}")) and _columns(line) == indent:
+    if line.lstrip().startswith((")", "]", "}")) and margins.columns[number] == indent:
         for n in range(number - 1, max(0, number - _DECORATOR), -1):
-            if lines[n - 1].strip() and _columns(lines[n - 1]) <= indent:
-                return n if _DECORATES.match(lines[n - 1].lstrip()) else None
+            if not margins.blank[n] and margins.columns[n] <= indent:
+                return n if _DECORATES.match(source.line(n).lstrip()) else None
     return None
-
-
-def _columns(line: str) -> int:
-    margin = line[: len(line) - len(line.lstrip())]
-    return len(margin) + 3 * margin.count("\t")

@@ -5,21 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, overload
+
+import numpy as np
 
 from reconvene.errors import ReconveneError
 from reconvene.index.definitions import Definition
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
+from reconvene.search.margins import has_controls
 from reconvene.search.texts import KnownTexts, Text
 from reconvene.workspace.names import display_path
-from reconvene.workspace.reading import blob_id, decode_text
+from reconvene.workspace.reading import binary_kind, blob_id, decode_text
 
 texts = KnownTexts()
 """Of all answers."""
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
     """A file as it was read for an answer. `number`: counted through all segments."""
 
@@ -27,11 +32,11 @@ class File:
     path: str
     blob: bytes
     text: Text
-    definitions: Sequence[Definition]
+    _index: RootIndex
 
-    @property
-    def lines(self) -> Sequence[str]:
-        return self.text.lines
+    @cached_property
+    def definitions(self) -> Sequence[Definition]:
+        return self._index.definitions_of(self.blob, self.path)
 
 
 class Files:
@@ -63,34 +68,44 @@ class Files:
             waits = blob is None and self._view.waits(number)
             if blob is None and not waits:
                 continue  # known by its path only: nothing to show
-            lines: Sequence[str] | None
+            text: Text | Literal["not worth it"] | None
             try:
                 if blob is None:
-                    blob, lines = read_now(self._index, path)
-                    if lines is not None and worth is not None and not worth("\n".join(lines)):
-                        continue
+                    blob, text = read_now(self._index, path, worth)
                 else:
-                    lines = read_as_indexed(self._index, path, blob.hex(), worth)
+                    text = read_as_indexed(self._index, path, blob.hex(), worth)
             except ReconveneError as e:
                 if e.code in ("workspace_gone", "tool_failed"):
                     raise
                 self.truncated = True
                 continue
-            if lines is None:
+            if text is None:
                 if not waits:
                     self.stale.append(path)
                 continue
-            if not lines:
-                continue  # not worth it
+            if isinstance(text, str):
+                continue
             self.fingerprints[display_path(path)] = blob.hex()
-            text = texts.of(blob.hex(), lines)
-            yield File(number, path, blob, text, self._index.definitions_of(blob, path))
+            yield File(number, path, blob, text, self._index)
+
+
+@overload
+def read_as_indexed(index: RootIndex, path: str, fingerprint: str | None) -> Text | None: ...
+
+
+@overload
+def read_as_indexed(
+    index: RootIndex, path: str, fingerprint: str | None, worth: Callable[[str], bool] | None
+) -> Text | Literal["not worth it"] | None: ...
 
 
 def read_as_indexed(
     index: RootIndex, path: str, fingerprint: str | None, worth: Callable[[str], bool] | None = None
-) -> Sequence[str] | None:
-    """A file's lines, which nobody may change; None when it is not what it was, none at all when its text is not `worth` them.
+) -> Text | Literal["not worth it"] | None:
+    """A file's text; None when it is not what it was.
+
+    Args:
+        worth: whether a text is worth more than a look.
 
     Raises:
         ReconveneError: why it cannot be read.
@@ -103,22 +118,35 @@ def read_as_indexed(
         raise
     if fingerprint is None or blob_id(data) != fingerprint:
         return None
-    if (known := texts.get(fingerprint)) is not None:
-        return known.lines if worth is None or worth("\n".join(known.lines)) else ()
-    if (text := decode_text(data)) is None:
+    known = texts.get(fingerprint)
+    text = text_bytes(data) if known is None else known.data
+    if text is None:
         return None
-    text = text.removesuffix("\n")
-    if worth is not None and not worth(text):
-        return ()
-    return texts.of(fingerprint, text.split("\n"), len(text)).lines
+    if worth is not None and not worth(text.decode()):
+        return "not worth it"
+    return texts.of(fingerprint, text) if known is None else known
 
 
-def read_now(index: RootIndex, path: str) -> tuple[bytes, list[str] | None]:
-    """Content's id and lines of a file that the index has not come to yet; no lines when it has none to show.
+def read_now(
+    index: RootIndex, path: str, worth: Callable[[str], bool] | None
+) -> tuple[bytes, Text | Literal["not worth it"] | None]:
+    """Content's id and text of a file that the index has not come to yet; no text when it has none to show.
 
     Raises:
         ReconveneError: why it cannot be read.
     """
     data = index.workspace.read_bytes(path, max_bytes=index.limits.indexed_file)
-    text = decode_text(data) if data.strip() else None
-    return bytes.fromhex(blob_id(data)), None if text is None else text.removesuffix("\n").split("\n")
+    blob = blob_id(data)
+    text = text_bytes(data) if data.strip() else None
+    if text is not None and worth is not None and not worth(text.decode()):
+        return bytes.fromhex(blob), "not worth it"
+    return bytes.fromhex(blob), None if text is None else texts.of(blob, text)
+
+
+def text_bytes(data: bytes) -> bytes | None:
+    """A whole file's text as `decode_text` has it, in UTF-8 and without a line end at its end; None when it is binary."""
+    if data.isascii() and not has_controls(np.frombuffer(data, np.uint8)) and not binary_kind(data):
+        # It reads as it is written.
+        return data.removesuffix(b"\n")
+    text = decode_text(data)
+    return None if text is None else text.removesuffix("\n").encode()

@@ -49,7 +49,9 @@ def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[S
 
 def _has_a_place(file: File) -> bool:
     """Whether there is one, whatever the question: where its words stand, or else at the beginning. False when that is to be seen."""
-    return any(line and not line.isspace() for line in file.lines[:_BEGINNING])
+    return bool(
+        b"\n".join(file.text.data.split(b"\n", _BEGINNING)[:_BEGINNING]).decode("utf-8", "surrogatepass").strip()
+    )
 
 
 def _snippet(search: Search, file: File, density: Density, place: Place, score: float) -> Snippet:

@@ -12,7 +12,8 @@ from reconvene.index.runs import Hits
 from reconvene.index.view import View
 from reconvene.search.density import Density
 from reconvene.search.files import File
-from reconvene.search.result import TOGETHER, Snippet, cut_lines
+from reconvene.search.result import TOGETHER, Snippet
+from reconvene.search.texts import cut_text
 from reconvene.search.windows import FileWindows, Window
 from reconvene.workspace.names import display_path
 
@@ -33,21 +34,20 @@ class Search:
 
     def density(self, file: File) -> Density:
         weights, names = self.signals.weights, self.query.symbols
-        return Density(file.lines, file.definitions, weights, names, self.hits, self._spans(file), file.text)
+        return Density(file.text, file.definitions, weights, names, self.hits, self._spans(file))
 
     def _spans(self, file: File) -> list[tuple[int, int]] | None:
         """Lines of the chunks that score well, or at all when they are few; None when none does."""
-        first, last = np.searchsorted(self.signals.chunk_file, [file.number, file.number + 1])
-        chunk = self.signals.chunk[first:last]
+        chunk = self.signals.chunk[self.view.chunks(file.number)]
         if not chunk.any():
             return None
         least = max(_GOOD_CHUNK * float(chunk.max()) if len(chunk) > _ALL_CHUNKS else 0.0, 1e-9)
-        starts = [*self.view.chunk_starts(file.number), len(file.lines) + 1]
+        starts = [*self.view.chunk_starts(file.number), file.text.count + 1]
         return [(starts[c], starts[c + 1] - 1) for c in np.flatnonzero(chunk >= least).tolist()]
 
     def windows(self, file: File) -> FileWindows:
         weights, names = self.signals.weights, self.query.symbols
-        return FileWindows(file.lines, file.definitions, weights, names, self.hits, file.text)
+        return FileWindows(file.text, file.definitions, weights, names, self.hits)
 
     def score(self, file: File) -> float:
         return float(self.signals.score[file.number])
@@ -55,7 +55,7 @@ class Search:
 
 def shown(search: Search, file: File, windows: FileWindows, window: Window, score: float) -> Snippet:
     why = why_shown(windows, search.query, search.signals, file.number, window)
-    text = cut_lines(file.lines[window.start - 1 : window.end])
+    text = cut_text(file.text, window.start, window.end)
     return Snippet(display_path(file.path), window.start, window.end, score, window.symbol, text, why)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from reconvene.search.atoms import ATOM
 from reconvene.search.density import Density
 
@@ -45,11 +47,15 @@ class _Run:
 class _File:
     def __init__(self, number: int, density: Density, chance: float) -> None:
         self.number = number
-        self.atoms = density.atoms
-        until: list[float] = [0.0, *density.chances.cumsum().tolist()]
-        self._before = [until[a - 1] for a, _ in self.atoms]
-        self._upto = [until[b] for _, b in self.atoms]
-        self._adds = [upto > before for before, upto in zip(self._before, self._upto, strict=True)]
+        atoms, chances = density.atoms, density.chances
+        until = np.zeros(len(chances) + 1)
+        chances.cumsum(out=until[1:])
+        before, upto = until[atoms.firsts - 1], until[atoms.lasts]
+        self.atoms = atoms.pairs()
+        self._before: list[float] = before.tolist()
+        self._upto: list[float] = upto.tolist()
+        self._add: list[int] = np.flatnonzero(upto > before).tolist()
+        """The pieces that have a chance at all."""
         self._chance = chance
         self.taken = [False] * len(self.atoms)
         self._seed: tuple[float, int, int] | None = None
@@ -75,11 +81,10 @@ class _File:
         best: tuple[float, int, int] | None = None
         first = 0
         atoms, before, upto, longest = self.atoms, self._before, self._upto, max(_SEED, ATOM)
-        for last, (taken, adds) in enumerate(zip(self.taken, self._adds, strict=True)):
-            if taken:
+        taken = self.taken
+        for last in self._add:
+            if taken[last]:  # so ends each run of them: it has none at its end that adds nothing
                 first = last + 1
-                continue
-            if not adds:
                 continue
             while atoms[last][1] - atoms[first][0] >= longest:
                 first += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from reconvene.index.view import View
 from reconvene.search.extent import Extents
 from reconvene.search.files import read_as_indexed
 from reconvene.search.result import Snippet, cut_lines
+from reconvene.search.source import Source
+from reconvene.search.texts import cut_text
 from reconvene.workspace.names import display_path
 
 MOST_DEFINITIONS, MOST_USES, USES_PER_FILE = 8, 40, 5
@@ -88,27 +90,28 @@ def _places(index: RootIndex, name: str) -> SymbolPlaces:
         if (blob := view.blob(path)) is None:
             continue
         try:
-            lines = read_as_indexed(index, path, blob.hex())
+            text = read_as_indexed(index, path, blob.hex())
         except ReconveneError as e:
             if e.code in ("workspace_gone", "tool_failed"):
                 raise
-            lines = None
-        if lines is None:
+            text = None
+        if text is None:
             truncated = True
             continue
+        lines = text.lines
         mentioned = [n for n, line in enumerate(lines, 1) if pattern.search(line)]
         if not mentioned:
             continue
         known, quoted = index.definitions_of(blob, path), Quoted()
         if parsed < MOST_PARSED and (len(uses) < MOST_USES or len(definitions) < MOST_DEFINITIONS):
             parsed += 1  # of what may be shown, it is known exactly
-            structure = index.syntax_of(blob, path, "\n".join(lines).encode("utf-8", "replace"))
+            structure = index.syntax_of(blob, path, text.data)
             known, quoted = structure.definitions, structure.quoted
         shown = display_path(path)
-        extents = Extents(lines, known)
+        extents = Extents(text, known)
         here = [i for i, d in enumerate(known) if d.kind != "impl" and last_name(d.name) == last]
         definitions += [
-            (known[i].kind not in HOLDERS, _snippet(shown, lines, known, extents, i))
+            (known[i].kind not in HOLDERS, _snippet(shown, text, known, extents, i))
             for i in here
             if _within(qualified(known, i), name)
         ]
@@ -119,8 +122,8 @@ def _places(index: RootIndex, name: str) -> SymbolPlaces:
         found.sort(key=lambda n: not _in_code(quoted, pattern, lines[n - 1], n))
         for n in sorted(found[: min(USES_PER_FILE, MOST_USES - len(uses))]):
             around = extents.around(n)
-            text = cut_lines([lines[n - 1].strip()])
-            uses.append(Use(shown, n, text, qualified(known, around) if around >= 0 else None))
+            use = cut_lines([lines[n - 1].strip()])
+            uses.append(Use(shown, n, use, qualified(known, around) if around >= 0 else None))
     definitions.sort(key=lambda d: d[0])
     return SymbolPlaces(name, tuple(d for _, d in definitions[:MOST_DEFINITIONS]), tuple(uses), files, truncated)
 
@@ -142,7 +145,7 @@ def _within(full: str, name: str) -> bool:
     return _SEPARATORS.split(full)[-len(wanted) :] == wanted
 
 
-def _snippet(path: str, lines: Sequence[str], definitions: tuple[Definition, ...], extents: Extents, i: int) -> Snippet:
+def _snippet(path: str, text: Source, definitions: tuple[Definition, ...], extents: Extents, i: int) -> Snippet:
     first, end = extents.of(i)
-    text = cut_lines(lines[first - 1 : end])
-    return Snippet(path, first, end, 1.0, qualified(definitions, i), text, ("defines it",))
+    shown = cut_text(text, first, end)
+    return Snippet(path, first, end, 1.0, qualified(definitions, i), shown, ("defines it",))

@@ -11,31 +11,29 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reconvene.index.definitions import Definition
 from reconvene.index.runs import Hits
-from reconvene.search.atoms import atoms_of
+from reconvene.search.atoms import Atoms, atoms_of
 from reconvene.search.extent import Extents
+from reconvene.search.result import LINE_CHARS, cut_lines
 from reconvene.search.source import Source
 
 KNOWN_BYTES = 6 * 1024 * 1024
-_PER_CHARACTER, _PER_LINE = 4, 72
-"""Bytes that a text takes, about: as lines, as bytes, and twice without case; of each line the string's own and where it ends."""
+_PER_BYTE, _PER_LINE = 3, 96
+"""Bytes that a text takes, about: as it is, and twice without case; of each line where it begins and ends and how, and what of the
+definitions in it is known."""
 
 
 class Text(Source):
-    """Args:
-    characters: how many it has.
-    """
-
-    def __init__(self, lines: Sequence[str], characters: int = 0) -> None:
-        super().__init__(lines)
-        self.size = _PER_CHARACTER * characters + _PER_LINE * len(lines)
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.size = _PER_BYTE * len(data) + _PER_LINE * (data.count(b"\n") + 1)
         self._extents: Extents | None = None
-        self._atoms: tuple[Extents, list[tuple[int, int]]] | None = None
+        self._atoms: tuple[Extents, Atoms] | None = None
 
     def extents(self, definitions: Sequence[Definition]) -> Extents:
         """Those of these definitions. They become exact, and so others, once the grammar has read the file."""
         known = self._extents
         if known is None or known.definitions is not definitions:
-            known = self._extents = Extents(self.lines, definitions, self)
+            known = self._extents = Extents(self, definitions)
         return known
 
     def terms_of_lines(self, spans: Iterable[tuple[int, int]] | None, hits: Hits) -> dict[int, int]:
@@ -44,14 +42,14 @@ class Text(Source):
         Args:
             spans: lines that are looked at, from 1, inclusive, in their order; None for all.
         """
-        whole = [(1, len(self.lines))]
+        whole = [(1, self.count)]
         return self.runs.lines_with(hits, whole if spans is None else _joined(spans))
 
-    def atoms(self, definitions: Sequence[Definition]) -> list[tuple[int, int]]:
+    def atoms(self, definitions: Sequence[Definition]) -> Atoms:
         """See `atoms_of`."""
         extents = self.extents(definitions)
         if self._atoms is None or self._atoms[0] is not extents:
-            self._atoms = extents, atoms_of(self.lines, definitions)
+            self._atoms = extents, atoms_of(self, definitions)
         return self._atoms[1]
 
 
@@ -65,6 +63,12 @@ def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         begin, end = begin or first, last
     if end:
         yield begin, end
+
+
+def cut_text(text: Source, first: int, last: int) -> str:
+    """As `cut_lines`, of lines from one to another."""
+    found = text.text(first, last)
+    return cut_lines(found.split("\n")) if text.has_longer(first, last, LINE_CHARS) else found
 
 
 class KnownTexts:
@@ -83,11 +87,11 @@ class KnownTexts:
                 self._known.move_to_end(fingerprint)
             return found
 
-    def of(self, fingerprint: str, lines: Sequence[str], characters: int | None = None) -> Text:
-        """The text of these lines, known from now on."""
-        if (known := self.get(fingerprint)) is not None and known.lines is lines:
+    def of(self, fingerprint: str, data: bytes) -> Text:
+        """The text of these bytes, known from now on."""
+        if (known := self.get(fingerprint)) is not None and known.data == data:
             return known
-        made = Text(lines, sum(map(len, lines)) if characters is None else characters)
+        made = Text(data)
         with self._lock:
             before = self._known.pop(fingerprint, None)
             self._known[fingerprint] = made

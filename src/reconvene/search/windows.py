@@ -37,34 +37,34 @@ class FileWindows:
     """Chooses windows in one file.
 
     Args:
-        lines: the whole file.
         weights: how much each term of the query counts in this code base.
         names: exact names that are looked for.
         hits: the query's terms in a word.
-        text: of these lines, when it is known already.
     """
 
     def __init__(
         self,
-        lines: Sequence[str],
+        text: Text,
         definitions: Sequence[Definition],
         weights: Mapping[int, float],
         names: Sequence[str],
         hits: Hits | None = None,
-        text: Text | None = None,
     ) -> None:
-        self._lines = lines
         self._definitions = definitions
         self._weights = weights
         self._hits = Hits(weights) if hits is None else hits
         self._names = frozenset(names)
         self._bonus = _NAME_BONUS * max(weights.values(), default=1.0)
-        self._text = Text(lines) if text is None else text
+        self._text = text
         self._found: dict[int, list[int]] = {}
 
     @property
     def _extents(self) -> Extents:
         return self._text.extents(self._definitions)
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self._text.lines
 
     @cached_property
     def _defined(self) -> set[int]:

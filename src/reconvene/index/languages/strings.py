@@ -7,8 +7,8 @@ tried a second way. (Possessive repetition would say the same; Python 3.11.2, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from operator import itemgetter
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 
 _ESCAPE = rb"\\(?:.|\Z)"
 _QUOTED = rb'"(?!"")(?:[^"\\\n]+|' + _ESCAPE + rb""")*"?""" + rb"|'(?!'')(?:[^'\\\n]+|" + _ESCAPE + rb")*'?"
@@ -29,53 +29,60 @@ _ONE = re.compile(_TRIPLE, re.DOTALL)
 _UNCLEAR = re.compile(rb"[\"'#]")
 
 
-def long_strings(data: bytes, pattern: re.Pattern[bytes]) -> list[tuple[int, int]]:
-    """Begin and end of each string between triple quotes that has a line end in it, in their order."""
-    if b'"""' not in data and b"'''" not in data:
+def long_strings(
+    data: bytes, pattern: re.Pattern[bytes], quotes: Mapping[bytes, Sequence[int]] | None = None
+) -> list[tuple[int, int]]:
+    """Begin and end of each string between triple quotes that has a line end in it, in their order.
+
+    Args:
+        quotes: where either kind of triple quotes stands, each place of it, when that is known.
+    """
+    if not any(quotes.values()) if quotes is not None else b'"""' not in data and b"'''" not in data:
         return []
-    found = _plainly(data) if pattern is HASH else (match.span(1) for match in pattern.finditer(data))
+    found = _plainly(data, quotes) if pattern is HASH else (match.span(1) for match in pattern.finditer(data))
     return [(begin, end) for begin, end in found if data.find(b"\n", begin, end) >= 0]
 
 
-def _plainly(data: bytes) -> Iterator[tuple[int, int]]:
+def _plainly(data: bytes, known: Mapping[bytes, Sequence[int]] | None) -> Iterator[tuple[int, int]]:
     """Each string between triple quotes, as `HASH` finds them, which is asked only where that is not plain; half of its time.
 
     A comment and a string in single quotes end with their line, but for a backslash at its end. So with neither quote nor number sign
     before them on their line, three quotes begin such a string.
     """
     at, size = 0, len(data)
+    continued = b"\\\n" in data
+
+    def find(quotes: bytes, at: int) -> int:
+        if known is None:
+            return data.find(quotes, at)
+        places = known[quotes]
+        found = bisect_left(places, at)
+        return places[found] if found < len(places) else -1
+
     coming = dict.fromkeys((b'"""', b"'''"), -1)
     while True:
         for quotes, place in coming.items():
             if place < at:
-                place = data.find(quotes, at)
+                place = find(quotes, at)
                 coming[quotes] = place if place >= 0 else size
-        quotes, begin = min(coming.items(), key=itemgetter(1))
+        quotes = min(coming, key=coming.__getitem__)
+        begin = coming[quotes]
         if begin == size:
             return
         line = max(at, data.rfind(b"\n", at, begin) + 1)
-        if _UNCLEAR.search(data, line, begin) or data.find(b"\\\n", at, line) >= 0:
+        before = data[line:begin]
+        if (before and not before.isspace() and _UNCLEAR.search(before)) or (
+            continued and data.find(b"\\\n", at, line) >= 0
+        ):
             match = HASH.match(data, at)
             if match is None or match.start(1) == size:
                 return
             begin, end = match.span(1)
         else:
-            end = data.find(quotes, begin + 3) + 3
+            end = find(quotes, begin + 3) + 3
             if end < 3:
                 end = size
             if data.find(b"\\", begin, end) >= 0 and (match := _ONE.match(data, begin)) is not None:
                 end = match.end()
         yield begin, end
         at = end
-
-
-def lines_in_strings(data: bytes) -> frozenset[int]:
-    """Numbers of the lines, from 1, that begin in such a string; for a file of whichever language has them."""
-    found: set[int] = set()
-    line, counted = 1, 0
-    for begin, end in long_strings(data, HASH):
-        line += data.count(b"\n", counted, begin)
-        inside = data.count(b"\n", begin, end)
-        found.update(range(line + 1, line + inside + 1))
-        line, counted = line + inside, end
-    return frozenset(found)
