@@ -20,6 +20,7 @@ from reconvene.index.root import RootIndex
 from reconvene.index.runs import Hits
 from reconvene.index.view import View
 from reconvene.search.files import Files
+from reconvene.search.filtered import NO, UNKNOWN, YES, left_in
 from reconvene.search.likeliest import likeliest
 from reconvene.search.looking import Search
 from reconvene.search.matching import matching, worth_lines
@@ -143,7 +144,7 @@ class _Candidates:
         self._view, self._query = view, query
         self._numbers = _unfiltered(view, query, signals)
         self._scores = signals.score[self._numbers]
-        self._wanted: dict[int, bool] = {}
+        self._wanted = left_in(view, query)
 
     @property
     def worth_a_look(self) -> int:
@@ -171,10 +172,10 @@ class _Candidates:
     def _wants(self, number: int) -> bool:
         if not self._query.filtered:
             return True
-        known = self._wanted.get(number)
-        if known is None:
-            known = self._wanted[number] = self._query.wants(self._view.path(number))
-        return known
+        known = self._wanted[number]
+        if known == UNKNOWN:
+            known = self._wanted[number] = YES if self._query.wants(self._view.path(number)) else NO
+        return known == YES
 
 
 def _unfiltered(view: View, query: Query, signals: Signals) -> NDArray[np.int64]:
