@@ -106,7 +106,8 @@ All of `make faults` is 20,000 deaths, each call of a run killed and failed, 5,0
 whole sessions, 5,000 schedules, and a network that is cut at each byte: about an hour of two idle cores. `DEATHS`, `CUTS`, `EVERY` (each
 n-th call or byte), `SCHEDULES`, `CONVERSATIONS` and `EXAMPLES` in the environment make it smaller, `SHARE=3/16` runs the third sixteenth
 of the calls; the figures say what was run, in one part or in several that were added. Times are of the machine that ran it; CPU seconds
-can be compared. The list of calls needs strace(1).
+can be compared. The list of calls needs strace(1). Of several nodes, `KILLS`, `TAKEOVERS`, `DATABASE_KILLS`, `CUT_OFFS`, `ROUNDS` and
+`PAGE_ROUNDS` are how often.
 `make security` fuzzes each reader for ten minutes; `FUZZ_SECONDS`, `HTTP_SECONDS`, `OPENS` and `DEEP` make it smaller. `make soak` takes
 `MINUTES` (10) and `SESSIONS` (1,000).
 """
