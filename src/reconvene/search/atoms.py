@@ -14,7 +14,8 @@ from reconvene.search.source import Source
 ATOM = 12
 """Lines of one, at most: a paragraph, or a piece of one."""
 _LEADING = ("@", "//", "/*", "*", "# ", "#[", "--")
-_MAY_LEAD = frozenset(ord(text[0]) for text in _LEADING)
+_MAY_LEAD = np.zeros(256, np.bool_)
+_MAY_LEAD[[ord(text[0]) for text in _LEADING]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ def atoms_of(source: Source, definitions: Sequence[Definition]) -> Atoms:
     """The file in pieces."""
     blank = source.margins.blank
     begins = blank[:-1] & ~blank[1:]  # of a paragraph, by the number of the line before
-    cuts = np.array([_with_what_is_above(source, d.line) - 1 for d in definitions], np.int64)
+    lines = np.array([d.line for d in definitions], np.int64)
+    cuts = lines - 1
+    for i in np.flatnonzero(_MAY_LEAD[source.margins.codes[cuts]]).tolist():
+        cuts[i] = _with_what_is_above(source, int(lines[i])) - 1
     begins[cuts[(cuts >= 0) & (cuts < len(begins))]] = True
     begins &= ~blank[1:]
     starts = np.flatnonzero(begins) + 1
@@ -47,8 +51,7 @@ def atoms_of(source: Source, definitions: Sequence[Definition]) -> Atoms:
 
 def _with_what_is_above(source: Source, line: int) -> int:
     """Where the comments and decorators begin that stand right above a line."""
-    chars = source.margins.firsts
     for n in range(line, max(1, line - ATOM), -1):
-        if chars[n - 1] not in _MAY_LEAD or not source.line(n - 1).lstrip().startswith(_LEADING):
+        if not source.line(n - 1).lstrip().startswith(_LEADING):
             return n
     return line

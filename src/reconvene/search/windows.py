@@ -102,7 +102,7 @@ class FileWindows:
     def words(self, window: Window) -> list[str]:
         """The query's words as they stand in the window, the most telling first."""
         found: dict[int, tuple[float, str]] = {}
-        for run in self._text.runs.with_any(self._hits, window.start, window.end):
+        for run in dict.fromkeys(self._text.runs.with_any(self._hits, window.start, window.end)):
             for word in WORD.findall(run):
                 for t in self._hits.of[self._hits[word]]:
                     if t not in found:
