@@ -84,8 +84,7 @@ def _windows(search: Search, file: File, windows: FileWindows) -> list[Window]:
     if query.by_lines:
         patterns = [*map(phrase_pattern, query.phrases), *map(compiled, query.patterns)]
         conditions = [*(any_of([p]) for p in patterns), *(_uses(name, file.definitions) for name in query.using)]
-        lines = file.text.lines
-        if not all(any(map(holds, lines)) for holds in conditions):
+        if not all(any(map(holds, windows.lines)) for holds in conditions):
             return []
         return windows.of_lines(lambda line: any(holds(line) for holds in conditions))
     if named := windows.of_names():

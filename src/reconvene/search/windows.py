@@ -63,7 +63,8 @@ class FileWindows:
         return self._text.extents(self._definitions)
 
     @cached_property
-    def _lines(self) -> list[str]:
+    def lines(self) -> list[str]:
+        """The whole file."""
         return self._text.lines
 
     @cached_property
@@ -78,7 +79,7 @@ class FileWindows:
 
     def of_lines(self, matches: Callable[[str], bool]) -> list[Window]:
         """Around lines that fulfil a condition, the best first, none twice."""
-        found = [n for n, line in enumerate(self._lines, 1) if matches(line)][:200]
+        found = [n for n, line in enumerate(self.lines, 1) if matches(line)][:200]
         found.sort(key=lambda n: (-self._smooth(n), n))
         windows: list[Window] = []
         for n in found:
@@ -90,7 +91,7 @@ class FileWindows:
 
     def head(self) -> Window:
         """The beginning of the file."""
-        return Window(*self._trimmed(1, min(len(self._lines), LINES // 2)), None, 0.0)
+        return Window(*self._trimmed(1, min(len(self.lines), LINES // 2)), None, 0.0)
 
     def grown(self, windows: Sequence[Window]) -> list[Window]:
         """Each with the paragraphs around it that there is room for and no other has, those that say most of the query first."""
@@ -115,7 +116,7 @@ class FileWindows:
     def _terms(self, n: int) -> list[int]:
         """The query's terms on a line, each as often as it stands there."""
         if n not in self._found:
-            line = self._lines[n - 1] if 1 <= n <= len(self._lines) else ""
+            line = self.lines[n - 1] if 1 <= n <= len(self.lines) else ""
             self._found[n] = [t for word in WORD.findall(line) for t in self._hits.of[self._hits[word]]]
         return self._found[n]
 
@@ -130,7 +131,7 @@ class FileWindows:
 
     def _around(self, line: int, weight: float) -> Window:
         around = self._extents.around(line)
-        return self._whole(around, line, weight) if around >= 0 else self._cut(line, 1, len(self._lines), None, weight)
+        return self._whole(around, line, weight) if around >= 0 else self._cut(line, 1, len(self.lines), None, weight)
 
     def _whole(self, i: int, line: int, weight: float) -> Window:
         """The definition, or the largest one around it that is short enough, or as much of it as is."""
@@ -146,7 +147,7 @@ class FileWindows:
             (first, last), symbol = outer, qualified(self._definitions, parent)
             parent = self._definitions[parent].parent
         if last - first + 1 < _SMALL:
-            low, high = self._extents.of(parent) if parent >= 0 else (1, len(self._lines))
+            low, high = self._extents.of(parent) if parent >= 0 else (1, len(self.lines))
             return self._cut(line, low, high, symbol, weight, LINES // 2)
         return Window(*self._trimmed(first, last), symbol, weight)
 
@@ -156,17 +157,17 @@ class FileWindows:
             start = first
         else:
             reach = range(line - size // 6, max(first, line - size // 2), -1)
-            start = next((n for n in reach if not self._lines[n - 2].strip()), line - size // 3)
+            start = next((n for n in reach if not self.lines[n - 2].strip()), line - size // 3)
         end = min(last, start + size - 1)
         if end < last:
             reach = range(end, max(line, end - size // 3), -1)
-            end = next((n - 1 for n in reach if not self._lines[n - 1].strip()), end)
+            end = next((n - 1 for n in reach if not self.lines[n - 1].strip()), end)
         return Window(*self._trimmed(start, max(end, line)), symbol, weight)
 
     def _grown(self, window: Window, taken: Sequence[Window]) -> Window:
         first, last = window.start, window.end
         floor = max((w.end for w in taken if w.end < first), default=0)
-        ceiling = min((w.start for w in taken if w.start > last), default=len(self._lines) + 1)
+        ceiling = min((w.start for w in taken if w.start > last), default=len(self.lines) + 1)
         while True:
             above, below = self._paragraph_before(first), self._paragraph_after(last)
             wider = [(first, below)] * (last < below < ceiling) + [(above, last)] * (floor < above < first)
@@ -182,24 +183,24 @@ class FileWindows:
 
     def _paragraph_before(self, first: int) -> int:
         n = first - 1
-        while n >= 1 and not self._lines[n - 1].strip():
+        while n >= 1 and not self.lines[n - 1].strip():
             n -= 1
-        while n > 1 and self._lines[n - 2].strip():
+        while n > 1 and self.lines[n - 2].strip():
             n -= 1
         return n if n >= 1 else first
 
     def _paragraph_after(self, last: int) -> int:
-        n, count = last + 1, len(self._lines)
-        while n <= count and not self._lines[n - 1].strip():
+        n, count = last + 1, len(self.lines)
+        while n <= count and not self.lines[n - 1].strip():
             n += 1
-        while n < count and self._lines[n].strip():
+        while n < count and self.lines[n].strip():
             n += 1
         return n if n <= count else last
 
     def _trimmed(self, start: int, end: int) -> tuple[int, int]:
-        while start < end and not self._lines[start - 1].strip():
+        while start < end and not self.lines[start - 1].strip():
             start += 1
-        while end > start and not self._lines[end - 1].strip():
+        while end > start and not self.lines[end - 1].strip():
             end -= 1
         return start, end
 
