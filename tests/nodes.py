@@ -15,6 +15,7 @@ from house import House
 from reconvene.config import Limits, Settings
 from reconvene.index import Indexes
 from reconvene.log.feed import Feed
+from reconvene.log.port import Row
 from reconvene.log.postgres import PostgresLog
 from reconvene.log.uptime import Uptime
 from reconvene.runs.attempt import Surroundings
@@ -70,6 +71,10 @@ class Node(House):
         around = Surroundings(self.sessions, self.indexes, self.resolve, self._sleep)
         self.supervisor = NodeSupervisor(self.sessions, around)
         await self.supervisor.install()
+
+    async def until(self, session_id: str, done: Callable[[list[Row]], Any], patience: float = 60.0) -> list[Row]:
+        """Longer than in one process: a busy machine is a slow database, too."""
+        return await super().until(session_id, done, patience)
 
     async def die(self) -> None:
         """Everything of this node ends at once; nothing is given back, nothing more is written."""

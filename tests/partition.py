@@ -107,14 +107,14 @@ async def partitioned(hole: BlackHole, tmp_path: Path, *, resets: bool, seed: in
         b = await Node.join(tmp_path, "b", direct, scripted(["an answer"]))
         rows = await b.completed(session)
         gate.set()  # the zombie goes on, and wants to write
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not hole.held:
                 await asyncio.sleep(0.01)
         held = hole.held
         if resets:
             hole.reset()
         hole.open.set()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while a.supervisor.active:
                 await asyncio.sleep(0.01)
         await a.log.put("written", "everything before this")  # also what nobody waited for

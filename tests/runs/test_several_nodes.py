@@ -84,7 +84,7 @@ async def asked_and_answered_elsewhere(join: Join) -> tuple[Node, Node, str]:
 
 async def test_a_run_that_waits_holds_no_job_and_goes_on_wherever_it_is_answered(join, tmp_path):
     a, b, session = await asked_and_answered_elsewhere(join)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while a.supervisor._held or b.supervisor._held:
             await asyncio.sleep(0.01)
     # Whoever proposed is gone: the other one has the contents that it kept.
@@ -100,7 +100,7 @@ async def test_control_without_shared_contents_the_other_node_cannot_go_on(join,
     async def nothing(self: Any, names: Any) -> None: ...
 
     monkeypatch.setattr("reconvene.runs.shared_contents.SharedContents.publish", nothing)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, TimeoutError)):
         async with asyncio.timeout(40):
             await test_a_run_that_waits_holds_no_job_and_goes_on_wherever_it_is_answered(join, tmp_path)
 
@@ -124,7 +124,7 @@ async def test_a_dead_nodes_run_goes_on_at_another(join):
     begun = asyncio.Event()
     a = await join("a", slow(asyncio.Event(), begun))
     session = await a.ask("hello")
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), 60)
     b = await join("b", scripted(["an answer"]))
     await a.die()
     rows = await b.completed(session)
@@ -142,14 +142,14 @@ async def zombie(join: Join) -> None:
     gate, begun = asyncio.Event(), asyncio.Event()
     a = await join("a", slow(gate, begun))
     session = await a.ask("hello")
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), 60)
     a.supervisor._serving.cancel()  # no beats any more, and it hears nothing, though it can still write
     await a.log.follower.stop()
     a_rows = len(await a.rows(session))
     b = await join("b", scripted(["from b"]))
     rows = await b.completed(session)
     gate.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while a.supervisor.active:
             await asyncio.sleep(0.01)
     await a.log.put("written", "everything before this")  # also what nobody waited for
@@ -169,7 +169,7 @@ async def test_a_node_that_ends_gives_its_runs_back_at_once(join):
     begun = asyncio.Event()
     a = await join("a", slow(asyncio.Event(), begun), takeover=QUIET)
     session = await a.ask("hello")
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), 60)
     b = await join("b", scripted(["from b"]), takeover=QUIET)
     await a.close()
     assert contents(await b.completed(session), "completed")[0]["text"] == "from b"
@@ -183,7 +183,7 @@ async def test_a_run_goes_to_a_node_that_has_its_code_base_and_a_session_that_no
     assert contents(await b.completed(session), "completed")[0]["text"] == "from a"
     assert (a.supervisor.taken, b.supervisor.taken) == (1, 0)
     await a.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while b.sessions.elsewhere("project"):
             b.supervisor._news.set()
             await asyncio.sleep(0.01)
@@ -197,7 +197,7 @@ async def test_a_run_is_stopped_from_the_other_node(join):
     a = await join("a", slow(asyncio.Event(), begun), takeover=QUIET)
     b = await join("b", scripted([]), serves=False, takeover=QUIET)
     session = await a.ask("hello")
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), 60)
     await b.sessions.cancel(ME, session, id=None)
     rows = await b.completed(session)
     check_log(rows)
