@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import given, settings
 
 from reconvene.log.port import Row
 from reconvene.log.postgres import news
@@ -38,7 +38,8 @@ def test_rows_come_as_they_were_written_or_are_to_be_read(written: list[Row]) ->
     assert rest or len(json.dumps([row.content for row in written], ensure_ascii=False).encode()) > news.ROWS // 2
 
 
-@given(st.lists(rows(), max_size=12))
+@settings(max_examples=40)
+@given(st.lists(rows(), max_size=8))
 def test_a_payload_is_as_large_as_postgresql_takes(commits: list[list[Row]]) -> None:
     lines = [news.told(f"s_{n}", written) for n, written in enumerate(commits)]
     packed = news.payloads("0a1b2c3d", lines)
