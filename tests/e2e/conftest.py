@@ -77,6 +77,7 @@ def one_server(tmp_path_factory: pytest.TempPathFactory, provider: Provider, one
 @pytest.fixture
 def server(one_server: Server, one_proxy: Proxy) -> Server:
     """Its model is the provider's."""
+    one_proxy.reset()  # what it is told to be reached by goes through there
     if not one_server.is_up:
         one_server.start()
         one_proxy.target = one_server.port

@@ -30,7 +30,7 @@ async def test_a_machine_without_a_network_says_so_and_what_it_holds(
     await expect(at(page, "link-state")).to_contain_text("Offline · 1 message waiting")
     await expect(at(page, "link-state").get_by_role("status")).to_have_text("Offline")
     await clean(page)
-    assert "refresh" not in (await page.locator("body").inner_text()).lower()
+    assert "refresh" not in (await page.locator("main").inner_text()).lower()
     await context.set_offline(False)
     proxy.up()
     await ended(page, turns=2)

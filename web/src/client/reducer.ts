@@ -280,7 +280,7 @@ function takeIndex(items: readonly Item[]): Map<string, number> {
 class Draft {
   private readonly head: Writable<View>
   private readonly items: (Item | null)[]
-  private readonly runs: Record<string, RunView>
+  private runs: Record<string, RunView>
   /** Where each item is, by key. */
   private readonly places: Map<string, number>
   /** Whether an item was taken away, which leaves a hole until the end. */
@@ -291,7 +291,7 @@ class Draft {
   constructor(view: View) {
     this.head = { ...view }
     this.items = [...view.items]
-    this.runs = { ...view.runs }
+    this.runs = view.runs
     this.places = takeIndex(view.items)
   }
 
@@ -438,7 +438,8 @@ class Draft {
 
   private run(event: LogEvent, change: Partial<RunView>): void {
     const id = event.run_id ?? ''
-    const run = (this.runs[id] = { ...(this.runs[id] ?? BLANK_RUN), ...change })
+    const run = { ...(this.runs[id] ?? BLANK_RUN), ...change }
+    this.runs = { ...this.runs, [id]: run }
     const waits = run.status === 'queued' && run.outcome === null
     const known = this.head.order.includes(id)
     if (waits && !known) this.head.order = [...this.head.order, id]

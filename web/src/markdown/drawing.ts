@@ -7,10 +7,8 @@ import type { Token, Tokens } from 'marked'
 import { render } from './render'
 import type { Block } from './split'
 
-/** Blocks of a part. */
+/** Blocks of a part. About how high they are stands in the style. */
 export const PART = 16
-/** About the height of a block, until it was laid out. */
-const BLOCK_REM = 3
 
 export class Drawing {
   private blocks: readonly Block[] = []
@@ -47,9 +45,7 @@ export class Drawing {
 
   private part(place: number): HTMLElement {
     const number = Math.floor(place / PART)
-    const part = (this.prose.children[number] as HTMLElement | undefined) ?? this.prose.appendChild(document.createElement('div'))
-    part.style.setProperty('contain-intrinsic-height', `auto ${((place % PART) + 1) * BLOCK_REM}rem`)
-    return part
+    return (this.prose.children[number] as HTMLElement | undefined) ?? this.prose.appendChild(document.createElement('div'))
   }
 }
 

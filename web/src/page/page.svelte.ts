@@ -23,10 +23,12 @@ import {
   type RunView,
   type SessionContent,
   type Shelf,
+  type View,
 } from '../client'
 import type { Layout } from '../diff/draw'
 import * as api from './api'
 import { Bell, newsOf } from './bell'
+import { grown } from './turns'
 import { spokenWords } from './words'
 
 const LIST_MS = 15_000
@@ -62,6 +64,7 @@ export class Page {
   /** Questions and diffs that were answered from this page, in time or not. */
   private readonly answered = new SvelteSet<string>()
 
+  private readonly sameOutline = outlines()
   private readonly sameWaiting = steady<AskItem | DiffItem>()
   private readonly sameQueue = steady<PromptItem>()
   private readonly sameDiffs = steady<DiffItem>()
@@ -76,16 +79,18 @@ export class Page {
   readonly notice = $derived(this.state.notice)
   readonly index = $derived(this.state.index)
   readonly greeting = $derived(this.state.session)
-  readonly waiting = $derived(this.sameWaiting(pending(this.view)))
-  readonly queue = $derived(this.sameQueue(queued(this.view)))
-  readonly active = $derived<readonly [string, RunView] | null>(this.sameActive(activeRun(this.view)))
-  readonly blank = $derived(this.view.items.length === 0)
-  readonly diffs = $derived(this.sameDiffs(this.view.items.filter((item) => item.type === 'diff')))
+  /** As `view`, for what does not look into texts: it stays the same while they grow. */
+  readonly outline = $derived(this.sameOutline(this.view))
+  readonly waiting = $derived(this.sameWaiting(pending(this.outline)))
+  readonly queue = $derived(this.sameQueue(queued(this.outline)))
+  readonly active = $derived<readonly [string, RunView] | null>(this.sameActive(activeRun(this.outline)))
+  readonly blank = $derived(this.outline.items.length === 0)
+  readonly diffs = $derived(this.sameDiffs(this.outline.items.filter((item) => item.type === 'diff')))
   readonly current = $derived(this.active?.[0] ?? this.queue[0]?.run_id ?? null)
   /** The run that ended last; null while none has. */
-  readonly lastRun = $derived(Object.entries(this.view.runs).reduce<[string, number] | null>((last, [id, { ended_at }]) => (ended_at !== null && ended_at >= (last?.[1] ?? 0) ? [id, ended_at] : last), null)?.[0] ?? null)
+  readonly lastRun = $derived(Object.entries(this.outline.runs).reduce<[string, number] | null>((last, [id, { ended_at }]) => (ended_at !== null && ended_at >= (last?.[1] ?? 0) ? [id, ended_at] : last), null)?.[0] ?? null)
   /** The run under which the session's plan is shown; a plan that was edited while nothing ran belongs to the run that made it. */
-  readonly planRun = $derived(this.view.plan === null ? null : (this.view.plan.run_id ?? Object.entries(this.view.runs).findLast(([, { plan }]) => plan !== null)?.[0] ?? null))
+  readonly planRun = $derived(this.outline.plan === null ? null : (this.outline.plan.run_id ?? Object.entries(this.outline.runs).findLast(([, { plan }]) => plan !== null)?.[0] ?? null))
   readonly running = $derived(this.active !== null || this.queue.length > 0)
   /** The session that is open, or is being opened. */
   readonly session = $derived(this.greeting?.session_id ?? this.asked)
@@ -364,6 +369,12 @@ function steady<T>(): <L extends readonly T[] | null>(now: L) => L {
     if (!same) before = now
     return before as L
   }
+}
+
+/** Gives the view that it gave before, as long as nothing but texts have grown. */
+function outlines(): (now: View) => View {
+  let before: View | null = null
+  return (now) => (before !== null && grown(before, now) ? before : (before = now))
 }
 
 /** What others are shown as who answered: `Firefox on Linux`. */

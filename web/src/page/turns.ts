@@ -15,11 +15,49 @@ export interface Turn {
   rewound: boolean
 }
 
+/** Places of the items whose text is all that is another; null when anything else is. It is a look at each, and no more. */
+export function grown(before: View, now: View): number[] | null {
+  if (before === now) return []
+  if (before.runs !== now.runs || before.order !== now.order || before.rewinds !== now.rewinds || before.plan !== now.plan || before.items.length !== now.items.length) return null
+  const places: number[] = []
+  for (let place = 0; place < now.items.length; place++) {
+    const [was, is] = [before.items[place]!, now.items[place]!]
+    if (was === is) continue
+    if (was.type !== 'text' || is.type !== 'text' || was.seq !== is.seq || was.kind !== is.kind || was.final !== is.final) return null
+    places.push(place)
+  }
+  return places
+}
+
+/** Of which view turns were made. */
+const made = new WeakMap<readonly Turn[], View>()
+
 /**
  * Turns in the order in which they began; what waits in the queue is not among them. A turn that is as it was `before` is the
  * same object, so that only what changed is drawn again.
  */
 export function turns(view: View, before: readonly Turn[] = []): Turn[] {
+  const list = longer(view, before) ?? anew(view, before)
+  made.set(list, view)
+  return list
+}
+
+/** The turns of which only texts have grown: what most pieces of an answer do. */
+function longer(view: View, before: readonly Turn[]): Turn[] | null {
+  const old = made.get(before)
+  const places = old ? grown(old, view) : null
+  if (!old || !places) return null
+  const list = [...before]
+  for (const place of places) {
+    const [was, is] = [old.items[place]!, view.items[place]!]
+    const at = list.findIndex(({ id }) => id === (is.run_id ?? ''))
+    // What is not shown, as it waits in the queue, is not shown any longer either.
+    if (at >= 0) list[at] = { ...list[at]!, items: list[at]!.items.map((item) => (item === was ? is : item)) }
+  }
+  return list
+}
+
+function anew(view: View, before: readonly Turn[]): Turn[] {
   const known = new Map<string, Turn & { order: number }>()
   view.items.forEach((item, place) => {
     const id = item.run_id ?? ''
