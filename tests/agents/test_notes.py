@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart
 
-from reconvene.agents.notes import MAX_BYTES, MOST_BYTES, MOST_FOLDERS, Note, Notes, rendered, touched
+from reconvene.agents.notes import MAX_BYTES, MOST_BYTES, MOST_FOLDERS, Found, Note, Notes, rendered, touched
 from reconvene.config import Limits
 from reconvene.workspace import Workspace
 
@@ -104,3 +104,44 @@ def test_what_an_earlier_life_had_touched() -> None:
         ModelResponse([ToolCallPart("update_code", "no json")]),
     ]
     assert touched(messages) == ["web/a.ts", "b.py", "src/hub.py"]
+
+
+def alone(notes: Notes, found: Found | None) -> None:
+    """A tool begins, sees this and ends, and no other does meanwhile."""
+    notes.end(notes.begin(), found)
+
+
+async def test_what_a_tool_saw_spares_the_next_request_a_look(root: Path) -> None:
+    notes = notes_of(root)
+    alone(notes, notes.look(notes.folders))
+    (root / "AGENTS.md").write_text("Changed after that look.\n")
+    assert [n.text for n in await notes.current()] == ["Use tabs."], "it was not looked again"
+    assert [n.text for n in await notes.current()] == ["Changed after that look."], "one request only"
+
+
+async def test_a_look_does_not_count_when_a_tool_ended_after_it_or_more_is_touched(root: Path) -> None:
+    notes = notes_of(root)
+    reading = notes.begin()
+    found = notes.look(notes.folders)
+    writing = notes.begin()
+    (root / "AGENTS.md").write_text("What another tool wrote.\n")
+    notes.end(writing, None)
+    notes.end(reading, found)
+    assert [n.text for n in await notes.current()] == ["What another tool wrote."]
+    alone(notes, notes.look(notes.folders))
+    alone(notes, None)  # it may have written
+    (root / "AGENTS.md").write_text("Once more.\n")
+    assert [n.text for n in await notes.current()] == ["Once more."]
+    found = notes.look(notes.folders)
+    notes.touch(["web/x.ts"])
+    alone(notes, found)
+    assert await paths(notes) == ["AGENTS.md", "web/AGENTS.md"]
+
+
+async def test_control_a_look_that_always_counts_tells_what_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(self: Notes, began: int, found: Found | None) -> None:
+        self._found = found or self._found
+
+    monkeypatch.setattr(Notes, "end", end)
+    with pytest.raises(AssertionError):
+        await test_a_look_does_not_count_when_a_tool_ended_after_it_or_more_is_touched(root)

@@ -42,7 +42,7 @@ class Told:
 @pytest.fixture(autouse=True)
 def _waits_for_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt goes on without it on a busy machine."""
-    monkeypatch.setattr("reconvene.runs.attempt.INDEX_PATIENCE", 60.0)
+    monkeypatch.setattr("reconvene.runs.deps.INDEX_PATIENCE", 60.0)
 
 
 def edit(house: House, *names: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from house import House, check_log, contents
 from reconvene.index.workers import Workers
-from reconvene.runs.attempt import Attempt
 from scripted import scripted
 
 
@@ -19,7 +18,7 @@ def _no_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "raise SystemExit(3)")
     monkeypatch.setattr("reconvene.index.registry.Workers", lambda: Workers(1, command=command))
     # However busy the machine is, it is found out while the run waits for its index.
-    monkeypatch.setattr("reconvene.runs.attempt.INDEX_PATIENCE", 60.0)
+    monkeypatch.setattr("reconvene.runs.deps.INDEX_PATIENCE", 60.0)
 
 
 async def asked(tmp_path: Path) -> list[dict[str, Any]]:
@@ -47,9 +46,9 @@ async def test_the_run_says_so_once_and_goes_on(tmp_path: Path) -> None:
 
 
 async def test_control_without_going_on_the_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(self: Attempt, journal: Any, index: Any) -> None:
+    async def look(journal: Any, index: Any) -> None:
         await index.refresh_within(60.0)
 
-    monkeypatch.setattr(Attempt, "_look", look)
+    monkeypatch.setattr("reconvene.runs.deps._look", look)
     with pytest.raises((AssertionError, ValueError)):
         await asked(tmp_path)

@@ -7,7 +7,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -50,6 +50,8 @@ class ToolOutcome:
     """Public events written in the same commit."""
     private: tuple[tuple[str, str], ...] = ()
     """(type, JSON text) of private rows written in the same commit."""
+    notes: Mapping[str, Any] | None = None
+    """The project's notes, when the tool looked at them last of all (`Notes.look`)."""
 
 
 class CannotWrite(ReconveneError):

@@ -45,13 +45,18 @@ class ForeignServers:
     _open: dict[str, _Connection] = field(default_factory=dict)
     _failed: dict[str, float] = field(default_factory=dict)
 
-    async def tools(self) -> list[ForeignTool]:
-        """The tools of all configured servers. One that does not start is left out, and the log says why."""
+    def configured(self) -> dict[str, ForeignServer]:
+        """The servers that are configured now; none when that cannot be read, and the log says why. Blocking."""
         try:
-            servers = await asyncio.to_thread(configured, self.data_dir)
+            return configured(self.data_dir)
         except ReconveneError as e:  # what is wrong with it must not keep anybody from asking
             _log.warning("no MCP servers", message=e.message)
-            return []
+            return {}
+
+    async def tools(self, servers: dict[str, ForeignServer] | None = None) -> list[ForeignTool]:
+        """The tools of all configured servers (None: look which those are). One that does not start is left out, and the log says why."""
+        if servers is None:
+            servers = await asyncio.to_thread(self.configured)
         for name in [n for n, c in self._open.items() if servers.get(n) != c.server]:
             self._open.pop(name).close()
         found = await asyncio.gather(*(self._tools_of(name, server) for name, server in servers.items()))

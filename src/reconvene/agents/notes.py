@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,10 @@ class Note:
         return self.path.removesuffix(FILE)
 
 
+Found = Mapping[str, Note | None]
+"""By folder."""
+
+
 class Notes:
     """The notes of one attempt, shared by its agents.
 
@@ -66,6 +70,9 @@ class Notes:
         """The root, and then the folders on the way to what was touched, the last touched last."""
         self._read: dict[str, tuple[FileStat, Note | None]] = {}
         self._one = asyncio.Lock()
+        self._found: Found | None = None
+        """What the tool that ended last saw, for the request that follows it."""
+        self._ended = 0
 
     def touch(self, paths: Iterable[str]) -> None:
         """These files (in their display form) are worked with."""
@@ -81,24 +88,40 @@ class Notes:
         for folder in list(self._folders)[1 : max(1, len(self._folders) - MOST_FOLDERS)]:
             del self._folders[folder]
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Whose notes count: the root's ("") first, the last touched last."""
+        return tuple(self._folders)
+
+    def look(self, folders: Sequence[str]) -> Found:
+        """The note of each folder as it is now. Blocking; for any thread."""
+        return {folder: self._note(folder) for folder in folders}
+
+    def begin(self) -> int:
+        """A tool begins; `end` wants what this returns."""
+        return self._ended
+
+    def end(self, began: int, found: Found | None) -> None:
+        """A tool has ended, and saw the notes (`look`) after all that it did; None: it did not look.
+
+        A thread of a tool's is at the disk anyway, so the request that follows need not send another one there. What it saw counts if no
+        other tool ended since it began: that one may have written a note after it.
+        """
+        self._found = found if began == self._ended else None
+        self._ended += 1
+
     async def current(self) -> list[Note]:
         """The notes as they are now, the root's first and a folder's before those in it; those that are new have been shown."""
         async with self._one:
-            notes = await asyncio.to_thread(self._look)
+            found, self._found = self._found, None
+            if found is None or found.keys() != self._folders.keys():
+                found = await asyncio.to_thread(self.look, self.folders)
+            notes = _fitting(found, self.folders)
             for note in notes:
                 if self._show is not None and self._shown.get(note.path) != note.fingerprint:
                     await self._show(note)
                     self._shown[note.path] = note.fingerprint
             return notes
-
-    def _look(self) -> list[Note]:
-        found: dict[str, Note] = {}
-        room = MOST_BYTES
-        for folder in ["", *reversed([f for f in self._folders if f])]:
-            note = self._note(folder)
-            if note is not None and (room := room - len(note.text.encode())) >= 0:
-                found[folder] = note
-        return [found[f] for f in sorted(found)]
 
     def _note(self, folder: str) -> Note | None:
         path = folder + FILE
@@ -120,6 +143,17 @@ class Notes:
         if not text:
             return None
         return Note(display_path(path), text, got.fingerprint, got.truncated)
+
+
+def _fitting(found: Found, folders: Sequence[str]) -> list[Note]:
+    """As many as there is room for: the root's, then those of the folders that were touched last."""
+    kept: dict[str, Note] = {}
+    room = MOST_BYTES
+    for folder in [*folders[:1], *reversed(folders[1:])]:
+        note = found.get(folder)
+        if note is not None and (room := room - len(note.text.encode())) >= 0:
+            kept[folder] = note
+    return [kept[f] for f in sorted(kept)]
 
 
 def rendered(notes: Sequence[Note]) -> str:

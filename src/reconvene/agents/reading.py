@@ -12,6 +12,7 @@ from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.excerpt import RESULT_CHARS, header, numbered, place, remember
+from reconvene.agents.notes import Found
 from reconvene.agents.outlined import CHARS, outlined
 from reconvene.agents.paths import Wanted, locate
 from reconvene.agents.quoting import keeping
@@ -19,7 +20,7 @@ from reconvene.agents.redact import redact
 from reconvene.agents.scrub import scrub
 from reconvene.agents.secret_leave import Rows, asked, key_of
 from reconvene.errors import ReconveneError
-from reconvene.workspace import FileSlice, Workspace
+from reconvene.workspace import FileSlice
 
 PAGE_LINES = 300
 
@@ -38,10 +39,10 @@ async def read_file(
         end: Last line, inclusive.
     """
     deps = ctx.deps
-    read = functools.partial(_read, deps.workspace, path, tuple(deps.seen), start, end)
+    read = functools.partial(_read, deps, path, tuple(deps.seen), start, end, deps.notes.folders if deps.notes else ())
     private: Rows = ()
     try:
-        wanted, start, end, got = await asyncio.to_thread(read)
+        wanted, start, end, got, notes = await asyncio.to_thread(read)
     except ReconveneError as e:
         if e.code != "secret_file":
             raise
@@ -49,7 +50,7 @@ async def read_file(
         if allowed is None:
             return ToolOutcome("The person said no. Do not ask for this file again.", "not read: you said no", ok=False)
         private = allowed
-        wanted, start, end, got = await asyncio.to_thread(read, secret=True)
+        wanted, start, end, got, notes = await asyncio.to_thread(read, secret=True)
     lines = _fitting(got, RESULT_CHARS)
     outline: list[str] = []
     if start == 1 and end is None and not private and (len(lines) <= got.end - got.start or got.next_start is not None):
@@ -76,15 +77,24 @@ async def read_file(
         truncated=more or got.truncated,
         places=[place(got.path, got.start, max(upto, got.start), None)],
         private=private,
+        notes=notes,
     )
     return await keeping(deps, outcome, {got.path: got.fingerprint})
 
 
 def _read(
-    workspace: Workspace, path: str, seen: Sequence[str], start: int, end: int | None, *, secret: bool = False
-) -> tuple[Wanted, int, int | None, FileSlice]:
-    """The file that is meant, the first and the last line that are wanted of it, and those of them that are one page. Blocking."""
-    wanted = locate(workspace, path, seen)
+    deps: AgentDeps,
+    path: str,
+    seen: Sequence[str],
+    start: int,
+    end: int | None,
+    folders: Sequence[str],
+    *,
+    secret: bool = False,
+) -> tuple[Wanted, int, int | None, FileSlice, Found | None]:
+    """The file that is meant, the first and the last line that are wanted of it, and those of them that are one page; and the notes of
+    these folders. Blocking."""
+    wanted = locate(deps.workspace, path, seen)
     if start == 1 and end is None and wanted.start is not None:
         start, end = max(1, wanted.start - (0 if wanted.end else 10)), wanted.end or wanted.start + 40
     if end is not None and end < start:
@@ -92,8 +102,8 @@ def _read(
             "invalid_field", f"Lines {start} to {end} are no range: lines count from 1, and start comes first."
         )
     last = min(end or start + PAGE_LINES - 1, start + PAGE_LINES - 1)
-    got = workspace.read(wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4, secret=secret)
-    return wanted, start, end, got
+    got = deps.workspace.read(wanted.path, start=start, end=last, max_bytes=RESULT_CHARS * 4, secret=secret)
+    return wanted, start, end, got, deps.notes.look(folders) if deps.notes else None
 
 
 def _fitting(got: FileSlice, room: int) -> list[str]:

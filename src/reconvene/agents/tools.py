@@ -25,6 +25,8 @@ from reconvene.protocol.events import Plan, PlanStep
 
 __all__ = ["ask_user", "create_plan", "read_file", "repo_map", "search", "symbol", "toolset"]
 
+LOOKING = frozenset({"search", "read_file", "repo_map", "symbol"})
+"""Tools that only look: done once more, they change nothing and cost nothing but time."""
 MOST_STEPS = 20
 MOST_OPTIONS = 10
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,45 +17,34 @@ from pydantic_ai.models import Model
 
 from reconvene.agents import models
 from reconvene.agents.compaction import Compaction, context_limit
-from reconvene.agents.durable import AgentDeps, CannotWrite
-from reconvene.agents.foreign import RULE as FOREIGN_RULE
-from reconvene.agents.foreign import Foreign
+from reconvene.agents.durable import CannotWrite
 from reconvene.agents.foreign_servers import ForeignServers
 from reconvene.agents.gathering import Gathering
 from reconvene.agents.notes import touched
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
-from reconvene.agents.run_command import RULE, Leave, hidden
-from reconvene.agents.secret_leave import ALLOWED
 from reconvene.agents.spending import Spending
-from reconvene.agents.token_ratio import FILE, TokenRatios, named
+from reconvene.agents.token_ratio import FILE, TokenRatios
 from reconvene.commands.job import end_all, jobs_of
 from reconvene.errors import ReconveneError
-from reconvene.index import Indexes, RootIndex
-from reconvene.log.port import Row
+from reconvene.index import Indexes
 from reconvene.protocol import events as ev
 from reconvene.runs.applying import Applying, Writers, whole
 from reconvene.runs.daily_cap import CAP, DAILY_CAP, afford, over_cap
+from reconvene.runs.deps import deps_of
 from reconvene.runs.durability import Durability
 from reconvene.runs.fallback import Failing, fails_over, taken_over, takes_over
 from reconvene.runs.journal import Journal
-from reconvene.runs.overview import OVERVIEW, overview_of
 from reconvene.runs.taking_back import take_back
-from reconvene.runs.told import NOTES, notes_of, plan_edits, written_before
+from reconvene.runs.told import plan_edits, written_before
 from reconvene.runs.tracing import Tracing
-from reconvene.search.context import SearchContext
 from reconvene.sessions.rows import event
 from reconvene.sessions.service import RunEnded, Sessions
 from reconvene.sessions.state import RunState
 from reconvene.workspace import Workspace
 from reconvene.workspace.contents import Contents
-from reconvene.workspace.permissions import Permissions
 
 _log = structlog.get_logger(__name__)
-SEARCHED = "searched"
-"""Private row: an entry of the session's search context."""
-INDEX_PATIENCE = 0.25
-"""Seconds a prompt waits for the index to be brought up to date; after that it goes on with what is there."""
 RETRYABLE = frozenset({"provider_unavailable", "provider_rate_limited", "model_misbehaved"})
 OF_THE_STORE = frozenset({"fenced", "disk_full", "store_busy", "store_error", "store_lost", "draining"})
 """Errors that say nothing of the run: what could not be written is done again when the store can write."""
@@ -108,7 +95,9 @@ class Surroundings:
 class Attempt:
     """Call `run` once. `cancel` stops it for the person, `unload` because every branch waits; both leave the log complete."""
 
-    def __init__(self, around: Surroundings, session_id: str, run_id: str, reason: str | None) -> None:
+    def __init__(
+        self, around: Surroundings, session_id: str, run_id: str, reason: str | None, root: str | None = None
+    ) -> None:
         self.around, self.sessions = around, around.sessions
         self.session_id, self.run_id, self.reason = session_id, run_id, reason
         self.durability: Durability | None = None
@@ -118,7 +107,7 @@ class Attempt:
         self._room = 1.0
         """Of the model's context, that a request may fill."""
         self._base: list[ModelMessage] = []
-        self._root: str | None = None
+        self._root = root
         """Of the session, which stays the same; None: not looked up yet."""
 
     # -- what others tell it
@@ -144,8 +133,12 @@ class Attempt:
     async def run(self) -> None:
         """Until the run ends, waits for a person, or this task is cancelled (the server stops: the run stays resumable)."""
         journal = await Journal.load(self.sessions, self.session_id, self.run_id)
-        with contextlib.suppress(RunEnded):  # it was stopped before it began
-            await self._live(journal)
+        try:
+            with contextlib.suppress(RunEnded):  # it was stopped before it began
+                await self._live(journal)
+        finally:
+            with contextlib.suppress(ReconveneError):  # a store that refuses has been heard
+                journal.flush()
 
     async def _live(self, journal: Journal) -> None:
         run = (await self.sessions.state(self.session_id)).runs[self.run_id]
@@ -184,7 +177,7 @@ class Attempt:
                     if span:
                         span.ended(self._stop or "answered")
             except asyncio.CancelledError:
-                journal.deltas.flush()
+                journal.flush()
                 raise
             except ReconveneError as e:
                 if isinstance(e, CannotWrite):
@@ -275,10 +268,12 @@ class Attempt:
         model = resolve(name) if resolve else await asyncio.to_thread(models.resolve, name, self.around.providers)
         extra = sum(state.settled.get(q, (None,))[0] == "continue" for q in journal.questions("pause"))
         asked = " ".join(state.prompts[p].text for p in run.prompts if p in state.prompts)
-        deps = await self._deps(journal, asked, model)
+        if (base := await self._workspace()) is None:
+            raise self._gone()
+        deps, spoken = await deps_of(self.around, journal, base, asked, model, self._jobs())
         deps.review = bool(turn.get("review"))
         deps.max_iterations = int(turn.get("max_iterations") or deps.max_iterations)
-        self._base = await journal.earlier()
+        self._base = await journal.earlier(spoken)
         if deps.notes is not None:
             branches = (m for steps in journal.branches.values() for step in steps for m in step)
             deps.notes.touch(touched([*self._base, *journal.messages, *branches]))
@@ -337,68 +332,19 @@ class Attempt:
     async def _served(self) -> Workspace:
         workspace = await self._workspace()
         if workspace is None:
-            raise ReconveneError(
-                "workspace_gone",
-                f"The code base of this session ({self._root}) is not being served. Serve it again, then go on.",
-            )
+            raise self._gone()
         await asyncio.to_thread(workspace.check_alive)
         return workspace
+
+    def _gone(self) -> ReconveneError:
+        return ReconveneError(
+            "workspace_gone",
+            f"The code base of this session ({self._root}) is not being served. Serve it again, then go on.",
+        )
 
     async def _settle(self) -> None:
         if self.applying is not None:
             await self.applying.settle()
-
-    async def _deps(self, journal: Journal, asked: str, model: Model) -> AgentDeps:
-        workspace = await self._served()
-        index = await self.around.indexes.get(workspace)
-        index.want(asked)
-        await self._look(journal, index)
-        per_token = self.around.token_ratios.of(named(model))
-        known: dict[str, list[Row]] = {kind: [] for kind in (OVERVIEW, SEARCHED, ALLOWED, NOTES)}
-        for row in await self.sessions.log.read(self.session_id, 0, types=known):
-            known[row.type].append(row)
-        overview = await overview_of(journal, known[OVERVIEW], index, per_token)
-        context = SearchContext.fold(r.content for r in known[SEARCHED])
-        return AgentDeps(
-            durable=None, workspace=workspace, index=index, context=context, limits=self.sessions.settings.limits,  # type: ignore[arg-type]
-            seen=list(context.paths()), notes=notes_of(journal, known[NOTES], workspace), repo_map=overview,
-            chars_per_token=per_token, token_ratios=self.around.token_ratios,
-            contents=self.around.writers.contents, leave=await self._leave(workspace), foreign=await self._foreign(),
-            secrets={json.loads(row.content)["path"] for row in known[ALLOWED]},
-        )  # fmt: skip
-
-    async def _look(self, journal: Journal, index: RootIndex) -> None:
-        """Bring the index up to date. When that cannot be done the run goes on with what is known, and says so once."""
-        try:
-            await index.refresh_within(INDEX_PATIENCE)
-        except ReconveneError as e:
-            if e.code != "search_failed":
-                raise
-            _log.warning("a run goes on without looking at its code base", run=self.run_id, message=e.message)
-            shown = ev.Error(code=e.code, message=e.message, retryable=e.retryable, details=e.details)
-            await journal.write([event(shown, run_id=self.run_id, key=f"unread:{self.run_id}")])
-
-    async def _foreign(self) -> Foreign | None:
-        """The tools of MCP servers that the person configured, and what they said of some earlier in this session."""
-        if not (tools := await self.around.foreign.tools()):
-            return None
-        rows = await self.sessions.log.read(self.session_id, 0, types=(FOREIGN_RULE,))
-        rules = {rule["name"]: rule["rule"] for rule in (json.loads(row.content) for row in rows)}
-        return Foreign(self.around.foreign, tools, rules)
-
-    async def _leave(self, workspace: Workspace) -> Leave | None:
-        """What commands may be run in this workspace, and what the person said of some earlier in this session."""
-        settings = self.sessions.settings
-        allowed = await asyncio.to_thread(Permissions(settings.data_dir).of, str(workspace.root))
-        if not allowed.commands:
-            return None
-        rows = await self.sessions.log.read(self.session_id, 0, types=(RULE,))
-        rules = {rule["command"]: rule["rule"] for rule in (json.loads(row.content) for row in rows)}
-        limits = settings.limits
-        secret = await asyncio.to_thread(hidden, settings.data_dir, os.environ)
-        return Leave(
-            self._jobs(), allowed.network, secret, longest=limits.command_time, keep=limits.command_output, rules=rules
-        )
 
     def _jobs(self) -> Path:
         return jobs_of(self.sessions.settings.data_dir, f"{self.session_id}/{self.run_id}")

@@ -36,11 +36,14 @@ class Branch(Journal):
         for messages in trunk.branches.get(scope, []):
             self.messages += messages
             self.steps += sum(isinstance(m, ModelResponse) for m in messages)
+        self.held = trunk.held
         self.deltas = Deltas(self.run_id, self.attempt, self._soon, parent)
 
     async def write(self, events: Sequence[NewEvent], *, changes: dict[str, RunStatus] | None = None) -> None:
-        self.deltas.flush()
-        await self.trunk.write(events, changes=changes)
+        await self.trunk.write([*self.deltas.take(), *events], changes=changes)
+
+    async def hold(self, events: Sequence[NewEvent], *, answer: bool = False) -> None:
+        await self.trunk.hold([*self.deltas.take(), *events], answer=answer)
 
     async def record_response(
         self,

@@ -14,7 +14,7 @@ GATHER = 0.03
 
 
 class Deltas:
-    """Gathers what is streamed and hands events to `write`, in order. `flush` hands over the rest."""
+    """Gathers what is streamed and hands events to `write`, in order. `take` is for who writes the rest along with other rows."""
 
     def __init__(
         self, run_id: str, attempt: int, write: Callable[[list[NewEvent]], None], parent_id: str | None = None
@@ -42,22 +42,26 @@ class Deltas:
             self._timer = asyncio.get_running_loop().call_later(GATHER, self.flush)
 
     def flush(self) -> None:
+        if events := self.take():
+            self._write(events)
+
+    def take(self) -> list[NewEvent]:
+        """What was not handed over yet."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._gathered:
-            events = [
-                NewEvent(
-                    kind.type,
-                    kind(attempt=self.attempt, text="".join(parts)).json_text(),
-                    self.run_id,
-                    item_id,
-                    self._parent_id,
-                )
-                for kind, item_id, parts in self._gathered
-            ]
-            self._gathered.clear()
-            self._write(events)
+        events = [
+            NewEvent(
+                kind.type,
+                kind(attempt=self.attempt, text="".join(parts)).json_text(),
+                self.run_id,
+                item_id,
+                self._parent_id,
+            )
+            for kind, item_id, parts in self._gathered
+        ]
+        self._gathered.clear()
+        return events
 
     def close(self, item_ids: list[str]) -> None:
         """These items are finished: their text stands in a message."""

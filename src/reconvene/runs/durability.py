@@ -1,7 +1,8 @@
 """The pydantic-ai capability that makes an agent's run durable: three hooks, and the log is never behind what was acted on.
 
 * a model response is in the log before its tool calls are executed or its text counts as the answer;
-* a tool's result is in the log before the model sees it, and a recorded one is returned instead of running the tool again;
+* a tool's result is in the log before the model sees it, and a recorded one is returned instead of running the tool again; what a tool
+  only looked up is there before anything that the model makes of it (`held`);
 * what is streamed goes to the log in pieces, and from there to the page.
 """
 
@@ -42,6 +43,7 @@ from reconvene.agents import models
 from reconvene.agents.durable import AgentDeps, Decision, SubAnswer, ToolOutcome
 from reconvene.agents.notes import touched
 from reconvene.agents.scrub import scrub, scrub_json
+from reconvene.agents.tools import LOOKING
 from reconvene.errors import ReconveneError
 from reconvene.log.port import NewEvent
 from reconvene.protocol import events as ev
@@ -127,11 +129,13 @@ class Durability(AbstractCapability[AgentDeps]):
                 returned = ModelRequest([ToolReturnPart(call.tool_name, known["value"], call.tool_call_id)])
                 ctx.deps.notes.touch(touched([returned]))
             return known["value"]
-        began = time.monotonic()
+        began, notes, found = time.monotonic(), ctx.deps.notes, None
+        before = notes.begin() if notes is not None else 0
         self._running += 1
         self._keep()
         try:
             returned = await handler(args)
+            found = returned.notes if isinstance(returned, ToolOutcome) else None
         except ModelRetry as e:
             await self._record(
                 key, call, ToolOutcome(value=None, summary=e.message[:SUMMARY], ok=False), began, {"retry": e.message}
@@ -139,6 +143,8 @@ class Durability(AbstractCapability[AgentDeps]):
             raise
         finally:
             self._running -= 1
+            if notes is not None:
+                notes.end(before, found)
             self._unload_if_waiting()
         outcome = (
             returned
@@ -336,7 +342,8 @@ class Durability(AbstractCapability[AgentDeps]):
                 RETURN, {"key": key, **value}, run_id=self.run_id, key=f"return:{self.run_id}.{key}", stateful=False
             )
         )
-        await self.journal.write(rows)
+        looked = retry is None and call.tool_name in LOOKING
+        await (self.journal.hold(rows) if looked else self.journal.write(rows))
         self.journal.results[key] = {"key": key, **value}
         return value.get("value")
 
@@ -349,6 +356,7 @@ class Durability(AbstractCapability[AgentDeps]):
                     isinstance(part, RetryPromptPart | ToolReturnPart)
                     and part.tool_call_id
                     and (item_id := self._item_of(part.tool_call_id))
+                    and f"result:{item_id}" not in self.journal.keys
                 ):
                     text = part.model_response() if isinstance(part, RetryPromptPart) else str(part.content)
                     shown = ev.ToolResult(id=item_id, summary=scrub(text)[:SUMMARY], ok=False)

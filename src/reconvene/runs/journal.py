@@ -15,9 +15,10 @@ from typing import Any
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRequest, ModelResponse, repair_messages
 from pydantic_ai.usage import RunUsage
 
-from reconvene.log.port import Fence, NewEvent
+from reconvene.log.port import Fence, NewEvent, Row
 from reconvene.protocol import events as ev
 from reconvene.runs.deltas import Deltas
+from reconvene.runs.held import Held
 from reconvene.sessions.kept import HELD, KEPT, OUTCOME, PLAN, needed
 from reconvene.sessions.rows import event, private
 from reconvene.sessions.service import Sessions
@@ -86,6 +87,7 @@ class Journal:
         """Items with deltas and no message: item id → attempt."""
         self.traced: str | None = None
         """Where the last attempt is in OpenTelemetry."""
+        self.held = Held(self._append_soon)
         self.deltas = Deltas(run_id, 0, self._soon)
 
     @classmethod
@@ -136,6 +138,8 @@ class Journal:
                 case "trace":
                     journal.traced = content["traceparent"]
         journal.without_progress = max(running, recovering)
+        if not journal.attempt:
+            return journal  # nothing was streamed yet
         for row in await sessions.log.read(
             session_id, last_model, run_id=run_id, types=("text", "reasoning", "message", "item_aborted")
         ):
@@ -147,9 +151,10 @@ class Journal:
                 journal.open_items.pop(row.item_id, None)
         return journal
 
-    async def earlier(self) -> list[ModelMessage]:
-        """The conversation before this run, as a model can take it."""
-        rows = await self.sessions.log.read(self.session_id, 0, types=(MODEL,))
+    async def earlier(self, rows: Sequence[Row] | None = None) -> list[ModelMessage]:
+        """The conversation before this run, as a model can take it. `rows`: the session's of type `MODEL`; None: read them."""
+        if rows is None:
+            rows = await self.sessions.log.read(self.session_id, 0, types=(MODEL,))
         state = await self.sessions.state(self.session_id)
         rewinds, replaced = state.rewinds, state.replaced
         runs: dict[str, list[str]] = {}
@@ -177,18 +182,44 @@ class Journal:
     # -- writing
 
     async def write(self, events: Sequence[NewEvent], *, changes: dict[str, RunStatus] | None = None) -> None:
-        """Append what is not there yet; returns when it is on disk."""
-        self.deltas.flush()
+        """Append what is not there yet, after what is held; returns when it is on disk."""
         fresh = [e for e in events if e.key is None or e.key not in self.keys]
         if self.sessions.contents is not None and (names := needed(e for e in fresh if e.type in KEPT)):
             await self.sessions.contents.publish(names)  # whoever goes on with this run may be another node
-        if fresh or changes:
-            await self.sessions.append_run(self.session_id, fresh, fence=self.fence, changes=changes)
-            self.keys.update(e.key for e in fresh if e.key)
-            if any(e.type in _PROGRESS for e in fresh):
-                self.without_progress = 0
+        if fresh or changes or self.held.answer:
+            rows = [*self.held.take(), *self.deltas.take(), *fresh]
+            await self.sessions.append_run(self.session_id, rows, fence=self.fence, changes=changes)
+            self.held.answer = False
+            self._has(fresh)
+        else:
+            self.deltas.flush()
+
+    async def hold(self, events: Sequence[NewEvent], *, answer: bool = False) -> None:
+        """Append what is not there yet with the next rows that are written, or in a moment: nobody has to wait for it (see `held`).
+
+        `answer`: it is the model's, at the end of the run.
+        """
+        fresh = [e for e in events if e.key is None or e.key not in self.keys]
+        if self.sessions.contents is not None and any(e.type in KEPT for e in fresh):
+            await self.write(fresh)  # what they name has to be there before them
+        else:
+            self.held.add([*self.deltas.take(), *fresh], answer=answer)
+            self._has(fresh)
+
+    def flush(self) -> None:
+        """Hand what is held, and what was streamed, to the log. Raises what the log refuses at once."""
+        if rows := [*self.held.take(), *self.deltas.take()]:
+            self._append_soon(rows)
+
+    def _has(self, events: Sequence[NewEvent]) -> None:
+        self.keys.update(e.key for e in events if e.key)
+        if any(e.type in _PROGRESS for e in events):
+            self.without_progress = 0
 
     def _soon(self, events: list[NewEvent]) -> None:
+        self._append_soon([*self.held.take(), *events])
+
+    def _append_soon(self, events: list[NewEvent]) -> None:
         self.sessions.log.append_soon(self.session_id, events, fence=self.fence)
 
     async def begin(self, reason: str | None, budget: dict[str, Any], also: Sequence[NewEvent] = ()) -> None:
@@ -234,7 +265,7 @@ class Journal:
 
     def strike(self) -> None:
         """What is shown of the current step will be written anew: the next `begin` strikes it."""
-        self.deltas.flush()
+        self.flush()
         for item_id in list(self.deltas.texts):
             self.open_items[item_id] = self.attempt
         self.deltas.close(list(self.deltas.texts))
@@ -261,7 +292,8 @@ class Journal:
         estimated: bool,
         interrupted: bool = False,
     ) -> None:
-        """The model's response, with everything it shows, in one commit: from here on it is never asked again."""
+        """The model's response, with everything it shows, in one commit: from here on it is never asked again. It is on the disk when
+        this returns if it has tool calls; the run's answer is there before the run has ended, or is asked for once more."""
         shown: list[NewEvent] = []
         items: list[str] = []
         for index, part in enumerate(response.parts):
@@ -296,7 +328,10 @@ class Journal:
         self.count(response)
         shown.append(event(self.usage_content(response, estimated), run_id=self.run_id))
         shown.append(self.kept([*new, response], steered))
-        await self.write(shown)
+        if self.parent is None and not response.tool_calls and not interrupted:
+            await self.hold(shown, answer=True)
+        else:
+            await self.write(shown)
         self.deltas.close([*items, *struck])
         self.messages += [*new, response]
         self.steered.update(steered)
@@ -354,7 +389,7 @@ class Journal:
         self, outcome: Any, *, text: str = "", reason: str | None = None, before: Sequence[NewEvent] = ()
     ) -> None:
         """End the run. Prompts that were steered into it too late become a run of their own."""
-        self.deltas.flush()
+        self.flush()
         await self.sessions.finish_run(
             self.session_id,
             self.run_id,

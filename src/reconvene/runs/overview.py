@@ -18,7 +18,10 @@ OVERVIEW = "overview"
 
 
 async def overview_of(journal: Journal, rows: Sequence[Row], index: RootIndex, chars_per_token: float) -> str:
-    """The text; a new one is in the log before it is used, with the event that shows it. `rows`: the session's of type `OVERVIEW`."""
+    """The text; a new one is in the log before what the model makes of it, with the event that shows it.
+
+    `rows`: the session's of type `OVERVIEW`.
+    """
     kept = Standing.from_json(rows[-1].content) if rows else None
     key = f"map:{journal.run_id}"
     if kept is not None and key in journal.keys:
@@ -32,5 +35,5 @@ async def overview_of(journal: Journal, rows: Sequence[Row], index: RootIndex, c
     if now is not kept:
         now = replace(now, text=redact(now.text))  # the log keeps it for longer than the code may hold a secret
         told.insert(0, NewEvent(OVERVIEW, now.to_json(), journal.run_id, public=False))
-    await journal.write(told)
+    await journal.hold(told)
     return now.text

@@ -44,6 +44,8 @@ class Supervisor:
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._reasons: dict[tuple[str, str], str] = {}
+        self._roots: dict[str, str] = {}
+        """Of the sessions whose run is about to start: what was looked up for that."""
         self._breaks: Counter[tuple[str, str]] = Counter()
         self._capped = Capped(self._affordable, self._go_on)
         self._slots = asyncio.Semaphore(RUNS_AT_ONCE)
@@ -152,13 +154,17 @@ class Supervisor:
 
     async def _served(self, session_id: str) -> bool:
         row = await self.sessions.log.session(session_id)
-        return isinstance(row, SessionRow) and self.sessions.roots.by_root(row.root) is not None
+        if not isinstance(row, SessionRow) or self.sessions.roots.by_root(row.root) is None:
+            return False
+        self._roots[session_id] = row.root
+        return True
 
     def _start(self, session_id: str, run: RunState) -> None:
         from reconvene.runs.attempt import Attempt
 
         assert self.around is not None
-        attempt = Attempt(self.around, session_id, run.id, self._reasons.pop((session_id, run.id), None))
+        reason = self._reasons.pop((session_id, run.id), None)
+        attempt = Attempt(self.around, session_id, run.id, reason, self._roots.pop(session_id, None))
         if run.cancelled:
             attempt.cancel()
         self._attempts[session_id] = attempt
