@@ -118,13 +118,9 @@ def read_as_indexed(
         raise
     if fingerprint is None or blob_id(data) != fingerprint:
         return None
-    known = texts.get(fingerprint)
-    text = text_bytes(data) if known is None else known.data
-    if text is None:
-        return None
-    if worth is not None and not worth(text.decode()):
-        return "not worth it"
-    return texts.of(fingerprint, text) if known is None else known
+    if (known := texts.get(fingerprint)) is not None:
+        return known if worth is None or worth(known.data.decode()) else "not worth it"
+    return _taken(data, fingerprint, worth)
 
 
 def read_now(
@@ -137,10 +133,20 @@ def read_now(
     """
     data = index.workspace.read_bytes(path, max_bytes=index.limits.indexed_file)
     blob = blob_id(data)
-    text = text_bytes(data) if data.strip() else None
-    if text is not None and worth is not None and not worth(text.decode()):
-        return bytes.fromhex(blob), "not worth it"
-    return bytes.fromhex(blob), None if text is None else texts.of(blob, text)
+    return bytes.fromhex(blob), _taken(data, blob, worth) if data.strip() else None
+
+
+def _taken(data: bytes, fingerprint: str, worth: Callable[[str], bool] | None) -> Text | Literal["not worth it"] | None:
+    """The text of a content, known from now on; None when it is binary."""
+    if worth is None:
+        found = text_bytes(data)
+        return None if found is None else texts.of(fingerprint, found)
+    # Of most it ends here, and then the bytes of their text are not asked for.
+    text = decode_text(data)
+    if text is None:
+        return None
+    text = text.removesuffix("\n")
+    return texts.of(fingerprint, text.encode()) if worth(text) else "not worth it"
 
 
 def text_bytes(data: bytes) -> bytes | None:
