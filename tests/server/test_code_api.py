@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -147,6 +148,25 @@ async def test_a_symbol_is_defined_somewhere_and_used_elsewhere(tmp_path: Path) 
             assert (await get(server, f"/api/code/symbol?name={quote(name)}")).json["code"] == "invalid_field"
 
 
+async def test_places_are_searched_page_by_page(tmp_path: Path) -> None:
+    async with coded(tmp_path) as server:
+        first = (await get(server, "/api/code/search?q=session&limit=1")).json
+        [place] = first["places"]
+        assert set(place) == {"path", "start", "end", "score", "symbol", "text", "why"} and place["why"]
+        assert (first["truncated"], first["partial"], first["moved"]) == (False, False, False)
+        second = (await get(server, f"/api/code/search?q=session&limit=1&cursor={first['next']}")).json
+        assert second["places"] and second["places"] != first["places"]
+        (tmp_path / "project" / "src" / "later.py").write_text(
+            "def only_since_now():\n    key = 'AKIAIOSFODNN7EXAMPLE'\n"
+        )
+        [found] = (await get(server, "/api/code/search?q=only_since_now")).json["places"]
+        assert found["path"] == "src/later.py" and "[redacted]" in found["text"] and "AKIA" not in found["text"]
+        text = (await get(server, "/api/code/map?tokens=64&text=true")).json
+        assert text["text"] and text["next"]
+        more = (await get(server, f"/api/code/map?tokens=64&cursor={text['next']}")).json
+        assert more["rows"] and more["rows"] != text["rows"] and more["text"] is None
+
+
 async def complete(server: Serving, q: str) -> list[str]:
     while True:
         answer = (await get(server, f"/api/code/names?q={quote(q)}")).json
@@ -206,6 +226,35 @@ async def test_names_that_were_not_gathered_yet_are_there_a_moment_later(
         assert "use" in await complete(server, "use")
 
 
+async def test_who_types_while_names_are_gathered_is_answered_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: gathering lets go of the names after every slice."""
+    monkeypatch.setattr(names, "_SLICE", 0.0)
+    monkeypatch.setattr(names, "_AT_ONCE", 0.0)
+    async with coded(tmp_path) as server:
+        indexing = server.services.indexing
+        assert indexing is not None
+        known = names.CodeNames(await indexing.indexes.get(indexing.served(None)))
+        taken = 0
+
+        class Counted:
+            lock = threading.Lock()
+
+            def __enter__(self) -> None:
+                nonlocal taken
+                taken += 1
+                self.lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                self.lock.release()
+
+        monkeypatch.setattr(known, "_lock", Counted())
+        await asyncio.to_thread(known.catch_up)
+        assert taken >= len(FILES)
+        assert known.complete("use", 8).items and not known.complete("use", 8).partial
+
+
 async def test_names_of_a_code_base_that_is_being_read_are_not_all_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +304,10 @@ BAD: list[tuple[str, str, str]] = [
     ("query-pattern", "/api/code/map?query=re%3A(", "invalid_field"),
     ("session-other", "/api/code/map?session_id=nothing", "no_such_session"),
     ("most-none", "/api/code/files?most=0", "invalid_field"),
+    ("search-missing", "/api/code/search", "invalid_field"),
+    ("search-nothing", "/api/code/search?q=%20", "invalid_field"),
+    ("search-cursor", "/api/code/search?q=a&cursor=zz", "invalid_field"),
+    ("search-other", f"/api/code/search?q=a&session_id=s_{'A' * 22}", "no_such_session"),
     ("symbol-missing", "/api/code/symbol", "invalid_field"),
 ]
 
@@ -268,6 +321,13 @@ async def test_what_cannot_be_used_is_refused(tmp_path: Path, path: str, code: s
 
 async def test_before_the_indexes_are_there_it_is_said(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
-        for path in ("/api/code", "/api/code/map", "/api/code/files", "/api/code/names", "/api/code/symbol?name=x"):
+        for path in (
+            "/api/code",
+            "/api/code/map",
+            "/api/code/files",
+            "/api/code/names",
+            "/api/code/symbol?name=x",
+            "/api/code/search?q=x",
+        ):
             answer: Any = await get(server, path)
             assert (answer.status, json.loads(answer.body)["code"]) == (503, "starting")

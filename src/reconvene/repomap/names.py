@@ -36,6 +36,10 @@ _WEIGHED = 150
 """Places of one kind that are weighed for one answer."""
 _AT_ONCE = 0.02
 """Seconds that an answer gathers names that are not known yet."""
+_SLICE = 0.03
+"""Seconds for which names are gathered at a time, and nobody is answered."""
+_BREATH = 0.001
+"""Seconds between two slices, in which whoever waits gets the lock."""
 _TURN = 0.005
 """Seconds of gathering, after which other threads get a turn."""
 _A_FEW = 200
@@ -99,7 +103,7 @@ async def complete(index: RootIndex, typed: str, limit: int = 12) -> Completions
 
 async def gather(index: RootIndex) -> None:
     """Get to know every name: what `complete` does not wait for."""
-    await asyncio.to_thread(_names_of(index).catch_up, None)
+    await asyncio.to_thread(_names_of(index).catch_up)
 
 
 def _names_of(index: RootIndex) -> CodeNames:
@@ -182,35 +186,42 @@ class CodeNames:
         self._lock = threading.Lock()
         self._known: _Known | None = None
 
-    def catch_up(self, within: float | None) -> _Known:
-        """Bring what is known to the index's epoch. Blocking; for at most so many seconds."""
-        end = None if within is None else time.monotonic() + within
-        with self._lock:
-            known = self._current(self._index.view)
-            turn = time.monotonic() + _TURN
-            while known.todo and known.count < MOST_SYMBOLS:
-                path = known.todo.pop()
-                self._take(known, path)
-                now = time.monotonic()
-                if end is not None and now > end:
-                    break
-                if now > turn:
-                    time.sleep(0)
-                    turn = now + _TURN
-            if known.count >= MOST_SYMBOLS:
-                known.todo.clear()
-            if known.symbols is None:
-                known.symbols = _Symbols.of(known.pieces)
-            return known
+    def catch_up(self) -> None:
+        """Bring what is known to the index's epoch. Blocking; who completes meanwhile waits for a slice of it at most."""
+        more = True
+        while more:
+            with self._lock:
+                more = bool(self._taken(_SLICE).todo)
+            time.sleep(_BREATH)
 
     def complete(self, typed: str, limit: int) -> Completions:
         """Blocking. See the function."""
-        known = self.catch_up(_AT_ONCE)
+        with self._lock:
+            known = self._taken(_AT_ONCE)
+            symbols = known.symbols = known.symbols or _Symbols.of(known.pieces)
+            partial = bool(known.todo) or self._index.partial
         if not (wanted := typed.strip()):
             items = [Completion("file", display_path(p)) for p in islice(known.weights, limit)]
         else:
-            items = _best(known, wanted, limit) if "\x02" not in wanted else []
-        return Completions(tuple(items), bool(known.todo) or self._index.partial, known.epoch)
+            items = _best(known, symbols, wanted, limit) if "\x02" not in wanted else []
+        return Completions(tuple(items), partial, known.epoch)
+
+    def _taken(self, within: float) -> _Known:
+        """What is known, and more of it for so many seconds."""
+        known = self._current(self._index.view)
+        end = time.monotonic() + within
+        turn = time.monotonic() + _TURN
+        while known.todo and known.count < MOST_SYMBOLS:
+            self._take(known, known.todo.pop())
+            now = time.monotonic()
+            if now > end:
+                break
+            if now > turn:
+                time.sleep(0)
+                turn = now + _TURN
+        if known.count >= MOST_SYMBOLS:
+            known.todo.clear()
+        return known
 
     def _current(self, view: View) -> _Known:
         known = self._known
@@ -288,16 +299,16 @@ _Found = tuple[float, str, _Kind, str, int, str]
 """What a name costs, the name, and of a symbol its file, line and kind."""
 
 
-def _best(known: _Known, typed: str, limit: int) -> list[Completion]:
+def _best(known: _Known, symbols: _Symbols, typed: str, limit: int) -> list[Completion]:
     found: list[_Found] = []
     wanted = typed.lower()
     for cost, path in _paths(known.files, wanted):
         found.append((cost - known.weights[path], path, "file", "", 0, ""))
     for cost, path in _paths(known.folders, wanted):
         found.append((cost + 0.5, path, "folder", "", 0, ""))
-    if "/" not in wanted and known.symbols is not None:
-        for cost, name, begin in _names(known.symbols.text, wanted):
-            path, kind, line = known.symbols.at(begin)
+    if "/" not in wanted:
+        for cost, name, begin in _names(symbols.text, wanted):
+            path, kind, line = symbols.at(begin)
             if (weight := known.weights.get(path)) is not None:
                 cost -= name == typed  # written with the same large letters, it is meant
                 found.append((cost + _KIND_COSTS.get(kind, 0.6) - weight / 2, name, "symbol", path, line, kind))
