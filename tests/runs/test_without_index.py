@@ -19,6 +19,7 @@ def _no_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconvene.index.registry.Workers", lambda: Workers(1, command=command))
     # However busy the machine is, it is found out while the run waits for its index.
     monkeypatch.setattr("reconvene.runs.deps.INDEX_PATIENCE", 60.0)
+    monkeypatch.setattr("reconvene.search.context.FRESH_PATIENCE", 60.0)
 
 
 async def asked(tmp_path: Path) -> list[dict[str, Any]]:
