@@ -12,6 +12,8 @@ from reconvene.index.languages.strings import HASH, long_strings
 from reconvene.index.runs import Runs
 from reconvene.search.margins import Margins
 
+_BACKSLASH = ord("\\")
+
 
 class Source:
     """Of one file, whole. For any thread: what two work out at once is the same.
@@ -74,19 +76,36 @@ class Source:
     def in_strings(self) -> NDArray[np.bool_]:
         """Of each line, by its number: whether it begins in a string between triple quotes, in whichever language has them."""
         found = np.zeros(self.count + 1, np.bool_)
-        if strings := long_strings(self.data, HASH, _triple_quotes(self.data)):
-            # How many lines end before a place is the number of the line before its own.
-            firsts, lasts = (np.searchsorted(self.ends, np.array(strings)) + 1).T
-            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-                found[first + 1 : last + 1] = True
+        double, single = (_triples(self.data, quote) for quote in b"\"'")
+        if not len(double) and not len(single):
+            return found
+        strings = None if len(single) else self._plain_strings(double)
+        if strings is None:
+            places = {b'"""': double.tolist(), b"'''": single.tolist()}
+            strings = np.array(long_strings(self.data, HASH, places), np.int64).reshape(-1, 2).T
+        # How many lines end before a place is the number of the line before its own.
+        firsts, lasts = np.searchsorted(self.ends, strings) + 1
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            found[first + 1 : last + 1] = True
         return found
 
+    def _plain_strings(self, quotes: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Begins and ends, when that is plain of all at once: each has nothing before it on its line, and no backslash in it. Then a file
+        is as `long_strings` has it, string by string, and so are nearly all."""
+        if len(quotes) % 2 or (np.diff(quotes) < 3).any() or b"\\\n" in self.data:
+            return None
+        begins, ends = strings = quotes.reshape(-1, 2).T
+        if (self.margins.leads[np.searchsorted(self.ends, begins) + 1] != begins).any():
+            return None
+        if b"\\" in self.data:
+            places = np.flatnonzero(np.frombuffer(self.data, np.uint8) == _BACKSLASH)
+            if (np.searchsorted(places, begins) != np.searchsorted(places, ends)).any():
+                return None
+        return strings
 
-def _triple_quotes(data: bytes) -> dict[bytes, list[int]]:
-    """Where they stand."""
-    codes = np.frombuffer(data, np.uint8)
-    found: dict[bytes, list[int]] = {}
-    for mark in (b'"', b"'"):
-        here = codes == mark[0]
-        found[3 * mark] = np.flatnonzero(here[:-2] & here[1:-1] & here[2:]).tolist()
+
+def _triples(data: bytes, quote: int) -> NDArray[np.int64]:
+    """Where three of them stand."""
+    here = np.frombuffer(data, np.uint8) == quote
+    found: NDArray[np.int64] = np.flatnonzero(here[:-2] & here[1:-1] & here[2:])
     return found
