@@ -52,13 +52,14 @@ def _plainly(data: bytes, known: Mapping[bytes, Sequence[int]] | None) -> Iterat
     at, size = 0, len(data)
     continued = b"\\\n" in data
 
-    def find(quotes: bytes, at: int) -> int:
-        if known is None:
-            return data.find(quotes, at)
-        places = known[quotes]
+    places_of = known or {}
+
+    def placed(quotes: bytes, at: int) -> int:
+        places = places_of[quotes]
         found = bisect_left(places, at)
         return places[found] if found < len(places) else -1
 
+    find = data.find if known is None else placed
     coming = dict.fromkeys((b'"""', b"'''"), -1)
     while True:
         for quotes, place in coming.items():
