@@ -60,9 +60,8 @@ async def test_bad101_bad125_every_call_fails_once_and_for_ever() -> None:
     found = await campaign(every=EVERY)
     assert not found.violations, "\n".join(found.violations)
     assert found.calls > 500 // EVERY // share(0, 1)[1]
-    which = "each" if EVERY == 1 else f"each {EVERY}th"
     figure = (
-        f"{which} call of a run that changes a disk ({{calls:,}} of them), once and for good, EIO and ENOSPC: {{runs:,}} runs, 0 lost, "
+        "{calls:,} of a run's calls that change a disk, each failed once and for good, with EIO and ENOSPC: {runs:,} runs, 0 lost, "
         "doubled or stuck; each refusal typed ({disk_full:,} disk_full, {store_error:,} store_error, {data_dir_unusable:,} "
         "data_dir_unusable, {others:,} others); reading went on in each; healed by itself in each, {unfinished:,} without the change and "
         "with every file as it was"
