@@ -28,6 +28,8 @@ COMMANDS = (
     "open --no-browser",
     "index --status --json",
     "index --json",
+    "search sweep",
+    "map",
     "config zed",
     "commands",
     "model",
@@ -37,8 +39,8 @@ COMMANDS = (
     "ask --help",
 )
 """They ask the server, or read a file."""
-AT_WORK = ("search sweep", "map", "doctor")
-"""They look through the code base or the machine in their own process, beside a server too: that is no start, so it has no target."""
+AT_WORK = ("doctor",)
+"""Looks through the machine in its own process, beside a server too: that is no start, so it has no target."""
 
 
 def measure(folder: Path, plan: Plan) -> list[Row]:

@@ -96,4 +96,22 @@ def test_beside_a_server_the_server_does_it(served: Machine) -> None:
     assert " files, " in served.here("index", "--resume").stdout
     assert " files, " in served.here("index", "--rebuild").stdout
     assert served.loaded("index", "--status", "--json") == [], "the server knows"
+    for command in (
+        ["search", "idle sessions"],
+        ["search", "idle", "--json"],
+        ["map"],
+        ["map", "--json", "--focus", "hub.py"],
+    ):
+        by_it = served.here(*command)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(code, "find", lambda _: None)
+            by_us = served.here(*command)
+        assert by_it.stdout and (by_it.stdout, by_it.stderr) == (by_us.stdout, by_us.stderr), command
+        assert served.loaded(*command) == []
+    first = served.here("search", "session", "-k", "1")
+    second = served.here("search", "session", "-k", "1", "--cursor", first.stderr.split("--cursor ")[1].split()[0])
+    assert second.stdout and second.stdout != first.stdout
+    (served.root / "new.py").write_text("def only_since_now():\n    pass\n")
+    assert "new.py:1-2" in served.here("search", "only_since_now").stdout, "as the files are now"
+    assert served.here("search", "re:(").returncode == 2
     assert served.loaded("model") == []

@@ -287,6 +287,7 @@ async def test_a_whole_server_tells_no_secret(tmp_path: Path, monkeypatch: pytes
             "/api/sessions",
             "/api/code/map",
             "/api/code/symbol?name=AWS",
+            "/api/code/search?q=AWS",
         ]
         asked += [f"/api/sessions/{session}/{what}" for what in ("file?path=config.py", "export", "export?format=html")]
         for path in asked:

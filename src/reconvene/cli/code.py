@@ -1,113 +1,114 @@
-"""`map` and `search`: a code base looked at in this process. The index in the data folder is the one the server uses."""
+"""`map` and `search`: by the server that serves the code base, else in this process, with the index that a server would use."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
-from reconvene.cli import places, terminal
+from reconvene.cli import terminal
 from reconvene.cli.places import root_of
-from reconvene.client.local import find
-from reconvene.config import Settings
+from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
-from reconvene.index import Indexes, Refresh, RootIndex
-from reconvene.workspace.names import display_path
-from reconvene.workspace.roots import Roots
 
-REDRAW = 0.2
-"""Seconds between two states of the progress bar."""
+STARTING, AGAIN = 20.0, 0.2
+"""Seconds that a server may take until it has imported what indexes need, and between two looks."""
+MOST_FOCUS = 20
 
 
 def print_map(
     data_dir: Path, root: Path | None, *, tokens: int, focus: Sequence[str], as_json: bool, cursor: str | None = None
 ) -> None:
     """Print the repo map; `focus`: words to rank by, files to begin with, folders to stay in."""
-    from reconvene.repomap import repo_map
+    place, server = _asked(data_dir, root)
+    if server is not None and len(focus) <= MOST_FOCUS:
+        words = [("focus", word) for word in focus]
+        made = _call(
+            server, "map", ("root", str(place)), ("tokens", str(tokens)), ("text", "true"), *words, ("cursor", cursor)
+        )
+        for row in made["rows"]:
+            row["why"] = ", ".join(row["why"])
+            del row["used"], row["seen"]
+    else:
+        from reconvene.cli.code_here import map_here
 
-    async def run() -> None:
-        async with opened_index(data_dir, root) as (index, _):
-            made = await repo_map(index, tokens=tokens, focus=focus, cursor=cursor)
-            if as_json:
-                for row in made.rows:
-                    terminal.emit(asdict(row))
-            else:
-                terminal.out(terminal.safe(made.text.rstrip("\n")) + "\n")
-            terminal.say(
-                terminal.dim(f"· {made.files:,} files, {made.symbols:,} symbols, about {made.tokens:,} tokens")
-            )
-            _say_more(made.next, moved=made.moved)
-
-    asyncio.run(run())
+        made = map_here(data_dir, place, tokens=tokens, focus=focus, cursor=cursor)
+    if as_json:
+        for row in made["rows"]:
+            terminal.emit(row)
+    else:
+        terminal.out(terminal.safe(made["text"].rstrip("\n")) + "\n")
+    terminal.say(
+        terminal.dim(f"· {made['files']:,} files, {made['symbols']:,} symbols, about {made['tokens']:,} tokens")
+    )
+    _say_more(made)
 
 
 def print_search(
     data_dir: Path, root: Path | None, query: str, *, k: int, files: bool, as_json: bool, cursor: str | None = None
 ) -> None:
     """Print ranked snippets: `path:start-end score` and their lines; or (`files`) each file once."""
-    from reconvene.search import search
+    place, server = _asked(data_dir, root)
+    if server is not None:
+        found = _call(server, "search", ("root", str(place)), ("q", query), ("limit", str(k)), ("cursor", cursor))
+    else:
+        from reconvene.cli.code_here import search_here
 
-    async def run() -> None:
-        async with opened_index(data_dir, root) as (index, _):
-            found = await search(index, query, limit=k, cursor=cursor)
-            listed: set[str] = set()
-            for snippet in found.snippets:
-                path = display_path(snippet.path)
-                if files:
-                    if snippet.path not in listed:
-                        terminal.emit({"path": path, "score": snippet.score}) if as_json else print(path)
-                    listed.add(snippet.path)
-                elif as_json:
-                    place = {"path": path, "start": snippet.start, "end": snippet.end, "score": snippet.score}
-                    terminal.emit({**place, "symbol": snippet.symbol, "text": snippet.text})
-                else:
-                    print(f"{path}:{snippet.start}-{snippet.end} {snippet.score:.3f}")
-                    terminal.out("".join(f"    {line}\n" for line in terminal.safe(snippet.text).splitlines()))
-            if not found.snippets:
-                terminal.say("Nothing was found. Try other words, or fewer.")
-            if found.truncated:
-                terminal.say("Not everything could be looked through in time: there may be more.")
-            _say_more(found.next, moved=found.moved)
-
-    asyncio.run(run())
-
-
-def _say_more(cursor: str | None, *, moved: bool) -> None:
-    if moved:
-        terminal.say("What the pages before showed has changed since, so this begins again.")
-    if cursor is not None:
-        terminal.say(terminal.dim(f"· there is more: the same with --cursor {cursor}"))
+        found = search_here(data_dir, place, query, k=k, cursor=cursor)
+    listed: set[str] = set()
+    for snippet in found["places"]:
+        path = snippet["path"]
+        if files:
+            if path not in listed:
+                terminal.emit({"path": path, "score": snippet["score"]}) if as_json else print(path)
+            listed.add(path)
+        elif as_json:
+            terminal.emit({key: snippet[key] for key in ("path", "start", "end", "score", "symbol", "text")})
+        else:
+            print(f"{path}:{snippet['start']}-{snippet['end']} {snippet['score']:.3f}")
+            terminal.out("".join(f"    {line}\n" for line in terminal.safe(snippet["text"]).splitlines()))
+    if not found["places"]:
+        terminal.say("Nothing was found. Try other words, or fewer.")
+    if found["truncated"]:
+        terminal.say("Not everything could be looked through in time: there may be more.")
+    _say_more(found)
 
 
-@contextlib.asynccontextmanager
-async def opened_index(data_dir: Path, root: Path | None) -> AsyncIterator[tuple[RootIndex, Refresh]]:
-    """The up-to-date index of a code base, with a progress bar while it is built."""
-    terminal.quiet_logs()
-    settings = Settings.load({"data_dir": data_dir})
-    served: list[str] = []
-    if root is None and (server := find(data_dir)) is not None:
-        with contextlib.suppress(ReconveneError):
-            served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
-    workspace = Roots(data_dir=places.made(data_dir), limits=settings.limits).add(root_of(root, served))
-    indexes = Indexes(data_dir, settings.limits)
-    try:
-        index = await indexes.get(workspace)
-        refreshing = asyncio.create_task(index.refresh())
-        shown = False
+def _asked(data_dir: Path, root: Path | None) -> tuple[Path, Server | None]:
+    """The code base that is meant, and the server that serves it."""
+    server, served = find(data_dir), list[str]()
+    if server is not None:
         try:
-            while not (await asyncio.wait({refreshing}, timeout=REDRAW))[0]:
-                if index.progress is not None and sys.stderr.isatty():
-                    shown = True
-                    print(f"\r{terminal.bar(*index.progress)}", end="", file=sys.stderr, flush=True)
-            refreshed = await refreshing
-        finally:
-            if shown:
-                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            refreshing.cancel()  # Ctrl-C: what it would have said is of no interest any more
-            await asyncio.gather(refreshing, return_exceptions=True)
-        yield index, refreshed
-    finally:
-        await indexes.close()
+            served = [r["root"] for r in server.call("GET", "/api/roots")["roots"]]
+        except ReconveneError:
+            server = None  # it is about to end; the index can be looked at without it
+    place = root_of(root, served)
+    return place, server if str(place) in served else None
+
+
+def _call(server: Server, what: str, *query: tuple[str, str | None]) -> dict[str, Any]:
+    path = f"/api/code/{what}?" + urlencode(
+        [(key, value) for key, value in query if value is not None], errors="surrogateescape"
+    )
+    deadline = time.monotonic() + STARTING
+    while True:
+        try:
+            answer: dict[str, Any] = server.call("GET", path)
+            return answer
+        except ReconveneError as e:
+            if e.code != "starting" or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN)
+
+
+def _say_more(answer: dict[str, Any]) -> None:
+    if answer["partial"]:
+        terminal.say(
+            "The code is still being read, so some may be missing. `reconvene index --status` tells how far it is."
+        )
+    if answer["moved"]:
+        terminal.say("What the pages before showed has changed since, so this begins again.")
+    if answer["next"] is not None:
+        terminal.say(terminal.dim(f"· there is more: the same with --cursor {answer['next']}"))

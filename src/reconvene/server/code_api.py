@@ -19,6 +19,7 @@ from reconvene.repomap.names import MOST, MOST_TYPED, complete, gather
 from reconvene.repomap.picture import MOST as MOST_FILES
 from reconvene.repomap.picture import picture
 from reconvene.repomap.welcome import welcome
+from reconvene.search import search
 from reconvene.search.context import SearchContext
 from reconvene.search.symbols import symbol_places
 from reconvene.server import code_models as models
@@ -34,6 +35,9 @@ _SEARCHED = "searched"
 """Private row of a session: what one search found."""
 RootName = Annotated[
     str | None, Query(max_length=4096, description="Name or path; may be left out when one is served.")
+]
+PageCursor = Annotated[
+    str | None, Query(max_length=200, description="`next` of the page before, for the same question.")
 ]
 SessionId = Annotated[str | None, Query(max_length=64, description="Whose files count as seen.")]
 
@@ -92,18 +96,20 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
         query: Annotated[str | None, Query(max_length=8192)] = None,
         focus: Annotated[list[str] | None, Query(max_length=20)] = None,
         session_id: SessionId = None,
+        cursor: PageCursor = None,
+        text: Annotated[bool, Query(description="Also as a model is told it.")] = False,
     ) -> Response:
         """The files and definitions that matter, best first, within a budget of tokens. `query`: for what; `focus`: files to begin with,
         folders to stay in. Answered 304 while the code is as the ETag given in `If-None-Match` says."""
         index = await opened(root)
         seen = await seen_by(who, session_id)
-        mark = _mark(index, tokens, query, focus, seen)
+        mark = _mark(index, tokens, query, focus, seen, cursor, text)
         if unchanged(request, mark):
             return Response(status_code=304, headers={"etag": mark})
         wanted = query if query and query.strip() else None
         # Who asks for something wants what has to do with that, whatever was seen before.
         made = await repo_map(
-            index, tokens=tokens, query=wanted, focus=focus or (), seen=() if wanted or focus else seen
+            index, tokens=tokens, query=wanted, focus=focus or (), seen=() if wanted or focus else seen, cursor=cursor
         )
         known = {*seen, *map(display_path, seen)}
         usage = index.view.usage
@@ -122,8 +128,41 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
             tokens=made.tokens,
             epoch=index.epoch,
             partial=index.partial,
+            text=redact(made.text) if text else None,
+            next=made.next,
+            moved=made.moved,
         )
         return _answer(found, mark)
+
+    @api.get("/api/code/search")
+    async def code_search(
+        who: Asking,
+        q: Annotated[str, Query(max_length=8192, description="As the agent's search takes it.")],
+        root: RootName = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 8,
+        session_id: SessionId = None,
+        cursor: PageCursor = None,
+    ) -> models.CodeSearch:
+        """Places in the code, best first, from the files as they are now. Secrets in what is shown are hidden."""
+        index = await opened(root)
+        if not index.partial:
+            await index.refresh()
+        found = await search(index, q, limit=limit, seen=await seen_by(who, session_id), cursor=cursor)
+        places = [
+            models.Place(
+                path=display_path(s.path), start=s.start, end=s.end, score=s.score, symbol=s.symbol,
+                text=redact(s.text), why=list(s.why),
+            )
+            for s in found.snippets
+        ]  # fmt: skip
+        return models.CodeSearch(
+            places=places,
+            total=found.total,
+            truncated=found.truncated,
+            partial=found.partial,
+            next=found.next,
+            moved=found.moved,
+        )
 
     @api.get("/api/code/files", response_model=models.Picture, responses={304: {"description": "As before."}})
     async def files(

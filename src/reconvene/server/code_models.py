@@ -47,7 +47,11 @@ class MapRow(BaseModel):
 
 
 class CodeMap(BaseModel):
-    """`tokens`: what the map takes of a model's context. `files`, `symbols`: of the whole code base. `partial`: it is still being read."""
+    """`tokens`: what the map takes of a model's context. `files`, `symbols`: of the whole code base. `partial`: it is still being read.
+
+    `text`: as a model is told it, if that was asked for. `next`: cursor of the page after this one; null on the last. `moved`: what the
+    pages before showed has changed since, so this is the first page again.
+    """
 
     rows: list[MapRow]
     files: int
@@ -55,6 +59,35 @@ class CodeMap(BaseModel):
     tokens: int
     epoch: int
     partial: bool
+    text: str | None = None
+    next: str | None = None
+    moved: bool = False
+
+
+class Place(BaseModel):
+    """Lines `start` to `end` of a file. `score`: higher is better, comparable within one answer. `why`: in a few words each."""
+
+    path: str
+    start: int
+    end: int
+    score: float
+    symbol: str | None
+    text: str
+    why: list[str]
+
+
+class CodeSearch(BaseModel):
+    """Best first. `total`: files that match. `truncated`: not everything could be looked through. `partial`: the code is still being read.
+
+    `next`, `moved`: as of the map.
+    """
+
+    places: list[Place]
+    total: int
+    truncated: bool
+    partial: bool
+    next: str | None
+    moved: bool
 
 
 class PictureFile(BaseModel):

@@ -112,7 +112,14 @@ EXAMPLES: dict[str, Json] = {
                 "path": "src/price.py", "line": 12, "name": "round_price", "kind": "function", "score": 1.0,
                 "why": ["used in 9 files"], "used": 9, "seen": False,
             }],
-            "files": 412, "symbols": 5120, "tokens": 1010, "epoch": 7, "partial": False,
+            "files": 412, "symbols": 5120, "tokens": 1010, "epoch": 7, "partial": False, "text": None, "next": None, "moved": False,
+        },
+    },
+    "GET /api/code/search": {
+        "query": {"q": "rounding of prices", "root": "shop", "limit": 5},
+        "answer": {
+            "places": [{**_PLACE, "score": 3.2, "text": "def round_price(price):", "why": ["name: round price"]}],
+            "total": 4, "truncated": False, "partial": False, "next": None, "moved": False,
         },
     },
     "GET /api/code/files": {
