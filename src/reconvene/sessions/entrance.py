@@ -162,11 +162,8 @@ class Entrance:
         if root is None or root == session.root:
             return
         workspace = self.roots.find(root)
-        if workspace is not None:
-            means_it = str(workspace.root) == session.root
-        else:
-            means_it = root == session.root.rpartition("/")[2]
-        if not means_it:
+        served, asked = session.root, root if workspace is None else str(workspace.root)
+        if asked != (served.rpartition("/")[2] if workspace is None else served):
             raise ReconveneError(
                 "root_mismatch", "This session belongs to another code base. Start a new session for this one."
             )
