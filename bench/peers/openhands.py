@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class OpenHands(Peer):
     def __init__(self, folder: Path, provider: Provider) -> None:
         super().__init__(folder, provider)
         (folder / "home").mkdir()
+        (folder / "tmux").mkdir(mode=0o700)
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         program = [str(INSTALLED / "openhands/bin/python"), "-m", "openhands.agent_server", "--port", str(self.port)]
@@ -40,7 +42,14 @@ class OpenHands(Peer):
             "OH_ENABLE_VSCODE": "false",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "DO_NOT_TRACK": "1",
+            "TMUX_TMPDIR": str(self.folder / "tmux"),
         }
+
+    async def close(self) -> None:
+        """It runs commands in tmux servers that outlive it."""
+        await super().close()
+        for socket in (self.folder / "tmux").glob("tmux-*/*"):
+            subprocess.run(["tmux", "-S", str(socket), "kill-server"], capture_output=True, check=False)
 
     async def ready(self) -> None:
         await self.http("GET", "/api/conversations/search")
