@@ -34,7 +34,7 @@ import { spokenWords } from './words'
 const LIST_MS = 15_000
 const LAYOUT = 'reconvene.diff'
 /** From one drawing to the next at least: words that come faster are drawn together, and nobody reads faster. */
-const DRAW_MS = 50
+const DRAW_MS = 64
 /** Views of sessions that were left, so that coming back costs only what was missed. */
 const KEPT = 8
 
