@@ -19,6 +19,7 @@ from reconvene.log.port import Command, Moved, NewEvent, NewSession, Row
 from reconvene.log.postgres import PostgresLog, news
 from reconvene.log.postgres.address import Address
 from reconvene.log.postgres.follower import Follower
+from reconvene.log.postgres.log import READERS
 from reconvene.log.postgres.schema import prepare
 from reconvene.log.postgres.statements import STATEMENTS
 from reconvene.log.postgres.transaction import Transaction
@@ -374,3 +375,20 @@ async def test_nodes_that_start_together_make_the_tables_once():
     finally:
         with contextlib.suppress(Exception):
             await asyncio.gather(*(log.close() for log in logs))
+
+
+async def test_nobody_waits_for_ever_for_a_connection_that_others_do_not_give_back(
+    two: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read has its time, also before it has a connection: a run that waited on would be held by its node, which lives, for ever."""
+    log = two[0].log
+    monkeypatch.setattr("reconvene.log.postgres.log.ANSWERED_WITHIN", 0.2)
+    async with contextlib.AsyncExitStack() as taken:
+        for _ in range(READERS):
+            await taken.enter_async_context(log._pool.acquire())
+        async with asyncio.timeout(20):
+            with pytest.raises(ReconveneError, match="does not answer") as refused:
+                await log.session("s_any")
+    assert refused.value.code == "store_error"
+    monkeypatch.undo()
+    assert await log.session("s_any") is None

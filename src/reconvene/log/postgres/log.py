@@ -324,7 +324,8 @@ class PostgresLog:
         return int((await self._rows("size"))[0][0])
 
     async def _rows(self, statement: str, *args: Any) -> list[Any]:
-        """A statement's rows. Asked again for as long as a writer would be, when the database is away.
+        """A statement's rows. Asked again for as long as a writer would be, when the database is away; nobody waits longer, also not for
+        a connection that others do not give back.
 
         Raises:
             ReconveneError: `store_error`.
@@ -333,7 +334,8 @@ class PostgresLog:
         pause = 0.02
         while True:
             try:
-                found: list[Any] = await self._pool.fetch(STATEMENTS[statement], *args)
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    found: list[Any] = await self._pool.fetch(STATEMENTS[statement], *args)
             except Exception as e:
                 if not is_lost(e) or self._closing or time.monotonic() + pause > deadline:
                     raise self.address.explain(e) from e
