@@ -70,6 +70,8 @@ class Server:
     def kill(self) -> None:
         """SIGKILL to all of its processes, as a loss of power without a loss of disks."""
         assert self._process is not None
+        # Stopped, it makes no more of them: one that was missed would go on beside the next server, on the same files.
+        self._process.send_signal(signal.SIGSTOP)
         with_children = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(self._process.pid)], capture_output=True, text=True, check=False
         ).stdout.split()

@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from node_people import Person, Tally
+from node_people import STUCK_FILE, Person, Tally, print_tasks
 
 import threefiles
 from coding import agents
@@ -86,8 +86,12 @@ async def node(job: dict[str, Any], name: str, *, works: bool) -> Worker:
 async def work(job: dict[str, Any], name: str) -> None:
     """Until it is killed. What it holds is told in a file, by which the driver knows whom a kill interrupted."""
     worker = await node(job, name, works=True)
-    told = Path(job["folder"]) / f"{name}.held"
+    told, stuck = Path(job["folder"]) / f"{name}.held", Path(job["folder"]) / STUCK_FILE
+    said = False
     while True:
+        if not said and stuck.exists():
+            print_tasks(name)
+            said = True
         part = told.with_suffix(".part")
         part.write_text("\n".join(t.session_id for t in worker.supervisor._held.values()))
         part.rename(told)
@@ -266,8 +270,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reconvene-nodes-") as folder:
         os.chmod(folder, 0o755)
         tally = Campaign(job, Path(folder)).run()
-        if tally.violations and job.get("keep"):
-            subprocess.run(["cp", "-r", folder, job["keep"]], check=False)
+        if tally.violations and job.get("mutation", "none") == "none":
+            keep = tempfile.mkdtemp(prefix="reconvene-nodes-violation-")
+            subprocess.run(["cp", "-r", *Path(folder).glob("*.out"), keep], check=False)
+            print(f"what the nodes said is kept in {keep}", file=sys.stderr)
     os.write(out, json.dumps(asdict(tally)).encode())
 
 

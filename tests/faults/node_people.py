@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from delivered import Delivered, check_events
 
@@ -24,10 +25,13 @@ from reconvene.client.following import Address, Following
 from reconvene.client.link import Frame, new_id
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Row
+from reconvene.log.postgres import PostgresLog
 from reconvene.server.lifecycle import Server
 
 STUCK = 120.0
 """Seconds without any event, after which a session counts as stuck."""
+STUCK_FILE = "stuck"
+"""Made beside the code bases when a session counts as stuck: every node then says what each of its tasks waits for."""
 PROMPT = "Change the three files."
 TAKEN = ("already_answered", "already_decided", "question_closed")
 
@@ -46,6 +50,25 @@ class Tally:
     takeovers: list[float] = field(default_factory=list)
     """Seconds from a kill to the first event that another node wrote for the run."""
     violations: list[str] = field(default_factory=list)
+
+
+def print_tasks(name: str) -> None:
+    """What every task of this process waits for: for whoever looks into a violation."""
+    print(f"tasks of {name}")
+    for task in asyncio.all_tasks():
+        print(f"- {task.get_name()}, {task.cancelling()} times to be cancelled")
+        waiting: Any = task.get_coro()
+        while waiting is not None:
+            frame = next((f for n in ("cr_frame", "gi_frame", "ag_frame") if (f := getattr(waiting, n, None))), None)
+            print(
+                f"    {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
+                if frame
+                else f"    {waiting!r}"
+            )
+            waiting = next(
+                (w for n in ("cr_await", "gi_yieldfrom", "ag_await") if (w := getattr(waiting, n, None))), None
+            )
+    sys.stdout.flush()
 
 
 class Terminal:
@@ -136,6 +159,7 @@ class Person:
         except Exception as e:
             self.tally.violations.append(f"{self.page.link.session_id}: {type(e).__name__}: {str(e)[:500]}")
             print(self.tally.violations[-1], flush=True)
+            await self._say_more()
         finally:
             if self.terminal is not None:
                 await self.terminal.leave()
@@ -204,6 +228,24 @@ class Person:
                 if not e.retryable:
                     raise
                 await asyncio.sleep(0.1)
+
+    async def _say_more(self) -> None:
+        """Into this node's output, and into the others': who waits for what, and what the database has of it."""
+        (self.root.parent / STUCK_FILE).touch()
+        print_tasks("the people's node")
+        assert self.server.services is not None
+        with contextlib.suppress(Exception):
+            log = self.server.services.sessions.log
+            assert isinstance(log, PostgresLog)
+            print("followed:", log.follower.known)
+            db = await log.address.connect()
+            for table in ("pgqueuer", "node", "fence"):
+                print(table, [dict(row) for row in await db.fetch(f"select * from {table} limit 50")])
+            for row in await db.fetch("select id, status, run_id, head, stateful, claims from session order by n desc"):
+                print("session", dict(row))
+            await db.close()
+        sys.stdout.flush()
+        await asyncio.sleep(1.0)  # the others look every now and then
 
     def _check(self, log: list[Row], attached: list[Frame]) -> None:
         check_log(log)
