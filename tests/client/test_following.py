@@ -169,6 +169,26 @@ async def test_a_refusal_reaches_who_asked() -> None:
             await client.submit({"type": "default", "content": " "})
 
 
+async def test_what_was_refused_can_be_submitted_again_on_the_same_connection() -> None:
+    """With its id, as after an error that says that trying again may help."""
+
+    async def not_yet(peer: Peer) -> None:
+        frame = await peer.get()
+        content = {"code": "root_not_served", "message": "Not yet.", "retryable": True, "details": {}}
+        await peer.send(at_once(), snapshot("c0"), {"type": "nack", "reply_to": frame["id"], "content": content})
+        again = await peer.get()
+        assert again["id"] == frame["id"]
+        await peer.ack(again)
+        await peer.rest()
+
+    async with server(not_yet) as where, Following(where, link()) as client:
+        prompt = {"id": "p1", "type": "default", "content": "Why?"}
+        with pytest.raises(ReconveneError, match="Not yet"):
+            await client.submit(prompt)
+        async with asyncio.timeout(20):
+            assert (await client.submit(prompt)).status == "accepted"
+
+
 async def test_after_1009_the_frame_is_failed_and_the_session_goes_on() -> None:
     async def too_big(peer: Peer) -> None:
         await peer.get()

@@ -249,6 +249,8 @@ class Following:
         self._on(happening)
         if self.link.follower.synced:
             self._synced.set()
+        if isinstance(happening, Settled):
+            self._sent.discard(happening.id)  # what was refused may be submitted again, with its id
         if isinstance(happening, Settled) and (future := self._receipts.pop(happening.id, None)) and not future.done():
             if happening.error is not None:
                 future.set_exception(happening.error)
