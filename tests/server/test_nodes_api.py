@@ -15,6 +15,7 @@ from serving import Serving, hello, prompt, receive, send, serving
 from postgres import fresh_url
 from reconvene.config import Settings
 from reconvene.protocol import events as ev
+from reconvene.runs.node import NodeSupervisor
 from reconvene.runs.shared_contents import SharedContents
 from reconvene.server.lifecycle import Ready, Server
 from reconvene.sessions.kept import HELD
@@ -110,3 +111,20 @@ async def test_control_without_fetching_they_are_not_there(tmp_path: Path, monke
     monkeypatch.setattr(SharedContents, "fetch", fetch)
     at_a, at_b = await patched_elsewhere(tmp_path)
     assert [status for status, _ in at_a] == [200, 200] and [status for status, _ in at_b] == [404, 404]
+
+
+async def test_what_a_node_has_is_known_through_an_outage(tmp_path: Path) -> None:
+    """When the database was away for a while every node was silent, and none of them is gone."""
+    async with two_nodes(tmp_path) as (a, b):
+        silent, other = a.services.runs, b.services.runs
+        assert isinstance(silent, NodeSupervisor) and isinstance(other, NodeSupervisor) and silent._serving is not None
+        silent._serving.cancel()
+        await asyncio.gather(silent._serving, return_exceptions=True)
+        db = await other.log.address.connect()
+        try:
+            await db.execute("update node set seen = now() - interval '40 seconds' where id = $1", silent.log.node)
+            known = await other.queue.roots_elsewhere(db, other._remembered)
+            control = await other.queue.roots_elsewhere(db, other.sessions.settings.takeover)
+        finally:
+            await db.close()
+        assert (list(known), control) == ([str(tmp_path / "a" / "project")], {})

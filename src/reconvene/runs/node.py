@@ -26,6 +26,9 @@ from reconvene.workspace.contents import Contents
 
 _log = structlog.get_logger(__name__)
 LONGEST_PAUSE = 1.0
+REMEMBERED = 60.0
+"""Seconds, at least, for which a silent node's code bases are known. After an outage of the database all are silent, and a prompt that was
+refused for it would be lost; one for a node that does not come back waits in the queue."""
 HOUSEKEEPING = 3600.0
 """Seconds between two looks for what the queue need not keep."""
 
@@ -41,6 +44,7 @@ class NodeSupervisor(Supervisor):
         self.taken = 0
         """Runs that were given to this node so far."""
         self._beat = settings.takeover / 10
+        self._remembered = max(settings.takeover, REMEMBERED)
         self._held: dict[int, Task] = {}
         self._work_of: dict[int, asyncio.Task[None]] = {}
         self._events: dict[str, asyncio.Event] = {}
@@ -60,7 +64,7 @@ class NodeSupervisor(Supervisor):
         db = await self.log.address.connect()
         try:
             await self.queue.install(db)
-            self._elsewhere = await self.queue.roots_elsewhere(db, self.sessions.settings.takeover)
+            self._elsewhere = await self.queue.roots_elsewhere(db, self._remembered)
         except asyncpg.PostgresError as e:
             raise self.log.address.explain(e) from e
         finally:
@@ -123,7 +127,7 @@ class NodeSupervisor(Supervisor):
                     lost = await self.queue.beat(db, roots, self._held)
                     free = self.sessions.settings.limits.runs_of_node - len(self._held)
                     tasks = await self.queue.take(db, roots, free)
-                    self._elsewhere = await self.queue.roots_elsewhere(db, self.sessions.settings.takeover)
+                    self._elsewhere = await self.queue.roots_elsewhere(db, self._remembered)
                     if loop.time() > tidied + HOUSEKEEPING:
                         tidied = loop.time()
                         await self.queue.forget_old(db)
