@@ -92,6 +92,11 @@ def session_of(page: Page) -> str:
     return page.url.rsplit("/s/", 1)[1]
 
 
+async def accepted(page: Page) -> None:
+    """Wait until the server has whatever was sent from this page: it is drawn before it is accepted."""
+    await expect(at(page, "link-state")).to_have_attribute("data-unsent", "0")
+
+
 async def same_as_log(page: Page, server: Server, patience: float = PATIENCE / 1000) -> list[dict[str, Any]]:
     """The page shows the fold of the log, no more and no less; the log's numbers rise. Returns the log's events."""
     end = time.monotonic() + patience

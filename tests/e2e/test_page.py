@@ -9,7 +9,7 @@ from cut_network import Proxy
 from model_provider import Hold, Provider, Refuse, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
-from shown import Watch, ask, at, ended, opened, same_as_log, says, session_of
+from shown import Watch, accepted, ask, at, ended, opened, same_as_log, says, session_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -111,6 +111,7 @@ async def test_prompts_wait_in_a_queue_that_can_be_changed(
     await at(page, "queue").locator("textarea").press("Enter")
     await expect(at(page, "queued").nth(1)).to_contain_text("fourth, in other words")
     await same_as_log(page, server)
+    await accepted(page)
     hold.set()
     await ended(page, turns=3)
     await expect(at(page, "queue")).to_have_count(0)
@@ -127,6 +128,7 @@ async def test_a_prompt_steers_the_run(context: BrowserContext, server: Server, 
     await at(page, "prompt").fill("go right instead")
     await at(page, "prompt").press("Control+Enter")
     await expect(at(page, "turn").get_by_test_id("asked")).to_have_count(2)
+    await accepted(page)
     hold.set()
     await ended(page)
     await expect(at(page, "answer-text")).to_have_text("You said: go right instead")
@@ -145,6 +147,7 @@ async def test_a_prompt_that_steers_too_late_is_answered_too(
     await at(page, "prompt").fill("turn round")
     await at(page, "prompt").press("Control+Enter")
     await expect(at(page, "turn").get_by_test_id("asked")).to_have_count(2)
+    await accepted(page)
     hold.set()
     await ended(page, turns=2)
     await expect(at(page, "answer-text")).to_have_text(["There it is.", "You said: turn round"])

@@ -112,6 +112,9 @@ async def test_names_are_completed_while_they_are_typed(context: BrowserContext,
     await box.press_sequentially("look at @hu")
     options = at(page, "completion")
     await expect(options.filter(has_text="src/hub.py").first).to_be_visible()
+    # A fuller answer may leave out what was gone to in an earlier one: the first choice is the current one then.
+    await expect(at(page, "completions")).to_have_attribute("data-of", "hu")
+    await expect(at(page, "completions")).to_have_attribute("aria-busy", "false")
     await expect(box).to_have_attribute("aria-activedescendant", "completion-0")
     await page.keyboard.press("ArrowDown")
     await expect(box).to_have_attribute("aria-activedescendant", "completion-1")

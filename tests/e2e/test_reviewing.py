@@ -9,7 +9,7 @@ from accessible import clean, violations
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, Page, expect
 from real_server import Server
-from shown import ask, at, drawn, ended, opened
+from shown import accepted, ask, at, drawn, ended, opened
 
 from reconvene.agents.edit_format import Create, Edit, Replace, render
 
@@ -329,6 +329,7 @@ async def test_every_state_of_a_run_is_accessible(context: BrowserContext, serve
     await clean(page)
     await at(page, "steer").click()
     await page.set_viewport_size({"width": 1280, "height": 720})
+    await accepted(page)  # else it may steer the run after this one
     hold.set()
     await ended(page, 4)  # what steers too late is a turn of its own
     await page.locator(".hljs-keyword").first.wait_for(state="attached")

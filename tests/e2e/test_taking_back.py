@@ -11,7 +11,7 @@ from changed_events import changed
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
-from shown import ask, at, ended, opened, same_as_log, says, session_of, written
+from shown import accepted, ask, at, ended, opened, same_as_log, says, session_of, written
 
 from reconvene.agents.edit_format import Create, Edit, Replace, render
 
@@ -136,6 +136,7 @@ async def test_the_queue_is_reordered(context: BrowserContext, server: Server, p
     await at(page, "earlier-queued").nth(1).click()
     await expect(at(page, "queued").nth(0)).to_contain_text("fourth")
     await clean(page)
+    await accepted(page)
     hold.set()
     await ended(page, 4)
     assert await at(page, "asked").locator("p").all_inner_texts() == ["head", "fourth", "second", "third"]
