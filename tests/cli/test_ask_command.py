@@ -150,6 +150,25 @@ def test_a_folder_that_somebody_has_is_waited_for_and_then_said(
         folder.release()
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_server_started_after_a_kill_is_where_the_killed_one_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    commands: list[list[str]] = []
+    server = Server(os.getpid(), "localhost", 1, "x")
+
+    def started(command: list[str], **_: object) -> None:
+        commands.append(command)
+
+    monkeypatch.setattr(background.subprocess, "Popen", started)
+    monkeypatch.setattr(background, "_free", lambda _: True)
+    monkeypatch.setattr(background, "find", lambda _: server if commands else None)
+    (tmp_path / "server.json").write_text(json.dumps({"pid": 1, "host": "localhost", "port": 8123}))
+    assert background.start(tmp_path, tmp_path, port=8000, port_is_chosen=chosen) is server
+    (command,) = commands
+    assert command[command.index("--port") + 1] == ("8000" if chosen else "8123"), "open pages look for it there"
+
+
 async def test_a_server_that_was_stopped_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
@@ -157,7 +176,7 @@ async def test_a_server_that_was_stopped_stays_so(tmp_path: Path, monkeypatch: p
         started.append(port)
         raise ReconveneError("starting", "Not here.")
 
-    monkeypatch.setattr(whereabouts.background, "start", start)
+    monkeypatch.setattr(background, "start", start)
     monkeypatch.setattr(whereabouts, "GRACE", 0.0)
     where = whereabouts.Whereabouts(tmp_path, tmp_path)
     assert await where() is None

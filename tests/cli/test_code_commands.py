@@ -98,7 +98,7 @@ def test_beside_a_server_the_server_does_it(served: Machine) -> None:
     assert served.loaded("index", "--status", "--json") == [], "the server knows"
     for command in (
         ["search", "idle sessions"],
-        ["search", "idle", "--json"],
+        ["search", "idle", "sessions", "--json"],
         ["map"],
         ["map", "--json", "--focus", "hub.py"],
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -24,13 +25,16 @@ def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Ser
 
     Args:
         root: the code base it serves.
-        port: taken when it is free; when it is not and nobody chose it (`port_is_chosen`), the system gives another.
+        port: taken when it is free; when it is not and nobody chose it (`port_is_chosen`), the system gives another. The port of a
+            server that was killed goes before one that nobody chose: pages that were open on it find their server again.
 
     Raises:
         ReconveneError: `data_dir_unusable`; `starting` when it did not come up, naming its log, or when another one does not answer.
     """
     if (server := _somebody_elses(data_dir)) is not None:
         return server
+    if not port_is_chosen:
+        port = left_behind(data_dir) or port
     log = data_dir / "logs" / "background.log"
     try:
         for folder in (data_dir, log.parent):
@@ -69,6 +73,15 @@ def start(data_dir: Path, root: Path, *, port: int, port_is_chosen: bool) -> Ser
             raise ReconveneError("starting", f"The server did not start (exit {code}): {_last_words(log, written)}")
         time.sleep(0.05)
     raise ReconveneError("starting", f"The server did not answer within {START_TIME:.0f} s. Its log is {log}.")
+
+
+def left_behind(data_dir: Path) -> int | None:
+    """The port of a server that was killed: one that is stopped takes its `server.json` with it. None: there was no such end."""
+    try:
+        port = int(json.loads((data_dir / "server.json").read_text("utf-8"))["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if claimed(data_dir) else port
 
 
 def _somebody_elses(data_dir: Path) -> Server | None:

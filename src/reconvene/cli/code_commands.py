@@ -30,7 +30,7 @@ def map_(
 
 
 def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY")],
+    words: Annotated[list[str], typer.Argument(metavar="QUERY", help="One argument or several words.")],
     root: Root = None,
     k: Annotated[int, typer.Option("-k", help="How many places.", min=1, max=200)] = 10,
     files: Annotated[bool, typer.Option("--files", help="One line a file.")] = False,
@@ -41,7 +41,7 @@ def search(
     """Search the code and print ranked snippets."""
     from reconvene.cli.code import print_search
 
-    print_search(places.data_dir(data_dir), root, query, k=k, files=files, cursor=cursor, as_json=json)
+    print_search(places.data_dir(data_dir), root, " ".join(words), k=k, files=files, cursor=cursor, as_json=json)
 
 
 def index(

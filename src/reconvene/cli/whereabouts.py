@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 
 from reconvene.cli import background
 from reconvene.cli.terminal import dim, safe, say
 from reconvene.client.following import Address
-from reconvene.client.local import claimed, find
+from reconvene.client.local import find
 from reconvene.errors import ReconveneError
 
 GRACE = 2.0
@@ -34,7 +33,7 @@ class Whereabouts:
 
     async def __call__(self) -> Address | None:
         server = await asyncio.to_thread(find, self._data_dir)
-        if server is None and (port := left_behind(self._data_dir)) is not None:
+        if server is None and (port := background.left_behind(self._data_dir)) is not None:
             self._missing = self._missing or time.monotonic()
             if time.monotonic() - self._missing >= GRACE and self._starts < STARTS:
                 self._starts += 1
@@ -49,12 +48,3 @@ class Whereabouts:
             return None
         self._missing = None
         return Address(server.ws_url, server.token)
-
-
-def left_behind(data_dir: Path) -> int | None:
-    """The port of a server that was killed: one that is stopped takes its `server.json` with it. None: there was no such end."""
-    try:
-        port = int(json.loads((data_dir / "server.json").read_text("utf-8"))["port"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return None if claimed(data_dir) else port
