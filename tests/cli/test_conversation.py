@@ -6,11 +6,15 @@ import asyncio
 import json
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from talking import ANSWER, EMPTY, ask, begin, event, events, until
 
 from peer import SESSION, Peer, session
+from reconvene.cli import asking
+from reconvene.cli.conversation import Conversation
 from reconvene.errors import ReconveneError
 
 
@@ -145,3 +149,43 @@ async def test_a_lost_connection_is_said_once(capsys: pytest.CaptureFixture[str]
     assert said.out == "Sessions are swept.\n"
     assert said.err.count("connection lost") == 1
     assert said.err.count("connected again") == 1
+
+
+class Away:
+    """A server whose database is away for some answers."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = list(refused)
+
+    def call(self, method: str, path: str) -> Any:
+        if self.refused:
+            raise ReconveneError(self.refused.pop(), "The database does not answer.")
+        return {"sessions": [{"session_id": SESSION, "root": "/project", "archived": False}]}
+
+
+def attach(away: Away, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    class Attached(Conversation):
+        async def run(self) -> int:
+            return 7 if self._link.session_id == SESSION else 0
+
+    monkeypatch.setattr(asking, "find", lambda _: away)
+    monkeypatch.setattr(asking, "Conversation", Attached)
+    monkeypatch.setattr(asking, "AGAIN", 0.0)
+    return asking.attach(SESSION, folder, as_json=True)
+
+
+def test_attach_begins_in_an_outage_and_waits_for_its_end(tmp_path, monkeypatch, capsys):
+    away = Away("store_error", "starting", "store_busy", "draining")
+    assert attach(away, tmp_path, monkeypatch) == 7 and not away.refused
+    assert capsys.readouterr().err.count("does not answer") == 1, "it is said once"
+
+
+def test_attach_does_not_repeat_what_is_refused_for_good(tmp_path, monkeypatch):
+    with pytest.raises(ReconveneError, match="does not answer"):
+        attach(Away("store_error", "unauthorized"), tmp_path, monkeypatch)
+
+
+def test_control_without_asking_again_attach_ends_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(asking, "NOT_NOW", frozenset())
+    with pytest.raises(ReconveneError):
+        attach(Away("store_error"), tmp_path, monkeypatch)

@@ -145,6 +145,83 @@ async def test_control_without_looking_whether_they_join_on_there_is_a_gap(two, 
         await deaf_for_a_moment(two)
 
 
+class Held:
+    """Of a node that hears nothing just now, what is asked about a session waits for `answer`; what is read of it does not."""
+
+    def __init__(self, node: Node) -> None:
+        self.log, self.answer, self.asked = node.log, asyncio.Event(), asyncio.Event()
+        self._rows = node.log._rows
+        node.log._rows = self.rows  # type: ignore[method-assign]
+        node.log.follower._heard = lambda *_: None  # type: ignore[method-assign]
+
+    async def rows(self, statement: str, *args: Any) -> list[Any]:
+        if statement == "session":
+            self.asked.set()
+            await self.answer.wait()
+        return await self._rows(statement, *args)
+
+    async def read(self, session: str) -> list[int]:
+        """As whoever keeps a session in memory: follows it, then reads it, and is told of the rest."""
+        await self.log.follow(session)
+        return seqs(await self.log.read(session, 0))
+
+
+async def begun_at_once(two: tuple[Node, Node], session: str, *, waits: bool = True) -> list[int]:
+    """Two begin to follow a session at once; between the second's reading and the answer to the first something is written. All that the
+    second knows of in the end. `waits`: whether the second waits for that answer."""
+    a, b = two
+    await a.log.append(session, [E("before")])
+    held = Held(b)
+    first = asyncio.create_task(held.read(session))
+    await held.asked.wait()
+    second = asyncio.create_task(held.read(session))
+    if waits:
+        await asyncio.sleep(0)
+    else:
+        await second
+    await a.log.append(session, [E("between")])
+    held.answer.set()
+    await first
+    return sorted({*(await second), *b.seqs(session)})
+
+
+async def test_two_who_begin_to_follow_at_once_miss_nothing(two):
+    session = await a_session(two[0].log, "s_a")
+    assert await begun_at_once(two, session) == [1, 2]
+
+
+async def left_by_the_first(two: tuple[Node, Node], session: str) -> None:
+    """The first who began to follow leaves before there is an answer; the second stays."""
+    _, b = two
+    held = Held(b)
+    first = asyncio.create_task(held.read(session))
+    await held.asked.wait()
+    second = asyncio.create_task(held.read(session))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    held.answer.set()
+    await second
+    assert session in b.log.follower.known
+
+
+async def test_who_stays_follows_when_the_first_leaves(two):
+    await left_by_the_first(two, await a_session(two[0].log, "s_a"))
+
+
+async def test_control_who_does_not_wait_for_the_answer_misses_what_comes_between(two, monkeypatch):
+    async def follow(self: PostgresLog, session_id: str) -> None:
+        if session_id not in self.follower.known:
+            self._finding[session_id] = asyncio.current_task()  # type: ignore[assignment]
+            await self._follow(session_id)
+
+    monkeypatch.setattr(PostgresLog, "follow", follow)
+    session = await a_session(two[0].log, "s_a")
+    assert await begun_at_once(two, session, waits=False) == [1]
+    with pytest.raises(AssertionError):
+        await left_by_the_first(two, await a_session(two[0].log, "s_b"))
+
+
 async def test_what_is_not_followed_or_not_wanted_any_more_is_not_read(two):
     a, b = two
     for id in ("s_a", "s_b"):

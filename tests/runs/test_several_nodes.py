@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from coding import agents, update
@@ -16,6 +18,8 @@ from postgres import fresh_url
 from reconvene.agents.edit_format import Edit, Replace, render
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
+from reconvene.log.port import Row
+from reconvene.log.postgres import PostgresLog
 from scripted import scripted
 
 Join = Callable[..., Awaitable[Node]]
@@ -105,16 +109,19 @@ async def test_control_without_shared_contents_the_other_node_cannot_go_on(join,
             await test_a_run_that_waits_holds_no_job_and_goes_on_wherever_it_is_answered(join, tmp_path)
 
 
-def slow(gate: asyncio.Event, begun: asyncio.Event) -> Any:
-    """A model that begins to answer and goes on when the gate opens."""
+def slow(gate: asyncio.Event, begun: asyncio.Event, enough: asyncio.Event | None = None) -> Any:
+    """A model that begins to answer and goes on when the gate opens: for a moment, or until it is `enough`."""
     from pydantic_ai.models.function import FunctionModel
 
     async def stream(messages: Any, info: Any) -> AsyncIterator[str]:
         yield "a beginning"
         begun.set()
         await gate.wait()
-        for n in range(20):  # for longer than pieces are gathered, so that some are written before the answer is whole
+        n = 0
+        # For longer than pieces are gathered, so that some are written before the answer is whole.
+        while n < 20 if enough is None else not enough.is_set():
             yield f" and {n}"
+            n += 1
             await asyncio.sleep(0.01)
 
     return FunctionModel(stream_function=stream, model_name="slow")
@@ -133,36 +140,138 @@ async def test_a_dead_nodes_run_goes_on_at_another(join):
     assert [r["status"] for r in contents(rows, "run")].count("recovering") == 1
 
 
-async def test_a_zombie_writes_nothing_and_stops(join):
-    await zombie(join)
-
-
-async def zombie(join: Join) -> None:
-    """A node that says nothing for a while, as when it is cut off, and comes back when another has taken over."""
-    gate, begun = asyncio.Event(), asyncio.Event()
-    a = await join("a", slow(gate, begun))
+async def taken_over(join: Join, model: Any, begun: asyncio.Event) -> tuple[Node, Node, str, list[Row]]:
+    """A node says nothing for a while, as when it is cut off; another one takes its run over and ends it, and it knows nothing of that."""
+    a = await join("a", model)
     session = await a.ask("hello")
     await asyncio.wait_for(begun.wait(), 60)
     a.supervisor._serving.cancel()  # no beats any more, and it hears nothing, though it can still write
     await a.log.follower.stop()
-    a_rows = len(await a.rows(session))
+    before = len(await a.rows(session))
     b = await join("b", scripted(["from b"]))
     rows = await b.completed(session)
+    assert contents(rows, "completed")[0]["text"] == "from b" and before < len(rows)
+    return a, b, session, rows
+
+
+async def test_a_zombie_writes_nothing_and_stops(join):
+    gate, begun = asyncio.Event(), asyncio.Event()
+    a, b, session, rows = await taken_over(join, slow(gate, begun), begun)
     gate.set()
     async with asyncio.timeout(60):
         while a.supervisor.active:
             await asyncio.sleep(0.01)
     await a.log.put("written", "everything before this")  # also what nobody waited for
-    after = await b.rows(session)
-    check_log(after)
-    assert after == rows and a_rows < len(rows)
-    assert contents(rows, "completed")[0]["text"] == "from b"
+    assert await b.rows(session) == rows
 
 
 async def test_control_without_fences_the_zombie_writes(join, monkeypatch):
+    """It goes on with its answer until some of it is in the log, however long that takes."""
     monkeypatch.setattr("reconvene.log.decisions.Decisions.check", lambda self, fence: None)
+    gate, begun, enough = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    _, b, session, rows = await taken_over(join, slow(gate, begun, enough), begun)
+    gate.set()
+    while len(after := await b.rows(session)) <= len(rows):
+        await asyncio.sleep(0.01)
+    enough.set()
+    assert after[: len(rows)] == rows
     with pytest.raises(AssertionError):
-        await zombie(join)
+        check_log(after)
+
+
+def deaf(begun: asyncio.Event, released: asyncio.Event) -> Any:
+    """A model whose first answer does not end, also when it is told to; the next one is an answer."""
+    from pydantic_ai.models.function import FunctionModel
+
+    async def stream(messages: Any, info: Any) -> AsyncIterator[str]:
+        if begun.is_set():
+            yield "an answer"
+            return
+        yield "a beginning"
+        begun.set()
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    return FunctionModel(stream_function=stream, model_name="deaf")
+
+
+@pytest.fixture
+async def given_again(join: Join, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Node, str]]:
+    """A node whose run was another's for a moment and is its own again, while its attempt of before does not end."""
+    for place in ("supervisor", "node"):
+        monkeypatch.setattr(f"reconvene.runs.{place}.ENDS_WITHIN", 0.1)
+    begun, released = asyncio.Event(), asyncio.Event()
+    a = await join("a", deaf(begun, released))
+    session = await a.ask("hello")
+    await asyncio.wait_for(begun.wait(), 60)
+    db = await a.log.address.connect()
+    await db.execute("update pgqueuer set status = 'queued', queue_manager_id = null")
+    await db.close()
+    yield a, session
+    released.set()
+    async with asyncio.timeout(60):
+        while any(task.get_name().startswith("run ") for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)
+    check_log(await a.rows(session))
+
+
+async def test_an_attempt_that_does_not_end_is_left_to_itself_and_the_run_goes_on(given_again):
+    a, session = given_again
+    rows = await a.completed(session)
+    check_log(rows)
+    assert contents(rows, "completed")[0]["text"] == "an answer"
+
+
+async def test_control_who_waits_for_it_waits_for_ever(given_again, monkeypatch):
+    monkeypatch.setattr("reconvene.runs.node.NodeSupervisor._abandon", lambda *_: None)
+    a, session = given_again
+    with pytest.raises(AssertionError, match="not reached"):
+        await a.until(session, lambda rows: contents(rows, "completed"), patience=1.0)
+    monkeypatch.undo()
+
+
+async def test_a_node_begins_though_the_database_goes_away_in_that_moment(join, monkeypatch):
+    asked = PostgresLog.sessions
+    failing = [asyncpg.InterfaceError("connection is closed"), OSError("reset"), ReconveneError("store_error", "away")]
+
+    async def sessions(self: PostgresLog, **more: Any) -> Any:
+        if failing and "statuses" in more:
+            raise failing.pop()
+        return await asked(self, **more)
+
+    monkeypatch.setattr(PostgresLog, "sessions", sessions)
+    monkeypatch.setattr("reconvene.runs.node.LONGEST_PAUSE", 0.01)
+    a = await join("a", scripted(["an answer"]))
+    assert contents(await a.completed(await a.ask("hello")), "completed")[0]["text"] == "an answer"
+    assert not failing
+
+
+async def test_nobody_waits_for_the_queue_for_ever_and_a_connection_that_does_not_listen_is_not_kept(join, monkeypatch):
+    a = await join("a", scripted([]), takeover=QUIET)
+    supervisor = a.supervisor
+    supervisor._serving.cancel()
+    await asyncio.gather(supervisor._serving, return_exceptions=True)
+    monkeypatch.setattr("reconvene.runs.node.QUEUE_TIME", 0.05)
+    async with supervisor._using:
+        with pytest.raises(TimeoutError):
+            async with supervisor._queue():
+                raise AssertionError("another has it")
+    monkeypatch.undo()
+    if supervisor._db is not None:
+        supervisor._db.terminate()
+    listen = supervisor.queue.listen
+
+    async def cut(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    supervisor.queue.listen = cut  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        await supervisor._connection()
+    supervisor.queue.listen = listen  # type: ignore[method-assign]
+    supervisor._news.clear()
+    await (await supervisor._connection()).execute("select pg_notify($1, '')", supervisor.queue.channel)
+    await asyncio.wait_for(supervisor._news.wait(), 60)
 
 
 async def test_a_node_that_ends_gives_its_runs_back_at_once(join):

@@ -7,14 +7,16 @@ import os
 import shlex
 import stat
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reconvene.cli import background, sessions
 from reconvene.cli.at_rest import wake
 from reconvene.cli.conversation import Conversation, Screen
 from reconvene.cli.places import root_of
-from reconvene.cli.terminal import dim, interactive, say
+from reconvene.cli.terminal import dim, interactive, safe, say
 from reconvene.cli.whereabouts import Whereabouts
 from reconvene.client.folder import usual_data_dir
 from reconvene.client.link import Link, new_id
@@ -22,6 +24,10 @@ from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 from reconvene.protocol.follower import Follower
 
+T = TypeVar("T")
+NOT_NOW = frozenset({"starting", "draining", "store_busy", "store_error"})
+AGAIN = 1.0
+"""Seconds until a server that cannot answer just now is asked again."""
 PIPED = 4 * 1024**2
 """Bytes read from a pipe at most; a prompt's limit is far below."""
 
@@ -58,7 +64,9 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
 
 def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
     """Follow a session until the person leaves; returns the exit code."""
-    known = sessions.resolve(find(data_dir) or wake(data_dir, session), session)
+    known = _once_it_can(
+        lambda server: sessions.resolve(server, session), lambda: find(data_dir) or wake(data_dir, session)
+    )
     conversation = Conversation(
         Whereabouts(data_dir, Path(known["root"])),
         _link(Follower(known["session_id"]), {}),
@@ -66,6 +74,23 @@ def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
         None,
     )
     return asyncio.run(conversation.run())
+
+
+def _once_it_can(ask: Callable[[Server], T], where: Callable[[], Server]) -> T:
+    """What a server answers. One that cannot just now, as its database is away, is asked again until it can, as it would be by the
+    connection that comes after this; Ctrl-C ends it."""
+    said = False
+    while True:
+        server = where()
+        try:
+            return ask(server)
+        except ReconveneError as e:
+            if e.code not in NOT_NOW:
+                raise
+            if not said:
+                say(dim(f"· {safe(e.message)} Trying again, Ctrl-C ends it"))
+            said = True
+            time.sleep(AGAIN)
 
 
 def act(session: dict[str, Any], data_dir: Path, name: str, args: dict[str, Any], *, as_json: bool) -> int:

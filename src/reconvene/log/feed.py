@@ -254,9 +254,12 @@ class Feed:
         # head ends with the head's own tag, also where that row is private and therefore not read.
         if recent.head is None:
             await self._log.follow(session_id)
-            row = await self._log.session(session_id)
-            while isinstance(row, SessionRow) and row.head < recent.told:
+            while True:
+                told = recent.told
                 row = await self._log.session(session_id)
+                # What was told before it was asked is in the answer, unless the database is another one by now, with less in it.
+                if not isinstance(row, SessionRow) or row.head >= recent.told or told == recent.told:
+                    break
             if not isinstance(row, SessionRow):
                 sentence = f"There is no session {session_id}; it may have expired."
                 raise ReconveneError("no_such_session", sentence, session_id=session_id)

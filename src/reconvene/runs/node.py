@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import asyncpg  # type: ignore[import-untyped]
@@ -19,7 +20,7 @@ from reconvene.log.postgres import PostgresLog
 from reconvene.log.postgres.address import is_lost
 from reconvene.runs.queue import WAKING, RunQueue, Task
 from reconvene.runs.shared_contents import SharedContents
-from reconvene.runs.supervisor import STORE_PATIENCE, Supervisor
+from reconvene.runs.supervisor import ENDS_WITHIN, STORE_PATIENCE, Supervisor
 from reconvene.sessions.service import Sessions
 from reconvene.sessions.state import RunState, SessionState
 from reconvene.workspace.contents import Contents
@@ -29,6 +30,9 @@ LONGEST_PAUSE = 1.0
 REMEMBERED = 60.0
 """Seconds, at least, for which a silent node's code bases are known. After an outage of the database all are silent, and a prompt that was
 refused for it would be lost; one for a node that does not come back waits in the queue."""
+QUEUE_TIME = 30.0
+"""Seconds for what is asked of the queue at once, the wait for its connection included."""
+GIVE_BACK_TIME = 2.0
 HOUSEKEEPING = 3600.0
 """Seconds between two looks for what the queue need not keep."""
 
@@ -98,7 +102,7 @@ class NodeSupervisor(Supervisor):
         await asyncio.gather(*working, return_exceptions=True)
         await super().drain()
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(GIVE_BACK_TIME):
                 db = await self._connection()
                 await self.queue.give_back(db, held)
                 await self.queue.leave(db)
@@ -109,9 +113,20 @@ class NodeSupervisor(Supervisor):
 
     async def _connection(self) -> asyncpg.Connection:
         if self._db is None or self._db.is_closed():
-            self._db = await self.log.address.connect()
-            await self.queue.listen(self._db, self._news.set)
+            db = await self.log.address.connect()
+            try:
+                await self.queue.listen(db, self._news.set)
+            except BaseException:  # one that does not listen would hear of new runs at its beats only
+                db.terminate()
+                raise
+            self._db = db
         return self._db
+
+    @contextlib.asynccontextmanager
+    async def _queue(self) -> AsyncIterator[asyncpg.Connection]:
+        """The connection, for one who has it alone; nobody waits for it, or has it, for longer than `QUEUE_TIME`."""
+        async with asyncio.timeout(QUEUE_TIME), self._using:
+            yield await self._connection()
 
     async def _serve(self) -> None:
         """Beat, and take what there is, whenever something is new and at every beat."""
@@ -121,8 +136,7 @@ class NodeSupervisor(Supervisor):
         while True:
             self._news.clear()
             try:
-                async with self._using:
-                    db = await self._connection()
+                async with self._queue() as db:
                     roots = [str(w.root) for w in self.sessions.roots.all()]
                     lost = await self.queue.beat(db, roots, self._held)
                     free = self.sessions.settings.limits.runs_of_node - len(self._held)
@@ -137,12 +151,7 @@ class NodeSupervisor(Supervisor):
                     self._begin(task)
                 pause = 0.05
             except Exception as e:
-                if not is_lost(e) and not isinstance(e, asyncpg.PostgresError | ReconveneError):
-                    _log.exception("the queue of runs failed")
-                else:
-                    _log.warning("the queue of runs does not answer", error=str(e))
-                if self._db is not None:
-                    self._db.terminate()
+                self._failed(e)
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, 2 * pause)
                 continue
@@ -155,25 +164,39 @@ class NodeSupervisor(Supervisor):
         while True:
             try:
                 going = await self.sessions.log.sessions(statuses=["running", "recovering", "waiting"])
-                async with self._using:
-                    db = await self._connection()
+                async with self._queue() as db:
                     for session in going:
                         if session.run_id:
                             await self.queue.give(db, session.id, session.run_id, session.owner, session.root)
                 return
-            except (asyncpg.PostgresError, ReconveneError, OSError) as e:
-                _log.warning("the queue of runs does not answer", error=str(e))
+            except Exception as e:  # whatever it was: a node that gave up here would never beat
+                self._failed(e)
                 await asyncio.sleep(LONGEST_PAUSE)
+
+    def _failed(self, e: Exception) -> None:
+        if not is_lost(e) and not isinstance(e, asyncpg.PostgresError | ReconveneError):
+            _log.exception("the queue of runs failed")
+        else:
+            _log.warning("the queue of runs does not answer", error=str(e))
+        if self._db is not None:
+            self._db.terminate()
 
     def _let_go(self, id: int) -> None:
         """The job is another node's: what it does here is in vain, and the log takes nothing of it any more."""
-        task = self._held.get(id)
+        task = self._held.pop(id, None)
         if task is not None:
             _log.warning("a run was taken over by another node", session=task.session_id, run=task.run_id)
             attempt = self._attempts.get(task.session_id)
             if attempt is not None and attempt.run_id == task.run_id:
-                self._tasks[task.session_id].cancel()
-            self._work_of[id].cancel()
+                running = self._tasks[task.session_id]
+                running.cancel()
+                asyncio.get_running_loop().call_later(ENDS_WITHIN, self._abandon, task.session_id, running)
+            self._work_of.pop(id).cancel()
+
+    async def _over(self, session_id: str, running: asyncio.Task[None]) -> None:
+        """Until an attempt has ended, or was abandoned. It may be of another time that this node had the run."""
+        while not running.done() and self._tasks.get(session_id) is running:
+            await asyncio.wait({running}, timeout=ENDS_WITHIN)
 
     def _begin(self, task: Task) -> None:
         if task.job.id in self._held:
@@ -199,9 +222,10 @@ class NodeSupervisor(Supervisor):
                     async with self._room_at(state):
                         await self._look(session_id)
                         if (running := self._tasks.get(session_id)) is not None:
-                            await asyncio.wait({running})
-                    async with self._using:
-                        done = await self.queue.finish(await self._connection(), task, await self._state(session_id))
+                            await self._over(session_id, running)
+                    state = await self._state(session_id)
+                    async with self._queue() as db:
+                        done = await self.queue.finish(db, task, state)
                     if done:
                         return
                 except Exception as e:
@@ -217,8 +241,8 @@ class NodeSupervisor(Supervisor):
                         await event.wait()
                 pause = min(STORE_PATIENCE, 2 * pause)
         finally:
-            self._held.pop(task.job.id, None)
-            self._work_of.pop(task.job.id, None)
+            if self._held.get(task.job.id) is task:  # it may be this node's again already
+                del self._held[task.job.id], self._work_of[task.job.id]
             if not any(t.session_id == session_id for t in self._held.values()):
                 self._events.pop(session_id, None)
             self._news.set()

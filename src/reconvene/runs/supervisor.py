@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -96,7 +96,10 @@ class Supervisor:
         tasks = [*self._looking.values(), *self._tasks.values(), *self._capped.tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=ENDS_WITHIN)
+        for session_id, running in [*self._tasks.items()]:
+            self._abandon(session_id, running)
         if self.around is not None:
             self.around.foreign.close()
 
@@ -190,8 +193,21 @@ class Supervisor:
         else:
             asyncio.get_running_loop().call_soon(self.kick, session_id)
         finally:
-            self._tasks.pop(session_id, None)
-            self._attempts.pop(session_id, None)
+            if self._attempts.get(session_id) is attempt:  # it may have been abandoned, and another be in its place
+                self._tasks.pop(session_id, None)
+                self._attempts.pop(session_id, None)
+
+    def _abandon(self, session_id: str, running: asyncio.Task[None]) -> None:
+        """An attempt that was told to end and does not is left to itself: whoever goes on with its run claims it, and from then on the
+        log takes nothing of this one."""
+        if running.done() or self._tasks.get(session_id) is not running:
+            return
+        _log.error(
+            "an attempt that was told to end does not, and is left to itself",
+            session=session_id, seconds=ENDS_WITHIN, waits_for=waits_for(running),
+        )  # fmt: skip
+        self._tasks.pop(session_id)
+        self._attempts.pop(session_id)
 
     def _later(self, session_id: str, e: ReconveneError) -> None:
         if e.code not in ("fenced", "store_lost", "no_such_session"):
@@ -259,5 +275,19 @@ def _log_as(**ids: str) -> None:
     structlog.contextvars.bind_contextvars(**ids)
 
 
+def waits_for(task: asyncio.Task[Any]) -> str:
+    """The place in the code at which a task waits, the innermost that is known."""
+    place = ""
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)
+        if frame is not None:
+            place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+    return place
+
+
 STORE_PATIENCE = 2.0
 """Seconds until a run that the store refused is tried again."""
+ENDS_WITHIN = 4.0
+"""Seconds that an attempt has to end when it is told to. It waits then for nothing but a file that is being written, and the log."""

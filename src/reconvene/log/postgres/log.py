@@ -53,6 +53,8 @@ class PostgresLog:
         self.follower: Follower
         self._writer: Writer
         self._pool = pool
+        self._finding: dict[str, asyncio.Task[bool]] = {}
+        """Sessions that are beginning to be followed."""
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -235,19 +237,33 @@ class PostgresLog:
         await self.follower.reach(session_id, head)
 
     async def follow(self, session_id: str) -> None:
+        """What is written to the session from now on is told, and what was written before can be read when this returns.
+
+        Until its head is known here it is not: whoever comes meanwhile waits for the same answer. One who read already would not be told
+        of what is written between their reading and that answer. It is a task of its own, as the first who asked may leave.
+        """
         known = self.follower.known
-        if session_id in known:
-            return
+        while (finding := self._finding.get(session_id)) is not None or session_id not in known:
+            if finding is None:
+                finding = self._finding[session_id] = asyncio.create_task(self._follow(session_id))
+                finding.add_done_callback(_seen)
+            if not await asyncio.shield(finding):
+                return
+
+    async def _follow(self, session_id: str) -> bool:
+        """Whether there is such a session."""
+        known = self.follower.known
         known[session_id] = 0  # whatever is written from here on is told, at worst together with what is known already
+        found: list[Any] = []
         try:
             found = await self._rows("session", session_id)
-        except BaseException:
-            known.pop(session_id, None)
-            raise
-        if not found:
-            known.pop(session_id, None)
-        elif known.get(session_id) == 0:
-            known[session_id] = found[0]["head"]
+        finally:
+            del self._finding[session_id]
+            if not found:
+                known.pop(session_id, None)
+            elif known.get(session_id) == 0:
+                known[session_id] = found[0]["head"]
+        return bool(found)
 
     # reading
 
@@ -359,6 +375,12 @@ class PostgresLog:
                 await self._pool.close()
         except Exception:
             self._pool.terminate()
+
+
+def _seen(done: asyncio.Task[bool]) -> None:
+    """What it raised is nobody's any more when everybody who waited for it has left."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _pool(address: Address) -> asyncpg.Pool:
