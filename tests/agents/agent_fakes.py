@@ -112,18 +112,12 @@ async def drive(
     history: Sequence[ModelMessage] = (),
     unwrap: Unwrap | None = None,
 ) -> Any:
-    """A streamed run, as the server makes it."""
-
-    async def consume(ctx: Any, events: Any) -> None:
-        async for _ in events:
-            pass
-
+    """A run, as the server makes it."""
     return await agent.run(
         prompt,
         deps=deps,
         message_history=list(history),
         capabilities=[unwrap or Unwrap()],
-        event_stream_handler=consume,
     )
 
 

@@ -11,6 +11,7 @@ from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.toolsets import WrapperToolset
 
+from reconvene.agents.streaming import Streaming
 from reconvene.agents.together import Together
 
 
@@ -35,12 +36,6 @@ class Seen(AbstractCapability[Any]):
         finally:
             self.notes.append(f"{self.name} tool done")
 
-    async def wrap_run_event_stream(self, ctx: Any, *, stream: Any) -> AsyncIterator[Any]:
-        async for event in stream:
-            if getattr(event, "event_kind", None) == "part_start":
-                self.notes.append(f"{self.name} sees")
-            yield event
-
     def get_wrapper_toolset(self, toolset: Any) -> Any:
         notes, name = self.notes, self.name
 
@@ -59,7 +54,7 @@ async def noted(capabilities: list[AbstractCapability[Any]], notes: list[str]) -
             return
         yield messages[-1].parts[0].content
 
-    agent = Agent(FunctionModel(stream_function=stream), capabilities=capabilities)
+    agent = Agent(Streaming(FunctionModel(stream_function=stream)), capabilities=capabilities)
     agent.tool_plain(name="look")(lambda: "it")
     return (await agent.run("q")).output, notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,10 +18,12 @@ FILES = {"AGENTS.md": "Root rule.\n", "web/AGENTS.md": "Web rule.\n", "web/a.ts"
 
 
 class Told:
-    """A model that reads `b.py`, then `a.ts` by its bare name, then answers; `told[n]` are the instructions of its n-th request."""
+    """A model that reads `b.py`, then `a.ts` by its bare name, then answers; `told[n]` are the instructions of its n-th request.
+    `stands`: the request that it never answers, the first time it comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, stands: int | None = None) -> None:
         self.told: list[tuple[int, str]] = []
+        self.asked, self._stands = asyncio.Event(), stands
 
     @property
     def model(self) -> FunctionModel:
@@ -29,6 +32,10 @@ class Told:
     async def _stream(self, messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
         n = sum(isinstance(m, ModelResponse) for m in messages)
         self.told.append((n, info.instructions or ""))
+        if n == self._stands:
+            self._stands = None
+            self.asked.set()
+            await asyncio.Event().wait()
         if n in (0, 1):
             args = json.dumps({"path": ("b.py", "a.ts")[n]})
             yield {0: DeltaToolCall(name="read_file", json_args=args, tool_call_id="c")}
@@ -72,12 +79,26 @@ async def test_a_crash_at_any_row_tells_and_shows_the_same(tmp_path: Path, at: i
     await house.close()
 
 
+@pytest.mark.parametrize("request_", [1, 2])
+async def test_a_restart_while_the_model_thinks_of_a_recorded_result(tmp_path: Path, request_: int) -> None:
+    told = Told(stands=request_)
+    house = await House.open(tmp_path, told.model, files=dict(FILES))
+    session = await house.ask("q")
+    await asyncio.wait_for(told.asked.wait(), 60)
+    await house.restart()
+    rows = await house.completed(session)
+    check_log(rows)
+    assert steps(rows) == ["AGENTS.md", "web/AGENTS.md"]
+    assert [(n, "Web rule." in t) for n, t in told.told] == sorted(
+        [(0, False), (1, False), (2, True), (request_, request_ == 2)]
+    )
+    await house.close()
+
+
 async def test_control_without_what_a_recorded_result_had_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconvene.runs.durability.touched", lambda messages: [])
     with pytest.raises(AssertionError):
-        for at in range(19, 25):
-            (tmp_path / str(at)).mkdir()
-            await test_a_crash_at_any_row_tells_and_shows_the_same(tmp_path / str(at), at)
+        await test_a_restart_while_the_model_thinks_of_a_recorded_result(tmp_path, 2)
 
 
 async def test_control_without_what_earlier_runs_had_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

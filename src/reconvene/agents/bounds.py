@@ -4,7 +4,6 @@ says is scrubbed before anybody sees or stores it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,18 +11,11 @@ from pydantic_ai import AbstractToolset, RunContext
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
 from pydantic_ai.exceptions import ModelAPIError
 from pydantic_ai.messages import (
-    AgentStreamEvent,
     ModelResponse,
     ModelResponsePart,
-    PartDeltaEvent,
-    PartEndEvent,
-    PartStartEvent,
     TextPart,
-    TextPartDelta,
     ThinkingPart,
-    ThinkingPartDelta,
     ToolCallPart,
-    ToolCallPartDelta,
 )
 from pydantic_ai.models import Model, ModelRequestContext
 
@@ -91,12 +83,6 @@ class Bounds(AbstractCapability[AgentDeps]):
             else replace(response, parts=parts)
         )
 
-    async def wrap_run_event_stream(
-        self, ctx: RunContext[AgentDeps], *, stream: AsyncIterable[AgentStreamEvent]
-    ) -> AsyncIterator[AgentStreamEvent]:
-        async for event in stream:
-            yield _clean_event(event)
-
 
 def _says_when_done(model: Model) -> bool:
     """Whether the model always gives a finish reason. Chat Completions are held to it by their profile, see models.py."""
@@ -114,14 +100,3 @@ def _clean(part: ModelResponsePart) -> Any:
         case ToolCallPart() if (args := scrub_json(part.args)) != part.args:
             return replace(part, args=args)
     return part
-
-
-def _clean_event(event: AgentStreamEvent) -> AgentStreamEvent:
-    match event:
-        case PartStartEvent() | PartEndEvent():
-            return replace(event, part=_clean(event.part))
-        case PartDeltaEvent(delta=TextPartDelta() | ThinkingPartDelta() as text) if text.content_delta:
-            return replace(event, delta=replace(text, content_delta=scrub(text.content_delta)))
-        case PartDeltaEvent(delta=ToolCallPartDelta() as call) if call.args_delta:
-            return replace(event, delta=replace(call, args_delta=scrub_json(call.args_delta)))
-    return event

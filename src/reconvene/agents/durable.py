@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconvene.agents.foreign import Foreign
     from reconvene.agents.notes import Notes
     from reconvene.agents.run_command import Leave
+    from reconvene.agents.streaming import Listener
     from reconvene.agents.token_ratio import TokenRatios
     from reconvene.config import Limits
     from reconvene.index import RootIndex
@@ -185,6 +186,8 @@ class AgentDeps:
     """How often that agent may send a change back."""
     leave: Leave | None = None
     """What commands may be run; None: none."""
+    listener: Listener | None = None
+    """Who hears what the model says while it says it; None: nobody."""
     worked: Callable[[], float] = lambda: 0.0
     """Seconds that the run took so far."""
     foreign: Foreign | None = None

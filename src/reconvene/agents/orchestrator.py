@@ -20,6 +20,7 @@ from reconvene.agents.durable import AgentDeps
 from reconvene.agents.explore import explore
 from reconvene.agents.foreign import Foreign
 from reconvene.agents.run_command import run_command
+from reconvene.agents.streaming import Streaming
 from reconvene.agents.together import Together
 from reconvene.agents.token_ratio import Fitting
 from reconvene.agents.toolsets import toolset
@@ -59,7 +60,7 @@ def build(
     A run may raise what `models.classify` understands, and ReconveneError `budget_exceeded` when the model goes in circles.
     """
     return Agent(
-        model,
+        Streaming(model),
         name="orchestrator",
         deps_type=deps_type,
         instructions=[ROLE, code_base, project_notes, known],

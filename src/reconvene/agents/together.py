@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from pydantic_ai import RunContext
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
-from pydantic_ai.messages import AgentStreamEvent, ModelResponse, ToolCallPart
+from pydantic_ai.messages import ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
@@ -23,8 +23,7 @@ from reconvene.agents.durable import AgentDeps
 
 HOOKS = frozenset(
     {
-        "before_model_request", "after_model_request", "wrap_tool_execute", "wrap_run_event_stream", "get_wrapper_toolset",
-        "get_ordering",
+        "before_model_request", "after_model_request", "wrap_tool_execute", "get_wrapper_toolset", "get_ordering",
     }
 )  # fmt: skip
 """That a part may have. What it says of its place does not count: parts are in the order in which they are given, outermost first."""
@@ -45,7 +44,6 @@ class Together(AbstractCapability[AgentDeps]):
         self._before = [p.before_model_request for p in parts if _has(p, "before_model_request")]
         self._after = [p.after_model_request for p in reversed(parts) if _has(p, "after_model_request")]
         self._tools = [p.wrap_tool_execute for p in reversed(parts) if _has(p, "wrap_tool_execute")]
-        self._streams = [p.wrap_run_event_stream for p in reversed(parts) if _has(p, "wrap_run_event_stream")]
         self._toolsets = [p.get_wrapper_toolset for p in reversed(parts) if _has(p, "get_wrapper_toolset")]
 
     def get_ordering(self) -> CapabilityOrdering:
@@ -82,13 +80,6 @@ class Together(AbstractCapability[AgentDeps]):
         for hook in self._tools:
             handler = partial(_within, hook, ctx, call, tool_def, handler)
         return await handler(args)
-
-    def wrap_run_event_stream(
-        self, ctx: RunContext[AgentDeps], *, stream: AsyncIterable[AgentStreamEvent]
-    ) -> AsyncIterable[AgentStreamEvent]:
-        for hook in self._streams:
-            stream = hook(ctx, stream=stream)
-        return stream
 
 
 def _has(part: AbstractCapability[AgentDeps], hook: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from reconvene.agents import models
 from reconvene.agents.compaction import Compaction, context_limit
 from reconvene.agents.durable import CannotWrite
 from reconvene.agents.foreign_servers import ForeignServers
-from reconvene.agents.gathering import Gathering
 from reconvene.agents.notes import touched
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
@@ -288,11 +287,16 @@ class Attempt:
             before=lambda: afford(journal, state, self.around.providers, self.around.spending),
             around=self.around.tracing.capabilities(self.session_id, self.run_id) if self.around.tracing else (),
         )
-        deps.durable, deps.extended, deps.worked = self.durability, extra, journal.worked
+        deps.durable, deps.listener, deps.extended, deps.worked = (
+            self.durability,
+            self.durability,
+            extra,
+            journal.worked,
+        )
         journal.context_limit = context_limit(model, deps.limits.context)
         journal.spent = self._note
         agent = build(
-            Gathering(model),
+            model,
             capabilities=[self.durability, Compaction(share=self._room)],
             commands=deps.leave is not None,
             foreign=deps.foreign,
@@ -416,6 +420,8 @@ class Attempt:
         cancelled = RunCancelled.from_cancellation(exc)
         known = len(self._base) + len(journal.messages)
         new = list(cancelled.all_messages())[known:] if cancelled else []
+        if new and not isinstance(new[-1], ModelResponse) and self.durability and self.durability.partial:
+            new.append(replace(self.durability.partial, state="interrupted"))
         if new and isinstance(new[-1], ModelResponse) and (new[-1].text or new[-1].tool_calls) and self.durability:
             await journal.record_response(new[:-1], new[-1], [], estimated=self.durability.estimated, interrupted=True)
         elif new and journal.messages:

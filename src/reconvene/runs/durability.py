@@ -12,8 +12,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +22,10 @@ from pydantic_ai import Agent, ModelRetry, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
-    AgentStreamEvent,
     ModelMessage,
     ModelRequest,
     ModelResponse,
+    ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
     RetryPromptPart,
@@ -90,6 +89,8 @@ class Durability(AbstractCapability[AgentDeps]):
         self.known = base + len(journal.messages)
         """How many of the conversation's messages are in the log."""
         self.estimated, self._steering, self._unload = estimated, steering, unload
+        self.partial: ModelResponse | None = None
+        """What the model had said of a response that was cut off."""
         self._steered_now: list[str] = []
         self._running = self._waiting = 0
         self._answers: dict[str, asyncio.Future[Any]] = {}
@@ -152,14 +153,6 @@ class Durability(AbstractCapability[AgentDeps]):
             else ToolOutcome(value=returned, summary=str(returned)[:SUMMARY])
         )
         return await self._record(key, call, outcome, began, None)
-
-    async def wrap_run_event_stream(
-        self, ctx: RunContext[AgentDeps], *, stream: AsyncIterable[AgentStreamEvent]
-    ) -> AsyncIterable[AgentStreamEvent]:
-        async with aclosing(stream):  # type: ignore[type-var]
-            async for e in stream:
-                self._show(e)
-                yield e
 
     # -- Durable, for tools
 
@@ -251,7 +244,7 @@ class Durability(AbstractCapability[AgentDeps]):
                 None if branch.messages else await prompt(),
                 message_history=[*history, *branch.messages],
                 conversation_id=f"{self.session_id}/{scope}",
-                deps=replace(ctx.deps, durable=durability, asks=False),
+                deps=replace(ctx.deps, durable=durability, listener=durability, asks=False),
                 usage=ctx.usage,
                 usage_limits=ctx.usage_limits,
                 capabilities=[*self.around, durability],
@@ -371,7 +364,9 @@ class Durability(AbstractCapability[AgentDeps]):
                     )
         await self.journal.write(rows)
 
-    def _show(self, e: AgentStreamEvent) -> None:
+    # -- Listener, of the model
+
+    def piece(self, e: ModelResponseStreamEvent) -> None:
         if self.journal.quiet and isinstance(getattr(e, "part", getattr(e, "delta", None)), TextPart | TextPartDelta):
             return
         if isinstance(e, PartStartEvent) and isinstance(e.part, TextPart | ThinkingPart):
@@ -384,6 +379,9 @@ class Durability(AbstractCapability[AgentDeps]):
         ):
             kind = ev.Text if isinstance(e.delta, TextPartDelta) else ev.Reasoning
             self.journal.deltas.add(kind, self.journal.item_id(e.index), e.delta.content_delta)
+
+    def broken_off(self, said: ModelResponse) -> None:
+        self.partial = said
 
 
 def _jsonable(value: Any) -> Any:
