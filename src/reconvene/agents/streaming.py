@@ -7,6 +7,7 @@ them: it shows what comes as it comes, and acts on the response when it is whole
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Protocol
 
 from pydantic_ai._run_context import get_current_run_context
@@ -49,4 +50,6 @@ class Streaming(WrapperModel):
                 if listener is not None:
                     listener.broken_off(stream.get())
                 raise
-            return stream.get()
+            said = stream.get()
+            # As pydantic-ai has it when it reads a stream. Whether the model was done is for `Bounds` to say, by the reason it gave.
+            return replace(said, state="complete") if said.state == "incomplete" else said
