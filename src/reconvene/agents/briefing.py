@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Awaitable, Callable
+
 from pydantic_ai import RunContext
 from pydantic_ai.agent import AgentRetries
 from pydantic_ai.settings import ModelSettings
@@ -16,12 +19,30 @@ RETRIES = AgentRetries(tools=3, output=3)
 """So often in a row an unknown tool, unusable arguments or an empty answer go back to the model before the run gives up."""
 
 
+@functools.cache
+def briefing(
+    *parts: Callable[[RunContext[AgentDeps]], Awaitable[str]],
+) -> Callable[[RunContext[AgentDeps]], Awaitable[str]]:
+    """These instructions as one: pydantic-ai looks at the signature of each before every request."""
+
+    async def told(ctx: RunContext[AgentDeps]) -> str:
+        texts = [await part(ctx) for part in parts]
+        return "\n\n".join(text for text in texts if text)
+
+    return told
+
+
 async def code_base(ctx: RunContext[AgentDeps]) -> str:
     """Which code base it is, and its map. The map is that of the run's beginning, so that a provider's cache of it holds."""
-    name = display_path(ctx.deps.workspace.name)
-    if not ctx.deps.repo_map:
+    return _code_base(ctx.deps.workspace.name, ctx.deps.repo_map)
+
+
+@functools.lru_cache(maxsize=16)  # a run's are the same before each of its requests
+def _code_base(name: str, repo_map: str) -> str:
+    name = display_path(name)
+    if not repo_map:
         return f"The code base is `{name}`."
-    shown = redact(scrub(ctx.deps.repo_map)).replace("</repo-map", "</ repo-map").strip("\n")
+    shown = redact(scrub(repo_map)).replace("</repo-map", "</ repo-map").strip("\n")
     return f"The code base is `{name}`. Its most important definitions, file by file:\n<repo-map>\n{shown}\n</repo-map>"
 
 

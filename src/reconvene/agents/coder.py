@@ -13,7 +13,7 @@ from pydantic_ai.models import Model
 
 from reconvene.agents import tools
 from reconvene.agents.bounds import Bounds
-from reconvene.agents.briefing import RETRIES, known, project_notes, settings
+from reconvene.agents.briefing import RETRIES, briefing, known, project_notes, settings
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.edit_format import FORMAT
 from reconvene.agents.toolsets import toolset
@@ -68,7 +68,7 @@ def _agent(model: Model | str, name: str, role: str) -> Agent[AgentDeps, str]:
         model,
         name=name,
         deps_type=AgentDeps,
-        instructions=[role, project_notes, known],
+        instructions=[role, briefing(project_notes, known)],
         toolsets=[toolset(tools.search, tools.read_file)],
         capabilities=[Bounds()],
         model_settings=settings,

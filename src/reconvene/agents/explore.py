@@ -20,7 +20,7 @@ from pydantic_ai.tools import ToolDefinition
 
 from reconvene.agents import tools
 from reconvene.agents.bounds import Bounds
-from reconvene.agents.briefing import RETRIES, code_base, known, project_notes, settings
+from reconvene.agents.briefing import RETRIES, briefing, code_base, known, project_notes, settings
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.excerpt import counted
 from reconvene.agents.scrub import scrub
@@ -123,7 +123,7 @@ def explorer(model: Model | str) -> Agent[AgentDeps, str]:
         model,
         name="explorer",
         deps_type=AgentDeps,
-        instructions=[EXPLORER, code_base, project_notes, known],
+        instructions=[EXPLORER, briefing(code_base, project_notes, known)],
         toolsets=[toolset(tools.search, tools.read_file, tools.repo_map, tools.symbol)],
         capabilities=[Rounds(), Bounds()],
         model_settings=settings,

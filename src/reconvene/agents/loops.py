@@ -5,10 +5,12 @@ A turn is what came since a person last said something: their word, also one tha
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, UserPromptPart
 
@@ -16,6 +18,8 @@ NOTE_AT = 3
 """So many times the same call, and its result says so."""
 STOP_AT = 10
 """So many times, and the run is over its budget."""
+_SHORT = 2_000
+"""Characters of arguments that are remembered."""
 
 
 def turn(messages: Sequence[ModelMessage]) -> Sequence[ModelMessage]:
@@ -30,12 +34,21 @@ def turn(messages: Sequence[ModelMessage]) -> Sequence[ModelMessage]:
 def fingerprint(call: ToolCallPart) -> str:
     """Equal for calls of the same tool with the same arguments, however they are written."""
     args = call.args
-    if isinstance(args, str):
-        try:
-            args = json.loads(args)
-        except ValueError:
-            return f"{call.tool_name} {call.args}"
-    return f"{call.tool_name} {json.dumps(args or {}, sort_keys=True, default=str)}"
+    if not isinstance(args, str):
+        return f"{call.tool_name} {_sorted(args)}"
+    return f"{call.tool_name} {(_written if len(args) <= _SHORT else _written.__wrapped__)(args)}"
+
+
+@functools.lru_cache(maxsize=1024)  # every call of a turn is looked at in each of its steps
+def _written(args: str) -> str:
+    try:
+        return _sorted(json.loads(args))
+    except ValueError:
+        return args
+
+
+def _sorted(args: Any) -> str:
+    return json.dumps(args or {}, sort_keys=True, default=str)
 
 
 def repetitions(messages: Sequence[ModelMessage], tool_call_id: str) -> int:

@@ -14,7 +14,7 @@ from pydantic_ai.models import Model
 
 from reconvene.agents import tools
 from reconvene.agents.bounds import Bounds
-from reconvene.agents.briefing import RETRIES, code_base, known, project_notes, settings
+from reconvene.agents.briefing import RETRIES, briefing, code_base, known, project_notes, settings
 from reconvene.agents.changes import update_code
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.explore import explore
@@ -63,11 +63,9 @@ def build(
         Streaming(model),
         name="orchestrator",
         deps_type=deps_type,
-        instructions=[ROLE, code_base, project_notes, known],
+        instructions=[ROLE, briefing(code_base, project_notes, known)],
         toolsets=[
-            tools.looking_and_asking(),
-            toolset(update_code, explore),
-            *([toolset(run_command)] if commands else []),
+            toolset(*tools.LOOKING_AND_ASKING, update_code, explore, *([run_command] if commands else [])),
             *([foreign.toolset()] if foreign is not None else []),
         ],
         capabilities=[Together(*capabilities, Fitting(), Bounds())],

@@ -38,7 +38,7 @@ def rehearse(providers: Providers) -> None:
     agent = Agent(
         model,
         deps_type=AgentDeps,
-        toolsets=[tools.looking_and_asking()],
+        toolsets=[tools.toolset(*tools.LOOKING_AND_ASKING)],
         capabilities=[Compaction(), Fitting(), Bounds()],
     )
     deps = AgentDeps(durable=None, workspace=None, index=None, context=SearchContext.fold(()), limits=Limits())  # type: ignore[arg-type]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
-from pydantic_ai import FunctionToolset, RunContext
+from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelResponse
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
@@ -78,9 +79,8 @@ async def create_plan(
     return ToolOutcome(told, summary if done else f"{plan.title}: {counted(len(steps), 'step')}", events=(plan,))
 
 
-def looking_and_asking() -> FunctionToolset[AgentDeps]:
-    """The tools that look, ask and plan."""
-    return toolset(search, read_file, repo_map, symbol, ask_user, create_plan)
+LOOKING_AND_ASKING: tuple[Callable[..., Any], ...] = (search, read_file, repo_map, symbol, ask_user, create_plan)
+"""The tools that look, ask and plan."""
 
 
 def _key(ctx: RunContext[AgentDeps]) -> str:

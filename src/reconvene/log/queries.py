@@ -26,7 +26,7 @@ STATEMENTS = named_statements(_HERE / "sql")
 """Every named statement."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def repeated(name: str, rows: int) -> str:
     """The statement with its closing `values (…)` for so many rows.
 

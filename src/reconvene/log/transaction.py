@@ -16,7 +16,8 @@ from reconvene.log.decisions import Decisions, Done, Known, Live, Wants
 from reconvene.log.port import Row
 from reconvene.log.queries import STATEMENTS, repeated
 
-_CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+_CHUNKS = (64, 32, *range(16, 0, -1))
+"""Rows of a statement. What a run writes at once is one, without SQLite having to keep a statement for every number."""
 
 
 class Transaction(Decisions):
