@@ -28,7 +28,7 @@ from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, known
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.models import classify
-from reconvene.agents.toolsets import toolset
+from reconvene.agents.toolsets import as_tools
 from reconvene.errors import ReconveneError
 from reconvene.search.context import Entry
 
@@ -80,7 +80,7 @@ def agent_of(arm: str, model: Model) -> Agent[AgentDeps, str]:
         model,
         deps_type=AgentDeps,
         instructions=[ROLE, *([known] if arm == "all" else [])],
-        toolsets=[toolset(*tools_of(arm))],
+        tools=as_tools(*tools_of(arm)),
         capabilities=[Plainly(), Bounds()],
         model_settings=ModelSettings(temperature=0.0, max_tokens=ANSWER_TOKENS, timeout=PATIENCE),
         retries=RETRIES,

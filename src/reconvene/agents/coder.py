@@ -16,7 +16,7 @@ from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, briefing, known, project_notes, settings
 from reconvene.agents.durable import AgentDeps
 from reconvene.agents.edit_format import FORMAT
-from reconvene.agents.toolsets import toolset
+from reconvene.agents.toolsets import as_tools
 
 CODER = f"""\
 You change one code base, for the person who works on it: you are given a task and answer with edits. You cannot write files yourself.
@@ -69,7 +69,7 @@ def _agent(model: Model | str, name: str, role: str) -> Agent[AgentDeps, str]:
         name=name,
         deps_type=AgentDeps,
         instructions=[role, briefing(project_notes, known)],
-        toolsets=[toolset(tools.search, tools.read_file)],
+        tools=as_tools(tools.search, tools.read_file),
         capabilities=[Bounds()],
         model_settings=settings,
         retries=RETRIES,

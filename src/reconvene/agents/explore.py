@@ -24,7 +24,7 @@ from reconvene.agents.briefing import RETRIES, briefing, code_base, known, proje
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.excerpt import counted
 from reconvene.agents.scrub import scrub
-from reconvene.agents.toolsets import toolset
+from reconvene.agents.toolsets import as_tools
 from reconvene.errors import ReconveneError
 from reconvene.protocol.events import ToolCall, ToolResult
 
@@ -124,7 +124,7 @@ def explorer(model: Model | str) -> Agent[AgentDeps, str]:
         name="explorer",
         deps_type=AgentDeps,
         instructions=[EXPLORER, briefing(code_base, project_notes, known)],
-        toolsets=[toolset(tools.search, tools.read_file, tools.repo_map, tools.symbol)],
+        tools=as_tools(tools.search, tools.read_file, tools.repo_map, tools.symbol),
         capabilities=[Rounds(), Bounds()],
         model_settings=settings,
         retries=RETRIES,

@@ -23,7 +23,7 @@ from reconvene.agents.run_command import run_command
 from reconvene.agents.streaming import Streaming
 from reconvene.agents.together import Together
 from reconvene.agents.token_ratio import Fitting
-from reconvene.agents.toolsets import toolset
+from reconvene.agents.toolsets import as_tools
 
 ROLE = """\
 You work on one code base, for the person who works on it too: you answer questions about it, and you change it when they ask for that.
@@ -64,10 +64,8 @@ def build(
         name="orchestrator",
         deps_type=deps_type,
         instructions=[ROLE, briefing(code_base, project_notes, known)],
-        toolsets=[
-            toolset(*tools.LOOKING_AND_ASKING, update_code, explore, *([run_command] if commands else [])),
-            *([foreign.toolset()] if foreign is not None else []),
-        ],
+        tools=as_tools(*tools.LOOKING_AND_ASKING, update_code, explore, *([run_command] if commands else [])),
+        toolsets=[foreign.toolset()] if foreign is not None else (),
         capabilities=[Together(*capabilities, Fitting(), Bounds())],
         model_settings=settings,
         retries=RETRIES,

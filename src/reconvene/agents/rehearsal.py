@@ -20,6 +20,7 @@ from reconvene.agents.offline import offline_model
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
 from reconvene.agents.token_ratio import Fitting
+from reconvene.agents.toolsets import as_tools
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.search.context import SearchContext
@@ -38,7 +39,7 @@ def rehearse(providers: Providers) -> None:
     agent = Agent(
         model,
         deps_type=AgentDeps,
-        toolsets=[tools.toolset(*tools.LOOKING_AND_ASKING)],
+        tools=as_tools(*tools.LOOKING_AND_ASKING),
         capabilities=[Compaction(), Fitting(), Bounds()],
     )
     deps = AgentDeps(durable=None, workspace=None, index=None, context=SearchContext.fold(()), limits=Limits())  # type: ignore[arg-type]

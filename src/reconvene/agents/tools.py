@@ -21,10 +21,9 @@ from reconvene.agents.mapping import repo_map, symbol
 from reconvene.agents.reading import read_file
 from reconvene.agents.scrub import scrub, scrub_json
 from reconvene.agents.searching import search
-from reconvene.agents.toolsets import toolset
 from reconvene.protocol.events import Plan, PlanStep
 
-__all__ = ["ask_user", "create_plan", "read_file", "repo_map", "search", "symbol", "toolset"]
+__all__ = ["ask_user", "create_plan", "read_file", "repo_map", "search", "symbol"]
 
 LOOKING = frozenset({"search", "read_file", "repo_map", "symbol"})
 """Tools that only look: done once more, they change nothing and cost nothing but time."""
