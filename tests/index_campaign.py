@@ -22,6 +22,7 @@ from reconvene.index.workers import Workers
 from reconvene.repomap import repo_map
 from reconvene.search import search
 
+PROOF = "Index: equal to one built anew"
 WORDS = [
     "cart", "session", "money", "item", "price", "expire", "owner", "total", "load", "sweep", "zebra", "quantity", "order", "ship",
     "refund", "tax",

@@ -55,12 +55,17 @@ SUITES: dict[str, dict[str, Suite]] = {
         "apply": Suite(
             "Crash and races: files that are written",
             ["tests/faults/test_apply_kills.py", "tests/faults/test_apply_races.py"],
+            "long or not long",
         ),
         "power": Suite("Power cuts", ["tests/faults/test_power.py", "tests/log/test_power_cut.py"]),
         "io": Suite("I/O faults", ["tests/faults/test_io_faults.py"]),
         "schedules": Suite("Schedules", ["tests/faults/test_schedules.py", "tests/sessions/test_sessions_model.py"]),
         "network": Suite("Network", ["tests/faults/test_network.py", "tests/faults/test_network_load.py"]),
-        "index": Suite("Index: equal to one built anew", ["tests/faults/test_index_equivalence.py"]),
+        "index": Suite(
+            "Index: equal to one built anew",
+            ["tests/faults/test_index_equivalence.py", "tests/index/test_equivalence.py"],
+            "long or not long",
+        ),
         "nodes": Suite(
             "Several nodes on one PostgreSQL",
             [

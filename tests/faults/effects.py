@@ -11,14 +11,20 @@ from reconvene.runs.durability import Durability
 Note = Callable[..., None]
 
 
-def note_effects(note: Note) -> None:
-    """`note(session=…, key=…)` is called when a model is asked or a tool begins; `key` is that of the row it leads to. For this process."""
+def note_effects(note: Note, ended: Note = lambda **what: None) -> None:
+    """`note(session=…, key=…)` is called when a model is asked or a tool begins; `key` is that of the row it leads to. For this process.
+    `ended(key=…)` is called when a tool has given a result or raised something.
+    """
     call_tool, ask = Guarded.call_tool, Durability.before_model_request
 
     async def called(self: Any, name: str, tool_args: Any, ctx: Any, tool: Any) -> Any:
         durable = ctx.deps.durable
-        note(session=durable.session_id, key=f"return:{durable.run_id}.{durable._key(ctx.tool_call_id)}")
-        return await call_tool(self, name, tool_args, ctx, tool)
+        key = f"return:{durable.run_id}.{durable._key(ctx.tool_call_id)}"
+        note(session=durable.session_id, key=key)
+        try:
+            return await call_tool(self, name, tool_args, ctx, tool)
+        finally:
+            ended(key=key)
 
     async def asked(self: Any, ctx: Any, request_context: Any) -> Any:
         note(session=self.journal.session_id, key=f"model:{self.journal.scope}.{self.journal.steps}")

@@ -27,7 +27,19 @@ import mutations
 from deaths import cpu, in_child, preloaded, prepare
 from effects import note_effects
 from io_points import Points
-from life import OLD, SCRIPT, SETTINGS, Client, broken_promises, check, files_of, rows_of, told
+from life import (
+    FAILED_TOOL,
+    OLD,
+    SCRIPT,
+    SETTINGS,
+    Client,
+    broken_promises,
+    check,
+    failed_tools,
+    files_of,
+    rows_of,
+    told,
+)
 
 import reconvene.runs.supervisor as supervisor
 import threefiles
@@ -35,6 +47,7 @@ from coding import agents
 from house import ME, House
 from reconvene.config import Settings
 from reconvene.errors import ReconveneError
+from reconvene.search import search
 
 TYPED = {
     "disk_full",
@@ -46,6 +59,10 @@ TYPED = {
     "draining",
 }
 """What a command, or the start of a server, may be answered while the disk fails."""
+OF_TOOLS = TYPED | {"search_failed"}
+"""What a model may be answered instead of a tool's result."""
+CHANGE = "return:r1.2:call_0"
+"""The call that writes files."""
 FAILING = 0.6
 """Seconds for which a disk that fails for good is tried before it is whole again."""
 PATIENCE = 40.0
@@ -61,6 +78,8 @@ class Found:
     """Typed errors, by code."""
     unfinished: int = 0
     """Runs that told the person of the error and ended without the change: the files are as they were."""
+    tools: int = 0
+    """Tool calls that were answered with a typed error, in the moment in which the disk failed."""
     violations: list[str] = field(default_factory=list)
     cpu: float = 0.0
 
@@ -142,12 +161,20 @@ async def live(folder: Path, out: int, known: list[dict[str, Any]], job: dict[st
     model = agents(SCRIPT, threefiles.CODER, threefiles.REVIEWER)
     house = House(folder, lambda _name: model, Settings(data_dir=folder / "data", **SETTINGS))
     client = Patient(house, out, known, False)
-    note_effects(lambda session, key: client.tell(begun=key))
+    faults = 0
+    at_begin: dict[str, int] = {}
+
+    def begun(session: str, key: str) -> None:
+        at_begin[key] = faults
+        client.tell(begun=key)
+
+    note_effects(begun, lambda key: client.tell(tool=key, faults=faults - at_begin[key]))
     healed = asyncio.Event()
     loop = asyncio.get_running_loop()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: client.tell(wrong=f"unforeseen: {context}"))
 
     def act(n: int, op: str, path: str, half: Callable[[], None]) -> None:
+        nonlocal faults
         if healed.is_set() or n < job["at"] or (n > job["at"] and not job["for_ever"]):
             return
         if not client.failing:
@@ -155,6 +182,7 @@ async def live(folder: Path, out: int, known: list[dict[str, Any]], job: dict[st
             client.tell(fails=op, path=os.path.relpath(path, folder))
             if job["for_ever"]:
                 loop.call_soon_threadsafe(loop.call_later, FAILING, healed.set)
+        faults += 1
         raise OSError(CODES[job["error"]], os.strerror(CODES[job["error"]]))
 
     with Points([folder / "data", folder / "project"], act, sync=False):
@@ -175,6 +203,23 @@ async def live(folder: Path, out: int, known: list[dict[str, Any]], job: dict[st
                 client.tell(refused=e.code)
                 await asyncio.sleep(0.05)
         await client.run()
+        healed.set()
+        await finds(house, client)
+
+
+async def finds(house: House, client: Client) -> None:
+    """Now that the disk is whole again, code is found again, in the same process."""
+    try:
+        index = await house.indexes.get(house.workspace)
+        await index.refresh()
+        found = await search(index, "x")
+        if index.left_out() or "sub/keep.txt" not in index.view.paths():
+            client.tell(
+                wrong=f"after the disk failed, these are in the index: {sorted(index.view.paths())}, left out {index.left_out()}"
+            )
+        client.tell(found=[snippet.path for snippet in found.snippets])
+    except ReconveneError as e:
+        client.tell(wrong=f"searched after the disk failed: {e}")
 
 
 def judged(folder: Path, status: int | None) -> tuple[list[str], bool]:
@@ -188,16 +233,22 @@ def judged(folder: Path, status: int | None) -> tuple[list[str], bool]:
     wrong = broken_promises(lines, rows)
     pauses = sum(r.type == "question" and "pause" in r.content for r in rows)
     left = [w for w in check(folder) if w != f"{1 + pauses} rows of answered, 1 wanted"]
-    if not wrong and left:
-        failed = [r for r in rows if r.type == "tool_result" and '"ok":false' in r.content] or [
-            r for r in rows if r.type == "completed" and '"success"' not in r.content
-        ]
-        if not failed:
-            return left, False
+    met = {t["tool"]: t["faults"] for t in lines if "tool" in t}
+    failed = failed_tools(rows)
+    for key, code in failed.items():
+        if not met.get(key):
+            wrong.append(f"{FAILED_TOOL}, and the disk had not failed meanwhile: {key} with {code}")
+        elif code not in OF_TOOLS:
+            wrong.append(f"{FAILED_TOOL}, and not by a typed error: {key} with {code}")
+    if wrong:
+        return wrong, False
+    left = [w for w in left if not w.startswith(FAILED_TOOL)]
+    told_of = [r for r in rows if r.type == "completed" and '"success"' not in r.content]
+    if left and (CHANGE in failed or told_of):
         if files_of(folder) not in (OLD, threefiles.WANTED):
             return [f"files that are neither old nor new: {files_of(folder)}"], True
         return [], True
-    return wrong, False
+    return left, False
 
 
 def main() -> None:
@@ -206,13 +257,14 @@ def main() -> None:
         "every": 1,
         "share": [0, 1],
         "errors": list(CODES),
+        "kinds": [False, True],
         "until_violation": False,
         **json.loads(sys.argv[1]),
     }
     found = Found()
     first, step = job["share"]
     with preloaded() as scratch:
-        kinds = [(error, for_ever) for error in job["errors"] for for_ever in (False, True)]
+        kinds = [(error, for_ever) for error in job["errors"] for for_ever in job["kinds"]]
         for error, for_ever in kinds:
             for at in range(1 + first * job["every"], 10_000, step * job["every"]):
                 folder = scratch / f"run{found.runs}"
@@ -224,6 +276,7 @@ def main() -> None:
                 lines = told(folder)
                 found.runs += 1
                 found.unfinished += unfinished
+                found.tools += len(failed_tools(rows_of(folder / "data" / "reconvene.db"))) if status == 0 else 0
                 found.refused.update(t["refused"] for t in lines if "refused" in t)
                 met = [f"{t['fails']} {t['path']}" for t in lines if "fails" in t]
                 if wrong and job["mutation"] == "none":

@@ -33,6 +33,7 @@ SCRIPT: list[Any] = [
 MODEL_CALLS = len(threefiles.CALLS) + 1
 OLD = {name: text.encode() for name, text in threefiles.FILES.items()}
 LATER = b"# saved by a person after the change\n"
+FAILED_TOOL = "a tool call failed"
 SETTINGS: dict[str, Any] = {"limits": Limits(attempts_without_progress=10_000)}
 """A run is ended when it was started five times without getting further; here it is killed more often than that on purpose."""
 
@@ -136,12 +137,28 @@ def check(folder: Path) -> list[str]:
     if kinds["model"] + kinds["sub_model"] != MODEL_CALLS:
         wrong.append(f"{kinds['model'] + kinds['sub_model']} model responses, {MODEL_CALLS} wanted")
     wrong += [f"ended with {r.content}" for r in rows if r.type == "completed" and '"success"' not in r.content]
+    wrong += [f"{FAILED_TOOL}: {key} with {code}" for key, code in failed_tools(rows).items()]
+    if kinds["tool_result"] != kinds["tool_call"]:
+        wrong.append(f"{kinds['tool_result']} results of {kinds['tool_call']} tool calls")
     files = files_of(folder)
     late = {t["late"] for t in lines if "late" in t}
     saved = threefiles.WANTED | {"a.py": threefiles.WANTED["a.py"] + LATER}
     if files != (saved if "done" in late else threefiles.WANTED) and not (late == {"begun"} and files == saved):
         wrong.append(f"files: { {k: v[-60:] for k, v in files.items()} }, late {late}")
     return wrong
+
+
+def failed_tools(rows: Sequence[Row]) -> dict[str, str]:
+    """Of each tool call that failed: the key of the row with what the model was answered (the result's own, when there is no such row),
+    and the code of the error. A run goes on with what the model does then, and may end well all the same."""
+    found = {}
+    for n, row in enumerate(rows):
+        if row.type == "tool_result" and not json.loads(row.content)["ok"]:
+            answered = rows[n + 1] if n + 1 < len(rows) and rows[n + 1].type == "tool_return" else row
+            value = json.loads(answered.content).get("value")
+            error = value.get("error") if isinstance(value, dict) else None
+            found[str(answered.key)] = error["code"] if isinstance(error, dict) else "no code"
+    return found
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

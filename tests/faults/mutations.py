@@ -118,6 +118,39 @@ def forgetful_tools() -> None:
     Journal.load = classmethod(forget)  # type: ignore[assignment]
 
 
+def an_index_of_the_dead_is_useless() -> None:
+    """What a dead server kept of the index cannot be brought up to date by the next one."""
+    from reconvene.errors import ReconveneError
+    from reconvene.index.root import RootIndex
+
+    refresh = RootIndex.refresh
+
+    async def only_new(self: RootIndex, only: Any = None) -> Any:
+        if vars(self).setdefault("_files_at_first", self.view.files):
+            raise ReconveneError("search_failed", "The index was made by somebody else.")
+        return await refresh(self, only)
+
+    RootIndex.refresh = only_new  # type: ignore[method-assign]
+
+
+def an_index_that_failed_is_kept() -> None:
+    """An index that once could not be brought up to date says so ever after."""
+    from reconvene.index.root import RootIndex
+
+    refresh = RootIndex.refresh
+
+    async def once(self: RootIndex, only: Any = None) -> Any:
+        if failure := vars(self).get("_failure"):
+            raise failure
+        try:
+            return await refresh(self, only)
+        except Exception as e:
+            vars(self)["_failure"] = e
+            raise
+
+    RootIndex.refresh = once  # type: ignore[method-assign]
+
+
 def believes_a_failed_commit() -> None:
     """A commit that failed is answered as if it had been made."""
     from reconvene.log.writer import Writer
@@ -160,9 +193,13 @@ def contents_are_not_synced() -> None:
 
 OF_CHANGES: dict[str, Callable[[], None]] = {f.__name__: f for f in (forgetful_sub_agents, writes_without_a_journal)}
 """Only a change of files can notice these."""
-OF_DEATHS: dict[str, Callable[[], None]] = {f.__name__: f for f in (no_recovery, forgetful_tools)}
+OF_DEATHS: dict[str, Callable[[], None]] = {
+    f.__name__: f for f in (no_recovery, forgetful_tools, an_index_of_the_dead_is_useless)
+}
 """Only deaths that are many enough notice these."""
-OF_FAULTS: dict[str, Callable[[], None]] = {f.__name__: f for f in (believes_a_failed_commit, untyped_failures)}
+OF_FAULTS: dict[str, Callable[[], None]] = {
+    f.__name__: f for f in (believes_a_failed_commit, untyped_failures, an_index_that_failed_is_kept)
+}
 """Only a disk that fails can notice these."""
 OF_POWER: dict[str, Callable[[], None]] = {f.__name__: f for f in (names_are_not_synced, contents_are_not_synced)}
 """Only a power cut can notice these."""

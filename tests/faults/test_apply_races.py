@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from proof import report
 from reconvene.config import Limits
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Transition, Writer
@@ -33,6 +34,8 @@ from reconvene.workspace.names import is_temporary
 from reconvene.workspace.reading import blob_id
 from reconvene.workspace.workspace import Workspace
 
+RACES = "Races: accepts and undos against a program that saves"
+LINKS = "Races: accepts against a folder that is a link every other moment"
 EDITOR = r"""
 import json, os, sys, time
 path, style, until, every = sys.argv[1], sys.argv[2], time.monotonic() + float(sys.argv[3]), float(sys.argv[4])
@@ -162,6 +165,14 @@ def unharmed(race: Race, style: str, seconds: float) -> None:
     assert found["applied"] + found["undo applied"] > 0
     assert found["conflict"] + found["none"] + found["undo conflict"] > 0
     assert not [n for n in os.listdir(race.root) if is_temporary(n)]
+    figure = (
+        "{saves:,} saves, by a new file in the old one's place and in place, against {tried:,} accepts and undos ({applied:,} applied) of "
+        "the same file, with and without the exchange of names: {lost:,} lost, {kept:,} that something later replaced are kept"
+    )
+    tried = found.total() - sum(found[name] for name in ("saves", "kept", "lost"))
+    counts = {"applied": found["applied"] + found["undo applied"], "tried": tried}
+    counts |= {name: found[name] for name in ("saves", "lost", "kept")}
+    report(RACES, figure, counts=counts, seed=1, seconds=seconds)
 
 
 @STYLES
@@ -177,13 +188,16 @@ def test_reading_comparing_and_then_writing_loses_saves(race: Race, style: str) 
         os.replace(beside, race.path)
         return "applied"
 
-    lost = 0
+    lost = saves = 0
+    began = time.monotonic()
     deadline = time.monotonic() + 60
     while not lost and time.monotonic() < deadline:
         found = race.run(style, 1.5, accept)
-        lost = found["lost"]
+        lost, saves = found["lost"], saves + found["saves"]
         print(f"{style}: {dict(found)}")
     assert lost > 0
+    told = f"compared and then replaced, saves by {style}: {lost:,} lost of {saves:,}"
+    report(RACES, control=told, seconds=time.monotonic() - began)
 
 
 # -- a folder that is a link every other moment
@@ -250,11 +264,19 @@ def nothing_outside(race: Race, seconds: float) -> None:
     assert found["outside"] == 0
     assert min(found["applied"], found["path_outside_root"], count["swaps"]) > 20
     assert not [n for _, _, names in os.walk(race.root) for n in names if is_temporary(n)]
+    figure = (
+        "{tried:,} edits, new files and deletions below it ({applied:,} applied, {refused:,} refused) against {swaps:,} swaps of the "
+        "folder and a link to the outside: {outside:,} written outside"
+    )
+    counts = {"tried": found.total() - found["outside"], "refused": found["path_outside_root"], "swaps": count["swaps"]}
+    counts |= {name: found[name] for name in ("applied", "outside")}
+    report(LINKS, figure, counts=counts, seconds=seconds)
 
 
 def test_looking_first_and_then_writing_gets_outside(race: Race) -> None:
     """Mutation control: a path that is resolved, checked, and then opened."""
     root = os.path.realpath(race.root)
+    began = time.monotonic()
 
     def write(path: str, base: bytes | None, new: bytes | None) -> str:
         with suppress(OSError):
@@ -273,3 +295,5 @@ def test_looking_first_and_then_writing_gets_outside(race: Race) -> None:
         found = attack(write, race.root.parent / "away", 60.0)
     print(dict(found), dict(count))
     assert found["outside"] > 0
+    told = f"resolved, checked and then opened: outside within {found.total() - 1:,} writes"
+    report(LINKS, control=told, seconds=time.monotonic() - began)

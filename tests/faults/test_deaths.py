@@ -27,6 +27,14 @@ MUTATIONS = [
     "writes_without_a_journal",
     "no_recovery",
 ]
+OF_EVERY_CALL = [
+    "no_idempotency_key",
+    "forgetful_sub_agents",
+    "writes_without_a_journal",
+    "no_recovery",
+    "an_index_of_the_dead_is_useless",
+]
+"""One death is enough to notice these, in the right call."""
 
 
 async def campaign(deaths: int, seed: int, **more: Any) -> Tally:
@@ -118,3 +126,17 @@ async def test_control_a_broken_defence_is_caught_by_deaths(mutation: str) -> No
         seed=SEED,
         seconds=time.monotonic() - began,
     )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutation", OF_EVERY_CALL)
+async def test_control_a_broken_defence_is_caught_in_some_call(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHARE", raising=False)
+    began = time.monotonic()
+    patience = 8 if mutation == "no_recovery" else 30
+    tally = await campaign(0, SEED, every=3, mutation=mutation, until_violation=True, patience=patience)
+    print(tally.deaths, tally.violations[:1])
+    assert tally.violations, f"{mutation} was not noticed"
+    told = f"{mutation}: noticed after deaths in {tally.deaths} calls"
+    report("Crash: in every call", control=told, seed=SEED, seconds=time.monotonic() - began)

@@ -38,6 +38,7 @@ async def campaign(**job: Any) -> Found:
         sum.refused.update(found["refused"])
         sum.runs += found["runs"]
         sum.unfinished += found["unfinished"]
+        sum.tools += found["tools"]
         sum.violations += found["violations"]
         sum.cpu += found["cpu"]
 
@@ -60,24 +61,33 @@ async def test_bad101_bad125_every_call_fails_once_and_for_ever() -> None:
     found = await campaign(every=EVERY)
     assert not found.violations, "\n".join(found.violations)
     assert found.calls > 500 // EVERY // share(0, 1)[1]
+    assert found.tools or share(0, 1)[1] > 1, "no call of the index was among those that failed"
     figure = (
         "{calls:,} of a run's calls that change a disk, each failed once and for good, with EIO and ENOSPC: {runs:,} runs, 0 lost, "
         "doubled or stuck; each refusal typed ({disk_full:,} disk_full, {store_error:,} store_error, {data_dir_unusable:,} "
-        "data_dir_unusable, {others:,} others); reading went on in each; healed by itself in each, {unfinished:,} without the change and "
-        "with every file as it was"
+        "data_dir_unusable, {others:,} others); reading went on in each; {tools:,} tool calls failed, each typed and in the moment in "
+        "which the disk did; healed by itself in each, code is found again, {unfinished:,} without the change and with every file as it was"
     )
     counts = {name: found.refused[name] for name in ("disk_full", "store_error", "data_dir_unusable")}
     counts |= {"others": found.refused.total() - sum(counts.values())}
-    counts |= {"calls": found.calls, "runs": found.runs, "unfinished": found.unfinished}
+    counts |= {"calls": found.calls, "runs": found.runs, "unfinished": found.unfinished, "tools": found.tools}
     report("I/O faults", figure, counts=counts, seconds=time.monotonic() - began, cpu=found.cpu)
+
+
+CONTROLS: dict[str, dict[str, Any]] = {
+    "believes_a_failed_commit": {"errors": ["EIO"]},
+    "untyped_failures": {"errors": ["EIO"]},
+    "an_index_that_failed_is_kept": {"errors": ["ENOSPC"], "kinds": [True]},
+}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("mutation", ["believes_a_failed_commit", "untyped_failures"])
-async def test_control_a_broken_defence_is_caught_by_faults(mutation: str) -> None:
+@pytest.mark.parametrize("mutation", CONTROLS)
+async def test_control_a_broken_defence_is_caught_by_faults(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHARE", raising=False)
     began = time.monotonic()
-    found = await campaign(every=7, errors=["EIO"], mutation=mutation, until_violation=True)
+    found = await campaign(every=7, mutation=mutation, until_violation=True, **CONTROLS[mutation])
     print(found.violations[:1])
     assert found.violations, f"{mutation} was not noticed"
     report("I/O faults", control=f"{mutation}: noticed in {found.runs} runs", seconds=time.monotonic() - began)

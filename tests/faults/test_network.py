@@ -207,6 +207,22 @@ def test_control_without_news_by_heartbeat_the_first_come_back_all_at_once() -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mutation", ["takes_a_prompt_twice", "resumes_too_late"])
+async def test_control_a_broken_defence_is_caught_in_some_way(
+    server: Serving, mutation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.monotonic()
+    sizes = await length(server)
+    MUTATIONS[mutation](monkeypatch)
+    monkeypatch.setattr(network, "PATIENCE", 20.0)
+    found = await conversations(server, [mixed(SEED + n, sizes) for n in range(1000)], enough=1)
+    assert found.wrong, f"{mutation} was not noticed"
+    told = f"{mutation}: noticed after {found.conversations} conversations"
+    report("Network: every way to fail", control=told, seed=SEED, seconds=time.monotonic() - began)
+
+
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 async def test_a_cut_at_every_byte_loses_nothing(server: Serving) -> None:
     began, cpu = time.monotonic(), time.process_time()

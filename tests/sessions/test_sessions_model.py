@@ -350,8 +350,7 @@ def test_sessions_are_as_their_model() -> None:
     machine(10, 15)
 
 
-@pytest.mark.timeout(240)
-def test_control_a_command_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def forgets_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     from reconvene.log.sqlite import SqliteLog
     from reconvene.sessions.service import Sessions
 
@@ -365,8 +364,36 @@ def test_control_a_command_that_is_forgotten_is_noticed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Sessions, "_known", known)
     monkeypatch.setattr(SqliteLog, "append", forgetful)
+
+
+def noticed() -> int:
+    """Of steps, until something is not as the model has it."""
     with pytest.raises(Exception):  # noqa: B017  # whichever of the assertions it meets first
         machine(30, 12, phases=(Phase.generate,), report_multiple_bugs=False)
+    return LIMITS["steps"]
+
+
+@pytest.mark.timeout(240)
+def test_control_a_command_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets_commands(monkeypatch)
+    assert noticed()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("broken", ["commands_are_forgotten", "sweeps_nothing"])
+def test_control_a_broken_defence_is_caught_by_the_model(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = time.monotonic()
+    if broken == "commands_are_forgotten":
+        forgets_commands(monkeypatch)
+    else:
+        monkeypatch.setattr(Sweeper, "sweep", no_sweep)
+    told = f"{broken}: noticed after {noticed()} steps"
+    report("Schedules: sessions and their model", control=told, seconds=time.monotonic() - began)
+
+
+async def no_sweep(_self: Sweeper) -> None:
+    """Nothing is freed or ended when its time has come."""
 
 
 @pytest.mark.long
