@@ -36,9 +36,12 @@ def free_port() -> int:
 class Server:
     """`kill` is SIGKILL, `stop` SIGTERM; `start` again takes the same port and data folder."""
 
-    def __init__(self, folder: Path, *arguments: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, environ: dict[str, str] | None = None, mutation: str | None = None
+    ) -> None:
+        """`mutation`: Python that is run before it starts: a control."""
         self.folder, self.data, self.root = folder, folder / "data", folder / "project"
-        self.arguments = arguments
+        self.arguments, self.mutation = arguments, mutation
         self.environ = {"RECONVENE_OFFLINE_DELAY_MS": "0", **LOOPBACK, **(environ or {})}
         self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
@@ -49,7 +52,10 @@ class Server:
 
     def start(self) -> str:
         """Start, and return the one-time sign-in URL that it prints."""
-        command = [sys.executable, "-m", "reconvene.cli.main", "serve", str(self.root), "--port", str(self.port)]
+        program = ["-m", "reconvene.cli.main"]
+        if self.mutation is not None:
+            program = ["-c", f"{self.mutation}\nfrom reconvene.cli.main import main\nmain()"]
+        command = [sys.executable, *program, "serve", str(self.root), "--port", str(self.port)]
         command += ["--data-dir", str(self.data), "--no-browser", *self.arguments]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("RECONVENE_")} | self.environ
         with (self.folder / "server.err").open("a") as log:

@@ -23,22 +23,49 @@ SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 HEAD, REST = "Idle sessions are swept by the hub, which", " removes those that were last active more than an hour ago."
 
 
-@pytest.fixture
-def nodes(tmp_path: Path, provider: Provider) -> Iterator[tuple[Server, list[Server]]]:
+PROOF = "Nodes: the page at another node"
+TELLS_OTHERWISE = """
+from dataclasses import replace
+from reconvene.log.postgres import follower, log, news, transaction
+
+read = news.to_row
+
+def told(session_id, columns):
+    row = read(session_id, columns)
+    return replace(row, content=row.content.replace("an hour", "a week"))
+
+for module in (follower, log, news, transaction):
+    module.to_row = told
+"""
+"""A node that tells people something else than other nodes wrote."""
+
+
+def made(tmp_path: Path, provider: Provider, mutation: str | None = None) -> Iterator[tuple[Server, list[Server]]]:
     """The one with the page, whose own code base is another, and two with the code base that is asked about."""
     environ = {**provider.environ, "RECONVENE_DATABASE": fresh_url(), "RECONVENE_TAKEOVER": "3"}
-    made = []
+    servers = []
     for name in ("page", "one", "two"):
         (tmp_path / name).mkdir()
-        made.append(Server(tmp_path / name, "--model", MODEL, environ=environ))
-    page, *others = made
+        changed = mutation if name == "page" else None
+        servers.append(Server(tmp_path / name, "--model", MODEL, environ=environ, mutation=changed))
+    page, *others = servers
     others[1].root = others[0].root
     page.root = page.root.rename(page.root.with_name("here"))
-    for node in made:
+    for node in servers:
         node.start()
     yield page, others
-    for node in made:
+    for node in servers:
         node.close()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, provider: Provider) -> Iterator[tuple[Server, list[Server]]]:
+    yield from made(tmp_path, provider)
+
+
+@pytest.fixture
+def one_that_tells_otherwise(tmp_path: Path, provider: Provider) -> Iterator[tuple[Server, list[Server]]]:
+    yield from made(tmp_path, provider, TELLS_OTHERWISE)
 
 
 async def until_served(node: Server, root: str) -> None:
@@ -82,4 +109,21 @@ async def test_a_page_at_one_node_sees_it_all_while_the_others_are_killed(
         "taken over: the page was not reloaded and shows exactly the log"
     )
     counts = {"kills": kills, "rounds": rounds, "recovered": recovered}
-    report("Nodes: the page at another node", figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
+    report(PROOF, figure, counts=counts, seed=SEED, seconds=time.monotonic() - began)
+
+
+@pytest.mark.timeout(300)
+async def test_control_a_page_that_is_told_something_else_is_noticed(
+    context: BrowserContext, one_that_tells_otherwise: tuple[Server, list[Server]], provider: Provider
+) -> None:
+    began = time.monotonic()
+    people, others = one_that_tells_otherwise
+    await until_served(people, str(others[0].root))
+    session = people.call("POST", "/api/sessions", {"root_directory": "project"})["session_id"]
+    page = await opened(context, people, f"/s/{session}")
+    provider.on("question", do(("search", {"query": "idle"})), say(HEAD, REST))
+    await ask(page, "question")
+    await ended(page)
+    with pytest.raises(AssertionError, match="aweekago"):
+        await same_as_log(page, others[0], patience=1.0)
+    report(PROOF, control="a node that tells the page another word: noticed", seconds=time.monotonic() - began)

@@ -41,6 +41,7 @@ from reconvene.config import Limits, Settings
 from reconvene.index import root as _index  # noqa: F401
 from reconvene.log.postgres.address import Address as DatabaseAddress
 from reconvene.repomap import map as _map  # noqa: F401
+from reconvene.runs.queue import RunQueue
 from reconvene.server import plain_client as _plain  # noqa: F401
 from reconvene.server import resumable_client as _resumable  # noqa: F401
 from reconvene.server.lifecycle import Ready, Server
@@ -168,6 +169,8 @@ class Campaign:
             from reconvene.log.postgres.writer import Writer
 
             Writer._commit = _acknowledge_without_committing  # type: ignore[method-assign]
+        if self.job["mutation"] == "patient":
+            RunQueue.__init__ = _patient(RunQueue.__init__)  # type: ignore[method-assign]
         if self.job["mutation"] == "asynchronous_commit":
             settings = DatabaseAddress.settings
             DatabaseAddress.settings = lambda self, **more: settings(self, **more) | {"synchronous_commit": "off"}  # type: ignore[method-assign]
@@ -254,13 +257,22 @@ class Campaign:
 
 
 async def _acknowledge_without_committing(self: Any, db: Any, tx: Any, answers: Any) -> None:
-    """A control: what was answered may never have been written."""
-    if random.random() < 0.02:
+    """A control: what was answered may never have been written. (Nodes are forked: each must not draw the same numbers again.)"""
+    if random.SystemRandom().random() < 0.05:
         await db.execute("rollback")
     else:
         await db.execute("commit")
     self.commits += 1
     self._last_commit = time.monotonic()
+
+
+def _patient(made: Callable[..., None]) -> Callable[..., None]:
+    """A control: who is silent is taken for dead after five times as long as was asked for."""
+
+    def init(self: Any, log: Any, *, takeover: float, per_owner: int) -> None:
+        made(self, log, takeover=5 * takeover, per_owner=per_owner)
+
+    return init
 
 
 def main() -> None:

@@ -69,6 +69,19 @@ async def test_how_long_a_takeover_takes_with_the_default_setting():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_control_a_node_that_waits_for_longer_than_the_setting_is_noticed():
+    setting, began = 3.0, time.monotonic()
+    tally = await campaign(kills=4, takeover=setting, mutation="patient", longest=900)
+    p50 = at(0.5, tally.takeovers)
+    assert tally.takeovers and p50 > setting
+    control = (
+        f"silence that counts only after five times as long: {p50:.1f} s (p50), where the setting is {setting:.0f} s"
+    )
+    report("Nodes: the time of a takeover", control=control, seed=SEED, seconds=time.monotonic() - began)
+
+
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 async def test_postgresql_is_killed_and_nothing_acknowledged_is_lost():
     kills, began = int(os.environ.get("DATABASE_KILLS", "50")), time.monotonic()

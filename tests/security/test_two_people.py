@@ -24,6 +24,7 @@ from serving import Serving, hello, prompt, receive, send, serving
 from postgres import fresh_url
 from proof import report
 from reconvene.log.port import NewEvent, SessionRow
+from reconvene.log.postgres.statements import STATEMENTS
 from reconvene.protocol import events as ev
 from reconvene.protocol.frames import CLIENT_FRAMES
 from reconvene.server.app import App
@@ -268,3 +269,14 @@ async def test_control_a_search_for_sessions_that_forgets_whose_they_are_is_seen
     assert {entry.split(" ")[0] for entry in found} >= {"get", "acp", "mcp"}, found
     assert any("attached" in entry for entry in found) and any(entry.startswith("changed") for entry in found)
     report(PROOF, control=f"a search for sessions that forgets whose they are: {seen:,} leaks and changes noticed")
+
+
+async def test_control_a_list_in_postgresql_that_forgets_whose_they_are_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybodys = STATEMENTS["sessions"].replace("owner = $1", "true")
+    assert everybodys != STATEMENTS["sessions"]
+    monkeypatch.setitem(STATEMENTS, "sessions", everybodys)
+    _, found = await everything(tmp_path, "postgres")
+    assert any(entry.startswith("list: ") for entry in found), found
+    report(PROOF, control=f"a list in PostgreSQL that forgets whose the sessions are: {len(found):,} leaks noticed")
