@@ -28,6 +28,7 @@ from reconvene.agents.bounds import Bounds
 from reconvene.agents.briefing import RETRIES, known
 from reconvene.agents.durable import AgentDeps, ToolOutcome
 from reconvene.agents.models import classify
+from reconvene.agents.streaming import Streaming
 from reconvene.agents.toolsets import as_tools
 from reconvene.errors import ReconveneError
 from reconvene.search.context import Entry
@@ -77,7 +78,7 @@ class Plainly(AbstractCapability[AgentDeps]):
 def agent_of(arm: str, model: Model) -> Agent[AgentDeps, str]:
     """With the tools of one arm; that of all is told what the session knows, too."""
     return Agent(
-        model,
+        Streaming(model),
         deps_type=AgentDeps,
         instructions=[ROLE, *([known] if arm == "all" else [])],
         tools=as_tools(*tools_of(arm)),

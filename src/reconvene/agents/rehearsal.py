@@ -19,6 +19,7 @@ from reconvene.agents.durable import AgentDeps
 from reconvene.agents.offline import offline_model
 from reconvene.agents.orchestrator import build
 from reconvene.agents.providers import Providers
+from reconvene.agents.streaming import Streaming
 from reconvene.agents.token_ratio import Fitting
 from reconvene.agents.toolsets import as_tools
 from reconvene.config import Limits
@@ -37,7 +38,7 @@ def rehearse(providers: Providers) -> None:
         pass
     # As a run's, without what those are told: there is no code base here.
     agent = Agent(
-        model,
+        Streaming(model),
         deps_type=AgentDeps,
         tools=as_tools(*tools.LOOKING_AND_ASKING),
         capabilities=[Compaction(), Fitting(), Bounds()],

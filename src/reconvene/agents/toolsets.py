@@ -11,13 +11,18 @@ from pydantic_ai import FunctionToolset, Tool
 from reconvene.agents.durable import AgentDeps
 
 
-@functools.cache
 def as_tools(*functions: Callable[..., Any]) -> tuple[Tool[AgentDeps], ...]:
     """The tools of an agent. Their docstrings are what the model reads; every parameter has to be described.
 
     They go into the agent's own set: beside another one both would be asked by tasks of their own, three times in every step.
     """
+    return tuple(_made(function) for function in functions)
+
+
+@functools.cache
+def _made(function: Callable[..., Any]) -> Tool[AgentDeps]:
     made: FunctionToolset[AgentDeps] = FunctionToolset(
-        functions, docstring_format="google", require_parameter_descriptions=True
+        [function], docstring_format="google", require_parameter_descriptions=True
     )
-    return tuple(made.tools.values())
+    (tool,) = made.tools.values()
+    return tool
