@@ -18,9 +18,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 
-from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Request, Response, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Request, Response, async_playwright
 
 from bench import machine
+from bench.page_scroll import EMPTY, Still, Thread, scrolled, scrolled_still, scrolling
 from bench.table import Row, percentile, render
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -35,39 +36,15 @@ from shown import ask, at, drawn, opened  # noqa: E402
 from reconvene.agents.edit_format import Create  # noqa: E402
 from reconvene.agents.edit_format import render as as_answer  # noqa: E402
 
-FRAME_MS = 1000 / 60
 PARAGRAPH = "The *hub* keeps every session, as `src/hub.py:2` says, until `Hub.sweep` is called. It is **never** called twice.\n\n"
 PATIENCE = 120_000
+FRAMES = 200
+"""Of scrolling, in a round."""
+TURN_PX, DIFF_PX = 150, 300
+"""How much further each is."""
 WANTED = [f"{kind}_{n}" for kind in ("module", "compute", "part") for n in (1, 7, 12, 77, 123, 199, 4)]
 WANTED += ["m", "mod", "c", "com", "p", "par"]
 """What is typed after the `@`."""
-
-
-class Thread:
-    """The page's main thread."""
-
-    def __init__(self, devtools: CDPSession) -> None:
-        self._devtools = devtools
-
-    @classmethod
-    async def of(cls, page: Page) -> Thread:
-        devtools = await page.context.new_cdp_session(page)
-        await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
-        return cls(devtools)
-
-    async def ms(self) -> float:
-        """CPU that it has used, in ms."""
-        told = await self._devtools.send("Performance.getMetrics")
-        return 1000 * next(float(metric["value"]) for metric in told["metrics"] if metric["name"] == "TaskDuration")
-
-
-SCROLL = """async ([selector, by]) => {
-  let box = document.querySelector(selector)
-  while (box && !/auto|scroll/.test(getComputedStyle(box).overflowY)) box = box.parentElement
-  box.scrollTop += by
-  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))
-  return by < 0 ? box.scrollTop <= 0 : box.scrollTop + box.clientHeight >= box.scrollHeight - 2
-}"""
 
 
 TYPING_MS = 120
@@ -91,18 +68,6 @@ WAITS = """() => {
 
 TASKS = """window.tasks = []
 new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(entry => entry.duration))).observe({ type: 'longtask' })"""
-
-
-async def scrolled(page: Page, thread: Thread, selector: str, by: int, steps: int) -> list[float]:
-    """ms of CPU for each step of so many pixels; a step is two frames, of which the second has little to do."""
-    costs: list[float] = []
-    for _ in range(steps):
-        before = await thread.ms()
-        over = await page.evaluate(SCROLL, [selector, by])
-        costs.append(await thread.ms() - before)
-        if over:
-            break
-    return costs
 
 
 class Bench:
@@ -147,6 +112,8 @@ class Bench:
         walls: list[float] = []
         cpu: list[float] = []
         frames: list[float] = []
+        still: list[float] = []
+        empty: list[float] = []
         for _ in range(self.rounds):
             async with await self.context() as context:
                 await self.server.sign_in(context)
@@ -158,11 +125,14 @@ class Bench:
                 await drawn(page)
                 walls.append(1000 * (time.perf_counter() - began))
                 cpu.append(await thread.ms() - before)
-                frames += await scrolled(page, thread, "[data-testid=transcript]", -300, 200)
+                drawn_now = await Still.of(page, "[data-testid=turn]")
+                frames += await scrolled(page, thread, "[data-testid=transcript]", -TURN_PX, FRAMES)
+                still += await scrolled_still(context, drawn_now.html(TURNS), -TURN_PX, FRAMES)
+                empty += await scrolled_still(context, EMPTY, -TURN_PX, FRAMES)
         return [
             limited("session of 10,000 events: opened", median(walls) / 1000, "s", 1.0, note=clock(walls)),
             Row("… CPU", f"{median(cpu):.0f} ms"),
-            scrolling("… scrolled upwards, CPU of a step", frames),
+            scrolling("… scrolled upwards, CPU of a frame", frames, still, empty),
         ]
 
     async def large_change(self) -> list[Row]:
@@ -177,6 +147,8 @@ class Bench:
         cpu: list[float] = []
         longest: list[float] = []
         frames: list[float] = []
+        still: list[float] = []
+        empty: list[float] = []
         for _ in range(self.rounds):
             async with await self.context() as context:
                 await self.server.sign_in(context)
@@ -195,13 +167,17 @@ class Bench:
                 await drawn(page)
                 cpu.append(await thread.ms() - before)
                 longest.append(await page.evaluate("Math.max(0, ...window.tasks)"))
-                frames += await scrolled(page, thread, "[data-testid=transcript]", -600, 100)
+                frames += await scrolled(page, thread, "[data-testid=transcript]", -DIFF_PX, FRAMES)
+                still += await scrolled_still(
+                    context, (await Still.of(page, "[data-testid=diff]")).html(1), -DIFF_PX, FRAMES
+                )
+                empty += await scrolled_still(context, EMPTY, -DIFF_PX, FRAMES)
         return [
             Row("change of 2,000 lines: opened and coloured, CPU", f"{median(cpu):.0f} ms"),
             Row(
                 "… longest task", f"{median(longest):.0f} ms", note=f"best {min(longest):.0f}; 0: none of more than 50"
             ),
-            scrolling("… scrolled through, CPU of a step", frames),
+            scrolling("… scrolled through, CPU of a frame", frames, still, empty),
         ]
 
     async def long_answer(self) -> list[Row]:
@@ -293,13 +269,6 @@ def limited(
     digits = 2 if value < 10 else 0
     beside = "" if ratio is None else f"{ratio:.1f}"
     return Row(what, f"{value:.{digits}f} {unit}", floor, beside, f"≤ {limit:g} {unit}", value <= limit, note)
-
-
-def scrolling(what: str, costs: list[float]) -> Row:
-    """Of a hundred steps, 95 stay below the time of a frame."""
-    worst = percentile(costs, 0.95)
-    note = f"median {median(costs):.1f} ms, most {max(costs):.1f} ms, of {len(costs)} steps"
-    return limited(what, worst, "ms", round(FRAME_MS, 1), note=note)
 
 
 def clock(walls: list[float]) -> str:

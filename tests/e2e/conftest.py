@@ -15,7 +15,7 @@ from cut_network import Proxy
 from model_provider import MODEL, Provider
 from playwright.async_api import Browser, BrowserContext, async_playwright
 from real_server import Server
-from shown import Watch
+from shown import PATIENCE, Watch
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,6 +42,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A browser profile. No code of a page may fail in it."""
     context = await browser.new_context()
+    context.set_default_timeout(PATIENCE)
     failures: list[str] = []
     context.on("weberror", lambda error: failures.append(str(error.error)))
     yield context

@@ -62,6 +62,14 @@ async def live(page: Page) -> None:
     await expect(at(page, "link-state")).to_have_attribute("data-synced", "true")
 
 
+async def lasting(context: BrowserContext, *moments: int) -> None:
+    """What pages show for so many ms they show for as long as the test needs: a slow machine would look too late."""
+    await context.add_init_script(
+        f"""{{ const later = window.setTimeout
+        window.setTimeout = (run, ms, ...more) => later(run, {list(moments)}.includes(ms) ? 600_000 : ms, ...more) }}"""
+    )
+
+
 async def opened(context: BrowserContext, server: Server, path: str = "/", via: Proxy | None = None) -> Page:
     """The page in a new tab, signed in and live; `via` a proxy or straight from the server."""
     context.set_default_timeout(PATIENCE)

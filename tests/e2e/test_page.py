@@ -9,14 +9,17 @@ from cut_network import Proxy
 from model_provider import Hold, Provider, Refuse, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
-from shown import Watch, accepted, ask, at, ended, opened, same_as_log, says, session_of
+from shown import Watch, accepted, ask, at, ended, lasting, opened, same_as_log, says, session_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+COPIED_MS = 1500
+"""For which a button says that something was copied."""
 QUESTION = "Where are idle sessions swept?"
 
 
 async def test_an_answer_names_its_places(context: BrowserContext, offline_server: Server) -> None:
+    await lasting(context, COPIED_MS)
     page = await opened(context, offline_server)
     await ask(page, QUESTION)
     await ended(page)
@@ -56,7 +59,7 @@ async def test_a_vague_prompt_is_asked_back(context: BrowserContext, offline_ser
     await ask(page, "fix it")
     await expect(at(page, "question")).to_be_visible()
     await expect(at(page, "run-state")).to_have_text("Waiting for you")
-    assert (await page.title()).startswith("(1) ")
+    await expect(page).to_have_title(re.compile(r"^\(1\) "))
     await same_as_log(page, offline_server)
     await at(page, "answer").fill(QUESTION)
     await at(page, "answer").press("Enter")

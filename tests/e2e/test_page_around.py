@@ -11,8 +11,10 @@ import pytest
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, Page, expect
 from real_server import Server
-from shown import ask, at, ended, live, opened, same_as_log, session_of
+from shown import ask, at, ended, lasting, live, opened, same_as_log, session_of
 
+SURE_MS, UNDO_MS = 2000, 8000
+"""Within which Esc has to be pressed once more, and a deletion can be taken back."""
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -26,7 +28,7 @@ async def test_the_first_minute_is_about_this_code_base(context: BrowserContext,
     await expect(at(page, "example").nth(1)).to_contain_text(re.compile("Hub|Session"))
     await expect(at(page, "offline-model")).to_contain_text("Search, map, plans and questions work")
     await at(page, "example").nth(1).click()
-    assert "`" in await at(page, "prompt").input_value()
+    await expect(at(page, "prompt")).to_have_value(re.compile("`"))
     await at(page, "prompt").press("Enter")
     await ended(page)
 
@@ -72,19 +74,38 @@ async def test_the_map_says_why_leads_to_places_and_follows_edits(
     await expect(at(page, "map-browser")).to_have_count(0)
 
 
-async def test_the_budget_changes_how_much_is_shown(context: BrowserContext, offline_server: Server) -> None:
-    asked: list[str] = []
-    page = await opened(context, offline_server)
-    page.on("request", lambda request: asked.append(request.url) if "/api/code/map" in request.url else None)
-    await at(page, "open-map").click()
-    await expect(at(page, "map-file").first).to_be_visible()
-    await at(page, "budget").focus()
-    await page.keyboard.press("Home")
-    await expect(at(page, "budget")).to_have_attribute("aria-valuetext", "256 tokens")
-    async with page.expect_response(lambda answer: "tokens=256" in answer.url):
-        await page.keyboard.press("End")
-        await page.keyboard.press("Home")
-    assert any("tokens=16384" in url or "tokens=256" in url for url in asked)
+async def test_the_budget_changes_how_much_is_shown(context: BrowserContext, tmp_path: Path) -> None:
+    """In tokens, and the map keeps to it."""
+    server = Server(tmp_path)
+    for n in range(120):
+        (server.root / f"part_{n}.py").write_text(
+            f"import part_{n // 2}\n\n\nclass Part{n}:\n    def compute_{n}(self, value: int) -> int: ...\n"
+        )
+    try:
+        server.start()
+        page = await opened(context, server)
+        await expect(at(page, "facts")).to_have_attribute("data-phase", "ready")
+        await at(page, "open-map").click()
+        await at(page, "budget").focus()
+        sizes: list[int] = []
+        said = at(page, "map-browser").get_by_role("status").first
+        for key, budget in (("Home", 256), ("ArrowRight", 512), ("End", 16384)):
+            await page.keyboard.press(key)
+            await expect(at(page, "budget")).to_have_attribute("aria-valuetext", f"{budget} tokens")
+            more = sizes[-1] if sizes else 0
+            await page.wait_for_function(
+                """([less, most]) => {
+                  const said = document.querySelector('[data-testid=map-browser] [role=status]')?.textContent ?? ''
+                  const tokens = Number(/([\\d,]+) tokens/.exec(said)?.[1].replace(',', ''))
+                  return tokens > less && tokens <= most
+                }""",
+                arg=[more, budget],
+            )
+            await expect(said).to_contain_text(re.compile(r"\d+ files? of \d+"))
+            sizes.append(await at(page, "map-file").count())
+        assert sizes[0] < sizes[1] < sizes[2] and sizes[2] >= 120, sizes
+    finally:
+        server.close()
 
 
 async def test_the_picture_is_gone_through_by_keyboard(context: BrowserContext, offline_server: Server) -> None:
@@ -171,7 +192,7 @@ async def test_the_palette_finds_and_does_and_gives_the_focus_back(
     await expect(choice).to_be_visible()
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile(rf"/s/{first}#e\d+$"))
-    await expect(page.locator(".pointed")).to_contain_text("zeppelinword")
+    await expect(page.locator(":focus")).to_contain_text("zeppelinword")
     await page.keyboard.press("Control+k")
     await page.keyboard.type("hub")
     await at(page, "choice").filter(has_text="src/hub.py").first.click()
@@ -181,7 +202,7 @@ async def test_the_palette_finds_and_does_and_gives_the_focus_back(
 async def test_keys_are_listed_and_do_what_they_say(context: BrowserContext, offline_server: Server) -> None:
     page = await opened(context, offline_server)
     await page.keyboard.type("why?")
-    assert await at(page, "prompt").input_value() == "why?"  # in the prompt it is a question mark
+    await expect(at(page, "prompt")).to_have_value("why?")  # in the prompt it is a question mark
     await at(page, "prompt").fill("")
     await page.evaluate("document.activeElement.blur()")
     await page.keyboard.press("?")
@@ -218,12 +239,12 @@ async def test_what_was_said_is_found_and_gone_to(context: BrowserContext, serve
     await expect(hit).to_be_visible()
     await expect(hit.locator("mark")).to_have_text("marvellous")
     await hit.click()
-    await expect(page.locator(".pointed")).to_contain_text("marvellousword")
-    await expect(page.locator(".pointed")).to_be_in_viewport()
+    await expect(page.locator(":focus")).to_contain_text("marvellousword")
+    await expect(page.locator(":focus")).to_be_in_viewport()
     address = page.url
     await page.goto("about:blank")
     await page.goto(address)
-    await expect(page.locator(".pointed")).to_contain_text("marvellousword")
+    await expect(page.locator(":focus")).to_contain_text("marvellousword")
     await at(page, "find").fill("neversaidanywhere")
     await expect(at(page, "found")).to_contain_text("Nothing was said")
 
@@ -238,6 +259,7 @@ async def same_as_count(page: Page, server: Server, turns: int) -> None:
 
 
 async def test_a_deletion_can_be_taken_back(context: BrowserContext, server: Server, provider: Provider) -> None:
+    await lasting(context, UNDO_MS)  # what is deleted in the end is deleted by the page that is closed
     provider.on("keep me", say("Kept."))
     provider.on("lose me", say("Lost."))
     page = await opened(context, server)
@@ -317,16 +339,18 @@ async def test_a_link_to_a_message_is_copied(context: BrowserContext, server: Se
     answer = at(page, "turn").locator(".said").filter(has=at(page, "answer-text"))
     await answer.hover()
     await answer.get_by_test_id("copy-link").click()
+    await page.wait_for_function("navigator.clipboard.readText().then(text => text.includes('/s/'))")
     link = await page.evaluate("navigator.clipboard.readText()")
     assert re.fullmatch(rf"{server.origin}/s/{session_of(page)}#e\d+", link)
     await page.goto("about:blank")
     await page.goto(link)
-    await expect(page.locator(".pointed")).to_contain_text("Linked.")
+    await expect(page.locator(":focus")).to_contain_text("Linked.")
 
 
 async def test_the_first_thing_by_keyboard_skips_the_list(
     context: BrowserContext, server: Server, provider: Provider
 ) -> None:
+    await lasting(context, SURE_MS)
     provider.on("goes on here", say("Going", Hold(), " on."))
     page = await opened(context, server)
     await page.evaluate("document.body.tabIndex = -1, document.body.focus()")

@@ -6,7 +6,7 @@ import re
 
 import accessible
 import pytest
-from long_session import TURNS, long_log, write
+from long_session import STEPS, TURNS, long_log, write
 from model_provider import Provider, do, say
 from playwright.async_api import Browser, BrowserContext, expect
 from real_server import Server
@@ -50,9 +50,11 @@ async def test_every_view_around_the_conversation_is_for_everybody(
         await at(page, "close-map").click()
         await at(page, "prompt").press_sequentially("@hu")
         await expect(at(page, "completion").first).to_be_visible()
+        await expect(at(page, "completions")).to_have_attribute("aria-busy", "false")
         await clean("completion")
         await at(page, "prompt").fill("")
         await page.keyboard.press("Control+k")
+        await expect(at(page, "palette-input")).to_be_focused()
         await page.keyboard.type("hub")
         await expect(at(page, "choice").filter(has_text="src/hub.py").first).to_be_visible()
         await clean("palette")
@@ -80,16 +82,15 @@ async def test_finished_blocks_are_told_and_nothing_else(
 ) -> None:
     provider.on("tell me", do(("search", {"query": "hub"})), say("First ", "block.\n\n", "Second ", "block."))
     page = await opened(context, server)
-    heard: list[str] = []
-    await page.expose_function("heard", lambda text: heard.append(text))
     await page.evaluate(
-        "new MutationObserver(all => all.forEach(m => m.addedNodes.forEach(n => n.nodeType === 1 && window.heard(n.textContent))))"
+        "window.heard = [], new MutationObserver(all => all.forEach(m => m.addedNodes.forEach("
+        "n => n.nodeType === 1 && window.heard.push(n.textContent))))"
         ".observe(document.querySelector('[data-testid=spoken]'), { childList: true })"
     )
     await ask(page, "tell me")
     await ended(page)
     await expect(at(page, "spoken")).to_contain_text("Second block.")
-    assert heard == ["First block.", "Second block."]
+    assert await page.evaluate("window.heard") == ["First block.", "Second block."]
 
 
 async def test_a_session_of_ten_thousand_events_opens_by_drawing_little(
@@ -117,11 +118,23 @@ async def test_a_session_of_ten_thousand_events_opens_by_drawing_little(
     print(
         f"{len(rows)} events, {turns} turns and {nodes} elements at first; opened again in {opened_ms:.0f} ms ({again:.0f})"
     )
+    # Of a turn that is out of sight its steps are drawn as the reader comes near, and all of them when it is gone to.
+    above = at(page, "turn").first
+    await expect(above).to_have_attribute("data-run", f"r{TURNS - turns}")
+    assert await above.get_by_test_id("step").count() < STEPS
+    await above.locator("h2").scroll_into_view_if_needed()
+    await expect(above.get_by_test_id("step").nth(16)).to_be_attached()
+    await page.wait_for_function("n => document.querySelectorAll('[data-testid=turn]').length > n", arg=turns + 1)
+    middle = len(rows) * (TURNS - turns - 2) // TURNS + STEPS  # a call in the middle of the turn above that
+    await page.evaluate(f"location.hash = '#e{middle}'")
+    await expect(page.locator(":focus").get_by_test_id("step")).to_be_visible()
+    await expect(page.locator(":focus")).to_be_in_viewport()
     # A link to the first message draws up to it.
     await page.goto("about:blank")
     await page.goto(f"{offline_server.origin}/s/{session}#e1")
-    await expect(page.locator(".pointed")).to_contain_text("Question 1")
-    await expect(page.locator(".pointed")).to_be_in_viewport()
+    await expect(page.locator("#e1")).to_be_focused()
+    await expect(page.locator("#e1")).to_contain_text("Question 1")
+    await expect(page.locator("#e1")).to_be_in_viewport()
     assert re.search(r"#e1$", page.url)
     assert await at(page, "turn").count() <= 2 * turns
     # Downwards from there, and to the end at once.

@@ -12,8 +12,10 @@ from cut_network import Proxy
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
-from shown import ask, at, drawn, ended, live, opened, same_as_log, says, session_of
+from shown import ask, at, drawn, ended, lasting, live, opened, same_as_log, says, session_of
 
+SURE_MS = 2000
+"""Within which Esc has to be pressed once more."""
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -225,12 +227,15 @@ async def test_a_link_into_a_step_opens_what_it_is_in(
     address = f"{server.origin}/s/{session_of(page)}#e{inner['seq']}"
     await page.goto("about:blank")
     await page.goto(address)
-    await expect(page.locator(".pointed")).to_contain_text("deep.py")
-    await expect(page.locator(".pointed")).to_be_in_viewport()
+    pointed = page.locator(f"#e{inner['seq']}")
+    await expect(pointed).to_be_focused()
+    await expect(pointed).to_contain_text("deep.py")
+    await expect(pointed).to_be_in_viewport()
     await expect(at(page, "step")).to_have_count(2)
 
 
 async def test_stop_is_seen_at_once(context: BrowserContext, server: Server, provider: Provider) -> None:
+    await lasting(context, SURE_MS)
     provider.on("never ends", say("On and", Hold(), " on."))
     page = await opened(context, server)
     await ask(page, "never ends")
