@@ -27,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import asyncpg
 from node_people import STUCK_FILE, Person, Tally, print_tasks
 
 import threefiles
@@ -174,6 +175,7 @@ class Campaign:
         if self.job["mutation"] == "asynchronous_commit":
             settings = DatabaseAddress.settings
             DatabaseAddress.settings = lambda self, **more: settings(self, **more) | {"synchronous_commit": "off"}  # type: ignore[method-assign]
+            asyncio.run(_lazy_about_its_disk(database.url))
         workers = {
             name: forked(lambda name=name: asyncio.run(work(self.job, name)), self.folder / f"{name}.out")
             for name in ("one", "two")
@@ -258,12 +260,20 @@ class Campaign:
 
 async def _acknowledge_without_committing(self: Any, db: Any, tx: Any, answers: Any) -> None:
     """A control: what was answered may never have been written. (Nodes are forked: each must not draw the same numbers again.)"""
-    if random.SystemRandom().random() < 0.05:
+    if random.SystemRandom().random() < 0.2:
         await db.execute("rollback")
     else:
         await db.execute("commit")
     self.commits += 1
     self._last_commit = time.monotonic()
+
+
+async def _lazy_about_its_disk(url: str) -> None:
+    """What nobody waits for is on the disk seconds later, not within some tenths: however slow the machine is, a death takes some of it."""
+    db = await asyncpg.connect(url)
+    await db.execute("alter system set wal_writer_delay = '10s'")
+    await db.execute("select pg_reload_conf()")
+    await db.close()
 
 
 def _patient(made: Callable[..., None]) -> Callable[..., None]:

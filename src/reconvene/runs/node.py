@@ -164,9 +164,9 @@ class NodeSupervisor(Supervisor):
         while True:
             try:
                 going = await self.sessions.log.sessions(statuses=["running", "recovering", "waiting"])
-                async with self._queue() as db:
-                    for session in going:
-                        if session.run_id:
+                for session in going:
+                    if session.run_id:
+                        async with self._queue() as db:
                             await self.queue.give(db, session.id, session.run_id, session.owner, session.root)
                 return
             except Exception as e:  # whatever it was: a node that gave up here would never beat
