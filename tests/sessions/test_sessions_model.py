@@ -366,10 +366,10 @@ def forgets_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SqliteLog, "append", forgetful)
 
 
-def noticed() -> int:
+def noticed(examples: int = 30, steps: int = 12) -> int:
     """Of steps, until something is not as the model has it."""
     with pytest.raises(Exception):  # noqa: B017  # whichever of the assertions it meets first
-        machine(30, 12, phases=(Phase.generate,), report_multiple_bugs=False)
+        machine(examples, steps, phases=(Phase.generate,), report_multiple_bugs=False)
     return LIMITS["steps"]
 
 
@@ -388,7 +388,7 @@ def test_control_a_broken_defence_is_caught_by_the_model(broken: str, monkeypatc
         forgets_commands(monkeypatch)
     else:
         monkeypatch.setattr(Sweeper, "sweep", no_sweep)
-    told = f"{broken}: noticed after {noticed()} steps"
+    told = f"{broken}: noticed after {noticed(500, 30)} steps"
     report("Schedules: sessions and their model", control=told, seconds=time.monotonic() - began)
 
 
