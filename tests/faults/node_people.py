@@ -29,7 +29,7 @@ from reconvene.log.postgres import PostgresLog
 from reconvene.server.lifecycle import Server
 
 STUCK = 120.0
-"""Seconds without any event, after which a session counts as stuck."""
+"""Seconds without any event, or without an answer to what a person sent, after which a session counts as stuck."""
 STUCK_FILE = "stuck"
 """Made beside the code bases when a session counts as stuck: every node then says what each of its tasks waits for."""
 PROMPT = "Change the three files."
@@ -180,18 +180,24 @@ class Person:
     async def _surely(self, client: Following, frame: Frame) -> None:
         """Send it until the store takes it; with the same id, so it is done once."""
         frame = {"id": new_id(), **frame}
-        while True:
-            try:
-                await client.submit(frame)
-            except ReconveneError as e:
-                if e.code in TAKEN:
-                    return
-                if not e.retryable:
-                    raise
-                await asyncio.sleep(0.1)
-            else:
-                self.tally.acknowledged += 1
-                return
+        try:
+            async with asyncio.timeout(STUCK):
+                while not await self._taken(client, frame):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"stuck: nobody says that {json.dumps(frame)[:300]} was taken") from None
+
+    async def _taken(self, client: Following, frame: Frame) -> bool:
+        try:
+            await client.submit(frame)
+        except ReconveneError as e:
+            if e.code in TAKEN:
+                return True
+            if not e.retryable:
+                raise
+            return False
+        self.tally.acknowledged += 1
+        return True
 
     async def _follow(self, client: Following) -> None:
         """Answer and decide, each thing once, until the run has ended."""
@@ -221,13 +227,14 @@ class Person:
 
     async def _rows(self) -> list[Row]:
         assert self.server.services is not None and self.page.link.session_id is not None
-        while True:
-            try:
-                return await self.server.services.sessions.log.read(self.page.link.session_id, 0)
-            except ReconveneError as e:
-                if not e.retryable:
-                    raise
-                await asyncio.sleep(0.1)
+        async with asyncio.timeout(STUCK):
+            while True:
+                try:
+                    return await self.server.services.sessions.log.read(self.page.link.session_id, 0)
+                except ReconveneError as e:
+                    if not e.retryable:
+                        raise
+                    await asyncio.sleep(0.1)
 
     async def _say_more(self) -> None:
         """Into this node's output, and into the others': who waits for what, and what the database has of it."""
