@@ -22,9 +22,10 @@ def measure(folder: Path, plan: Plan) -> list[Row]:
             child.call(command, steps=STEPS)
         ours: list[float] = []
         plain: list[float] = []
-        for _ in range(plan.rounds):
-            for command, figures in (("ours", ours), ("plain", plain)):
-                figures.append(median(child.call(command, steps=STEPS) for _ in range(plan.times)))
+        # One of each in turn, as other programs' caches and the clock of the processor change from second to second.
+        for _ in range(plan.rounds * plan.times):
+            ours.append(child.call("ours", steps=STEPS))
+            plain.append(child.call("plain", steps=STEPS))
         child.call("interrupted", steps=LONG)
         recovered = [child.call("recovered") for _ in range(plan.restarts)]
         assert child.call("finish") == LONG
