@@ -208,7 +208,7 @@ def test_control_without_news_by_heartbeat_the_first_come_back_all_at_once() -> 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("mutation", ["takes_a_prompt_twice", "resumes_too_late"])
+@pytest.mark.parametrize("mutation", MUTATIONS)
 async def test_control_a_broken_defence_is_caught_in_some_way(
     server: Serving, mutation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
