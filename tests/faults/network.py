@@ -118,7 +118,8 @@ class Conversation:
                     self.changed.clear()
                     await client.until(self.changed.wait())
             finally:
-                if not self.over_with():  # it is stuck: an answer that is never acknowledged would be waited for without end
+                # An answer that is never acknowledged would be waited for without end.
+                if not self.over_with():
                     for task in sending:
                         task.cancel()
                 await asyncio.gather(*sending, return_exceptions=True)
