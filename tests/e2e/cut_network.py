@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+PATIENCE_S = 120
+"""Long, because the machine may be busy."""
+
 
 class Proxy:
     """TCP on loopback, byte for byte, until it is told to fail.
@@ -69,12 +72,12 @@ class Proxy:
     async def connected_again(self, since: int) -> None:
         """Wait for a WebSocket beyond the first `since`."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: self.sockets > since), 60)
+            await asyncio.wait_for(self._changed.wait_for(lambda: self.sockets > since), PATIENCE_S)
 
     async def cut(self, since: int) -> None:
         """Wait until `cut_next` has happened more than `since` times."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(lambda: self.cuts > since), 60)
+            await asyncio.wait_for(self._changed.wait_for(lambda: self.cuts > since), PATIENCE_S)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

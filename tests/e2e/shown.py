@@ -14,7 +14,7 @@ from real_server import Server
 
 from reconvene.protocol.view import reduce
 
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds. Long, because the machine may be busy; nothing waits so long that is well."""
 expect.set_options(timeout=PATIENCE)
 

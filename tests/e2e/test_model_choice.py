@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from accessible import clean
 from model_provider import Provider, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
@@ -31,6 +32,7 @@ async def test_a_newcomer_adds_a_model_and_goes_on(context: BrowserContext, bare
     await at(page, "add-model").click()
     dialog = at(page, "model-dialog")
     await expect(dialog).to_be_visible()
+    await clean(page)
     await at(page, "provider").select_option("openai-chat")
     await at(page, "model-name").fill("scripted")
     await at(page, "model-url").fill("https://elsewhere.example/v1")
@@ -40,6 +42,7 @@ async def test_a_newcomer_adds_a_model_and_goes_on(context: BrowserContext, bare
     await at(page, "model-save").click()
     await expect(dialog).to_be_hidden()
     await expect(at(page, "model")).to_have_text("openai-chat:scripted")
+    await expect(at(page, "model-in-use")).to_contain_text("Answers come from openai-chat:scripted")
     provider.on("Who are you?", say("A model ", "that was just added."))
     await ask(page, "Who are you?")
     await ended(page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from accessible import clean
 from cut_network import Proxy
 from model_provider import Hold, Provider, Refuse, do, say
 from playwright.async_api import BrowserContext, expect
@@ -81,6 +82,28 @@ async def test_steps_are_seen_while_they_run(context: BrowserContext, server: Se
     await same_as_log(page, server)
     steps = await at(page, "step").evaluate_all("steps => steps.map(s => `${s.dataset.tool} ${s.dataset.status}`)")
     assert steps == ["search ok", "read_file failed", "read_file ok"]
+
+
+async def test_a_step_says_how_long_it_took_and_what_was_known(
+    context: BrowserContext, server: Server, provider: Provider
+) -> None:
+    """What this session searched before is not searched again, and it is said; what was found opens."""
+    provider.on("look twice", do(("search", {"query": "sweep idle sessions"})), say("Once."))
+    page = await opened(context, server)
+    for turn in (1, 2):
+        await ask(page, "look twice")
+        await ended(page, turns=turn)
+    first, second = at(page, "step").nth(0), at(page, "step").nth(1)
+    await expect(first.locator(".badge")).to_have_text("fresh")
+    await expect(second.locator(".badge")).to_have_text("cached")
+    await expect(second.locator(".ms")).to_have_text(re.compile(r"^\d+(\.\d)? (ms|s)$"))
+    await expect(at(page, "outcome").first).to_have_text(re.compile(r"^Done · .* · 1 tool call · \d+ tokens$"))
+    await second.locator("summary").click()
+    await second.get_by_test_id("place").filter(has_text="src/hub.py").first.click()
+    await expect(at(page, "source").locator(".meant .line").first).to_contain_text(re.compile("Hub|sweep"))
+    await expect(at(page, "beside-state")).to_contain_text("has not changed since")
+    await page.keyboard.press("Escape")
+    await clean(page)
 
 
 async def test_stop_keeps_what_was_said(context: BrowserContext, server: Server, provider: Provider) -> None:

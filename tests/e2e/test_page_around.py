@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accessible import clean
+from cut_network import Proxy
 from model_provider import Hold, Provider, do, say
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 from real_server import Server
 from shown import ask, at, ended, lasting, live, opened, same_as_log, session_of
 
@@ -31,6 +33,37 @@ async def test_the_first_minute_is_about_this_code_base(context: BrowserContext,
     await expect(at(page, "prompt")).to_have_value(re.compile("`"))
     await at(page, "prompt").press("Enter")
     await ended(page)
+
+
+async def test_how_far_the_code_is_read_is_seen(context: BrowserContext, offline_server: Server) -> None:
+    """A code base that takes a while: the facts are followed until it is known."""
+    done = 0
+
+    async def reading(route: Route) -> None:
+        nonlocal done
+        answer = await route.fetch()
+        told = await answer.json()
+        if done < 100:
+            state = {
+                "phase": "building",
+                "done": done,
+                "of": 100,
+                "files": done,
+                "sentence": f"{done} of 100 read.",
+                "notes": [],
+            }
+            told |= {"index": state}
+        await route.fulfill(response=answer, json=told)
+
+    await context.route(re.compile(r"/api/code\?"), reading)
+    page = await opened(context, offline_server)
+    for done in (10, 60):
+        await expect(at(page, "facts")).to_contain_text(f"{done} of 100 read.")
+        await expect(at(page, "facts").locator("progress")).to_have_attribute("value", str(done))
+    await clean(page)
+    done = 100
+    await expect(at(page, "facts")).to_have_attribute("data-phase", "ready")
+    await expect(at(page, "facts").locator("progress")).to_have_count(0)
 
 
 async def test_the_map_says_why_leads_to_places_and_follows_edits(
@@ -79,7 +112,7 @@ async def test_the_budget_changes_how_much_is_shown(context: BrowserContext, tmp
     server = Server(tmp_path)
     for n in range(120):
         (server.root / f"part_{n}.py").write_text(
-            f"import part_{n // 2}\n\n\nclass Part{n}:\n    def compute_{n}(self, value: int) -> int: ...\n"
+            f"from part_{n // 2} import Part{n // 2}\n\n\nclass Part{n}:\n    def compute_{n}(self, value: int) -> int: ...\n"
         )
     try:
         server.start()
@@ -87,23 +120,36 @@ async def test_the_budget_changes_how_much_is_shown(context: BrowserContext, tmp
         await expect(at(page, "facts")).to_have_attribute("data-phase", "ready")
         await at(page, "open-map").click()
         await at(page, "budget").focus()
-        sizes: list[int] = []
+        sizes, before = [], 0
         said = at(page, "map-browser").get_by_role("status").first
         for key, budget in (("Home", 256), ("ArrowRight", 512), ("End", 16384)):
             await page.keyboard.press(key)
             await expect(at(page, "budget")).to_have_attribute("aria-valuetext", f"{budget} tokens")
-            more = sizes[-1] if sizes else 0
             await page.wait_for_function(
                 """([less, most]) => {
                   const said = document.querySelector('[data-testid=map-browser] [role=status]')?.textContent ?? ''
                   const tokens = Number(/([\\d,]+) tokens/.exec(said)?.[1].replace(',', ''))
                   return tokens > less && tokens <= most
                 }""",
-                arg=[more, budget],
+                arg=[before, budget],
             )
+            before = budget
             await expect(said).to_contain_text(re.compile(r"\d+ files? of \d+"))
             sizes.append(await at(page, "map-file").count())
         assert sizes[0] < sizes[1] < sizes[2] and sizes[2] >= 120, sizes
+        # By whom something is referred to is said, and shown.
+        part = page.locator("[data-testid=map-file][data-path='part_7.py']").get_by_test_id("map-symbol")
+        await expect(part.filter(has_text="class Part7")).to_contain_text("in 3 files")
+        await part.filter(has_text="class Part7").click()
+        await expect(at(page, "name-places")).to_contain_text("Used in 2 files")
+        await expect(at(page, "use")).to_have_count(2)
+        await at(page, "use").filter(has_text="from part_7 import Part7").first.click()
+        await expect(at(page, "source").locator(".meant .line")).to_contain_text("from part_7 import Part7")
+        await page.keyboard.press("Escape")
+        await at(page, "back").click()
+        await at(page, "map-query").fill("Part7")
+        await expect(at(page, "map-file").first).to_have_attribute("data-path", "part_7.py")
+        await expect(at(page, "map-file").first.locator(".why")).to_contain_text("exact name")
     finally:
         server.close()
 
@@ -125,6 +171,70 @@ async def test_the_picture_is_gone_through_by_keyboard(context: BrowserContext, 
     assert len(seen) > 1
     await page.keyboard.press("Enter")
     await expect(page.locator("dialog[open]")).to_be_visible()
+
+
+async def test_it_all_goes_on_after_an_outage_and_a_death(
+    context: BrowserContext, server: Server, proxy: Proxy, provider: Provider
+) -> None:
+    """Without a network, and while the server is dead: what was there stays and is not called wrong; then it is up to date by itself."""
+    provider.on("before it went", say("Said before."))
+    page = await opened(context, server, via=proxy)
+    await ask(page, "before it went")
+    await ended(page)
+    here = session(page, session_of(page))
+    used = await at(page, "usage").inner_text()
+    await page.keyboard.press("Alt+m")
+    await expect(at(page, "map-file").filter(has_text="hub.py")).to_be_visible()
+
+    async def palette() -> None:
+        await page.keyboard.press("Control+k")
+        await expect(at(page, "palette-input")).to_be_focused()
+        await page.keyboard.type("keys")
+        await expect(at(page, "choice").first).to_contain_text("Keys")
+        await page.keyboard.press("Escape")
+        await expect(at(page, "prompt")).to_be_focused()
+
+    await at(page, "prompt").focus()
+    await palette()
+
+    async def gone() -> None:
+        await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
+        await expect(at(page, "map-file").filter(has_text="hub.py")).to_be_visible()
+        await expect(at(page, "map-browser").get_by_role("alert")).to_have_count(0)
+        await expect(here).to_be_visible()
+        await expect(at(page, "usage")).to_have_text(used)
+        await at(page, "prompt").fill("kept: @hu")
+        await palette()  # what needs no server works
+        await clean(page)
+
+    async def back(name: str) -> None:
+        await live(page)
+        shown = page.locator(f"[data-testid=map-file][data-path='src/{name}.py']")
+        await expect(shown).to_contain_text(f"{name.title()}stick")
+        await expect(at(page, "prompt")).to_have_value("kept: @hu")
+        await at(page, "prompt").press_sequentially("b")
+        await expect(at(page, "completion").filter(has_text="src/hub.py").first).to_be_visible()
+        await expect(at(page, "usage")).to_have_text(used)
+        await same_as_log(page, server)
+
+    written = [server.root / "src" / f"{name}.py" for name in ("mop", "brush")]
+    try:
+        proxy.down()
+        await gone()
+        written[0].write_text("class Mopstick:\n    def sweep(self) -> None: ...\n")
+        proxy.up()
+        await back("mop")
+        server.kill()
+        await gone()
+        written[1].write_text("class Brushstick:\n    def sweep(self) -> None: ...\n")
+        server.start()
+        await back("brush")
+        await at(page, "prompt").fill("before it went")
+        await at(page, "prompt").press("Enter")
+        await ended(page, turns=2)
+    finally:
+        for path in written:
+            path.unlink(missing_ok=True)
 
 
 async def test_names_are_completed_while_they_are_typed(context: BrowserContext, offline_server: Server) -> None:
@@ -197,6 +307,23 @@ async def test_the_palette_finds_and_does_and_gives_the_focus_back(
     await page.keyboard.type("hub")
     await at(page, "choice").filter(has_text="src/hub.py").first.click()
     await expect(at(page, "palette")).to_have_count(0)
+
+
+async def test_who_closes_the_palette_types_on_where_they_were(context: BrowserContext, offline_server: Server) -> None:
+    """The caret comes back with the focus. Where it does not, every second letter is lost: hence so often."""
+    page = await opened(context, offline_server)
+    box, wanted = at(page, "prompt"), ""
+    await box.fill("<>")
+    await box.press("ArrowLeft")
+    for letter in "abcdefghij":
+        await page.keyboard.press("Control+k")
+        await expect(at(page, "palette-input")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(box).to_be_focused()
+        await expect(at(page, "palette")).to_have_count(0)
+        await page.keyboard.type(letter)
+        wanted += letter
+        await expect(box).to_have_value(f"<{wanted}>")
 
 
 async def test_keys_are_listed_and_do_what_they_say(context: BrowserContext, offline_server: Server) -> None:

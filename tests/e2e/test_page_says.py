@@ -61,6 +61,28 @@ async def test_who_does_not_want_to_wait_tries_at_once(context: BrowserContext, 
     await proxy.connected_again(sockets)
 
 
+@pytest.mark.parametrize("event", ["visibilitychange", "pageshow", "online", "focus", "resume"])
+async def test_who_comes_back_is_connected_at_once(
+    context: BrowserContext, server: Server, proxy: Proxy, event: str
+) -> None:
+    """Seen again, shown again, a network again, gone to, thawed. The clock of the page stands still: nothing else can have done it."""
+    await server.sign_in(context)
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(proxy.origin)
+    await live(page)
+    proxy.down()
+    await page.clock.pause_at("2050-01-01")
+    while not await at(page, "try-now").is_visible():
+        await page.clock.run_for(20)
+    await page.evaluate("fetch('/api/me').catch(() => null)")  # what was tried just now has been refused before this is
+    sockets = proxy.sockets
+    proxy.up()
+    of = "document" if event in ("visibilitychange", "resume") else "window"
+    await page.evaluate(f"{of}.dispatchEvent(new Event('{event}'))")
+    await proxy.connected_again(sockets)
+
+
 async def test_what_is_being_written_is_there_after_a_reload(context: BrowserContext, server: Server) -> None:
     page = await opened(context, server)
     await ask(page, "the first")

@@ -75,6 +75,24 @@ async def test_a_diff_is_read_and_decided_by_keyboard_alone(
     await clean(page, "[data-testid=transcript]")
 
 
+async def test_a_whole_file_is_left_out_at_once(context: BrowserContext, server: Server, provider: Provider) -> None:
+    propose(provider, server, "whole", Create("whole_new.py", ("# new",)))
+    page = await opened(context, server)
+    await proposed(page, "whole", 3)
+    every = page.get_by_label("All 2 parts of whole.py")
+    await every.uncheck()
+    taken = [await hunk.get_attribute("data-taken") for hunk in await at(page, "hunk").all()]
+    assert taken == ["false", "false", "true"]
+    await at(page, "hunk").first.get_by_role("checkbox").check()
+    await expect(every).not_to_be_checked()
+    await every.check()
+    await every.uncheck()
+    await at(page, "accept").click()
+    await ended(page)
+    await expect(at(page, "verdict")).to_contain_text("1 of 3 parts accepted")
+    assert (server.root / "whole.py").read_text() == LINES and (server.root / "whole_new.py").exists()
+
+
 async def test_both_layouts_show_what_changed_within_a_line(
     context: BrowserContext, server: Server, provider: Provider
 ) -> None:
@@ -325,6 +343,10 @@ async def test_every_state_of_a_run_is_accessible(context: BrowserContext, serve
     for prompt in ("one more", "and another"):
         await ask(page, prompt)
     await expect(at(page, "queued")).to_have_count(2)
+    moving = "document.getAnimations().filter(each => each.playState === 'running').length"
+    await page.wait_for_function(f"{moving} > 0")
+    await page.emulate_media(reduced_motion="reduce")  # who wants nothing to move sees nothing move
+    await page.wait_for_function(f"{moving} === 0")
     await at(page, "prompt").fill("Steer it")
     await expect(at(page, "steer")).to_be_visible()
     await clean(page)

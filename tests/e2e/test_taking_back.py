@@ -200,15 +200,27 @@ async def test_a_question_with_a_shape_is_a_form(context: BrowserContext, server
     await expect(at(page, "answered")).to_contain_text("name: hub, level: high, count: 3, sure: true")
 
 
-async def test_a_full_context_is_told(context: BrowserContext, server: Server) -> None:
-    def full(event: dict[str, Any]) -> None:
-        if event["type"] == "usage":
-            event["content"] |= {"context_used": 87_000, "context_limit": 100_000}
+async def test_a_full_context_is_told(context: BrowserContext, server: Server, provider: Provider) -> None:
+    """And what it costs, while it runs."""
+    used = 42_000
 
-    await changed(context, full)
+    def counted(event: dict[str, Any]) -> None:
+        if event["type"] == "usage":
+            event["content"] |= {"context_used": used, "context_limit": 100_000, "cost": used / 100_000}
+
+    hold = Hold()
+    provider.on("fill it", do(("search", {"query": "hub"})), say("Half", hold, " and full."))
+    await changed(context, counted)
     page = await opened(context, server)
     await ask(page, "fill it")
+    await says(page, "Half")
+    await expect(at(page, "usage")).to_contain_text("150 tokens · $0.42")
+    await expect(at(page, "context")).to_have_attribute("data-high", "false")
+    await expect(at(page, "context-high")).to_have_count(0)
+    used = 87_000
+    hold.set()
     await ended(page)
+    await expect(at(page, "outcome")).to_contain_text("300 tokens · $0.87")
     await expect(at(page, "context-high")).to_have_text("context 87 %")
     await at(page, "usage").click()
     await expect(at(page, "usage-all")).to_contain_text("87,000 of 100,000 tokens")
