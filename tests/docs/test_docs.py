@@ -237,7 +237,12 @@ def test_every_metric_is_described() -> None:
 
 
 def test_the_tests_that_are_named_exist() -> None:
-    there = {path.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    files = list((REPOSITORY / "tests").rglob("test_*.py"))
+    there = {path.name for path in files}
+    functions = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text("utf-8"))}
     for page in PAGES:
-        named = set(re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)", page.read_text("utf-8")))
+        text = page.read_text("utf-8")
+        named = set(re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)", text))
         assert named <= there, f"{page.name}: {named - there}"
+        single = set(re.findall(r"(?:`|::)(test_\w+)`", text))
+        assert single <= functions, f"{page.name}: {single - functions}"

@@ -97,7 +97,7 @@ async def test_a_step_says_how_long_it_took_and_what_was_known(
     await expect(first.locator(".badge")).to_have_text("fresh")
     await expect(second.locator(".badge")).to_have_text("cached")
     await expect(second.locator(".ms")).to_have_text(re.compile(r"^\d+(\.\d)? (ms|s)$"))
-    await expect(at(page, "outcome").first).to_have_text(re.compile(r"^Done · .* · 1 tool call · \d+ tokens$"))
+    await expect(at(page, "outcome").first).to_have_text(re.compile(r"^Done · \S+ m?s · 1 tool call · 300 tokens$"))
     await second.locator("summary").click()
     await second.get_by_test_id("place").filter(has_text="src/hub.py").first.click()
     await expect(at(page, "source").locator(".meant .line").first).to_contain_text(re.compile("Hub|sweep"))

@@ -356,6 +356,7 @@ async def test_what_stands_around_the_conversation_is_drawn(
         await expect(at(page, "choice").filter(has_text="sweeper.py").first).to_be_visible()
         await picture(page, "palette")
         await page.keyboard.press("Escape")
+        await expect(at(page, "palette")).to_have_count(0)  # it gives the focus back when it goes
         await page.evaluate("document.activeElement.blur()")
         await page.keyboard.press("?")
         await expect(at(page, "keys")).to_be_visible()

@@ -156,7 +156,7 @@ export function doingWords(run: RunView, stopping: boolean): string {
 export function outcomeWords(run: RunView, ms: number | null): string {
   const parts = [{ success: 'Done', cancelled: 'Stopped', failed: 'Failed' }[run.outcome ?? 'success']]
   if (run.ended && run.ended !== 'stopped' && run.outcome !== 'success') parts[0] += ` (${run.ended.replaceAll('_', ' ')})`
-  if (ms !== null && ms >= 0) parts.push(duration(ms))
+  if (ms !== null && ms >= 1) parts.push(duration(ms))
   if (run.reason === 'restart') parts.push('went on after a restart')
   const { usage } = run
   if (usage?.tool_calls) parts.push(count(usage.tool_calls, 'tool call'))

@@ -100,6 +100,7 @@ test('how a run ended', () => {
   expect(outcomeWords({ ...run, outcome: 'success', usage }, 12_400)).toBe('Done · 12 s · 4 tool calls · 19k tokens · $0.04')
   expect(outcomeWords({ ...run, outcome: 'cancelled', ended: 'question_expired' }, null)).toBe('Stopped (question expired)')
   expect(outcomeWords({ ...run, outcome: 'cancelled', ended: 'stopped' }, null)).toBe('Stopped')
+  expect(outcomeWords({ ...run, outcome: 'success' }, 0)).toBe('Done') // what took no time at all is not said to have taken 0 ms
   expect(outcomeWords({ ...run, outcome: 'success', reason: 'restart' }, 1200)).toBe('Done · 1.2 s · went on after a restart')
 })
 
