@@ -41,6 +41,7 @@ from reconvene.client.following import Address
 from reconvene.config import Limits, Settings
 from reconvene.index import root as _index  # noqa: F401
 from reconvene.log.postgres.address import Address as DatabaseAddress
+from reconvene.log.postgres.writer import Writer
 from reconvene.repomap import map as _map  # noqa: F401
 from reconvene.runs.queue import RunQueue
 from reconvene.server import plain_client as _plain  # noqa: F401
@@ -102,6 +103,8 @@ async def work(job: dict[str, Any], name: str) -> None:
 
 async def people(job: dict[str, Any], done: int) -> None:
     """The node that people are connected to: a whole server, without any code base. Told to end by a file."""
+    if job["mutation"] == "answers_before_commit":
+        Writer._commit = _acknowledge_without_committing  # type: ignore[method-assign]
     folder = Path(job["folder"])
     data = folder / "people"
     data.mkdir(mode=0o700)
@@ -166,10 +169,6 @@ class Campaign:
             from reconvene.log.decisions import Decisions
 
             Decisions.check = lambda self, fence: None  # type: ignore[method-assign]
-        if self.job["mutation"] == "answers_before_commit":
-            from reconvene.log.postgres.writer import Writer
-
-            Writer._commit = _acknowledge_without_committing  # type: ignore[method-assign]
         if self.job["mutation"] == "patient":
             RunQueue.__init__ = _patient(RunQueue.__init__)  # type: ignore[method-assign]
         if self.job["mutation"] == "asynchronous_commit":
@@ -207,10 +206,10 @@ class Campaign:
 
     def kill(self, workers: dict[str, int], database: Database) -> None:
         began, before = time.monotonic(), 0
-        while not (self.folder / "runs").exists() and time.monotonic() - began < 120:
+        while self.told() is None and time.monotonic() - began < 120:
             time.sleep(0.1)
         while time.monotonic() - began < self.job["longest"]:
-            runs, wrong = map(int, ((self.folder / "runs").read_text() or f"{before} 0").split())
+            runs, wrong = self.told() or (before, 0)
             if wrong >= (5 if self.job["mutation"] == "none" else 1):
                 return
             if self.tally.kills >= self.job["kills"] and self.tally.database_kills >= self.job["database_kills"]:
@@ -238,6 +237,12 @@ class Campaign:
                 time.sleep(self.rng.uniform(0.0, 0.5))
                 database.start()
 
+    def told(self) -> tuple[int, int] | None:
+        """The runs that people saw to their end so far, and how many things were wrong; None: not yet, or not just now."""
+        file = self.folder / "runs"
+        said = file.read_text().split() if file.exists() else []
+        return (int(said[0]), int(said[1])) if said else None
+
     def victim(self, workers: dict[str, int]) -> tuple[str, Path]:
         """A node that has runs, a random moment after it got them; after some seconds, any."""
         patience = time.monotonic() + 4.0
@@ -259,8 +264,8 @@ class Campaign:
 
 
 async def _acknowledge_without_committing(self: Any, db: Any, tx: Any, answers: Any) -> None:
-    """A control: what was answered may never have been written. (Nodes are forked: each must not draw the same numbers again.)"""
-    if random.SystemRandom().random() < 0.2:
+    """A control: what people were answered may never have been written."""
+    if random.SystemRandom().random() < 0.1:
         await db.execute("rollback")
     else:
         await db.execute("commit")
