@@ -427,19 +427,20 @@ async def test_the_pictures_of_the_readme_are_drawn(
         say(answer),
     )
     async with await browser.new_context(
-        viewport={"width": 1204, "height": 500}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": 1204, "height": 640}, color_scheme=scheme, reduced_motion="reduce"
     ) as context:
         page = await opened(context, readme_code)
         await expect(at(page, "facts")).to_have_attribute("data-phase", "ready")
         await ask(page, question)
         await expect(at(page, "turn").last).to_have_attribute("data-outcome", "success")
-        await at(page, "turn").first.evaluate("turn => turn.scrollIntoView()")
         await at(page, "open-map").click()
         await expect(at(page, "map-file").first).to_be_visible()
         if scheme == "dark":
             await at(page, "view-picture").click()
             await expect(at(page, "cell").first).to_be_visible()
         await page.evaluate("document.activeElement.blur()")
+        await at(page, "transcript").evaluate("column => column.parentElement.scrollTop = 0")
+        await drawn(page)
         path = FOLDER / f"page-{scheme}.png"
         await page.screenshot(path=path, animations="disabled")
         assert path.stat().st_size <= 200_000
