@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from house import ME, House, check_log, contents
 from reconvene.config import Limits
-from reconvene.log.port import NewEvent
+from reconvene.log.port import Appended, NewEvent
+from reconvene.runs.attempt import Attempt
 from reconvene.runs.branch import Branch
 from reconvene.runs.journal import Journal
 
@@ -181,6 +182,51 @@ async def test_a_provider_that_fails_one_costs_the_others_nothing(
     check(rows, explorers, more=3)
     assert len(house.sleeps) == 1
     await house.close()
+
+
+async def test_a_write_that_was_stopped_halfway_is_known_to_the_next_attempt(
+    tmp_path: Path, explorers: Explorers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An explorer's response is in the log, and its agent was stopped before it heard so."""
+    monkeypatch.setattr("reconvene.runs.held.PATIENCE", 3600.0)
+    landed = asyncio.Event()
+
+    async def before(who: str, n: int) -> None:
+        if (who, n) == ("alpha", 2) and explorers.asked["alpha", 2] == 1:
+            await landed.wait()
+            raise ModelHTTPError(503, "scripted", {"message": "busy"})
+
+    explorers.before = before
+    house = await House.open(tmp_path, explorers.model, files=dict(FILES))
+    append = house.sessions.log.append
+
+    async def appended(session_id: str, events: Sequence[NewEvent], **more: Any) -> Appended:
+        done = await append(session_id, events, **more)
+        if not landed.is_set() and any((e.key or "").endswith("model:r1.0.0.e2.1") for e in events):
+            landed.set()
+            await asyncio.Event().wait()
+        return done
+
+    monkeypatch.setattr(house.sessions.log, "append", appended)
+    rows = await house.completed(await house.ask("What are they?"))
+    assert landed.is_set()
+    assert explorers.asked["beta", 1] == 1, "it was answered"
+    calls, results = ([c["id"] for c in contents(rows, kind)] for kind in ("tool_call", "tool_result"))
+    assert sorted(calls) == sorted(results), "each has a result, once"
+    check_log(rows)
+    assert contents(rows, "completed")[-1]["text"] == ANSWER
+    await house.close()
+
+
+async def test_control_an_attempt_that_goes_on_from_memory_asks_again(
+    tmp_path: Path, explorers: Explorers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def remembered(_: Attempt, journal: Journal) -> Journal:
+        return journal
+
+    monkeypatch.setattr(Attempt, "_anew", remembered)
+    with pytest.raises(AssertionError, match="it was answered"):
+        await test_a_write_that_was_stopped_halfway_is_known_to_the_next_attempt(tmp_path, explorers, monkeypatch)
 
 
 async def test_one_that_finds_no_end_is_made_to_answer(tmp_path: Path, explorers: Explorers) -> None:

@@ -156,3 +156,18 @@ async def test_what_the_store_refuses_for_now_is_not_lost(monkeypatch: pytest.Mo
     assert held.take() == rows
     assert held.take() == []
     assert held.answer, "nobody has waited for the disk yet"
+
+
+async def test_what_is_held_is_written_also_with_a_row_that_is_there_already(tmp_path: Path) -> None:
+    """A write that was stopped after the log had taken it: the journal does not know of it, and writes it once more."""
+    house = await House.open(tmp_path, Watched("Done.").model)
+    session = await house.ask("Look.")
+    await house.completed(session)
+    journal = await Journal.load(house.sessions, session, "r1")
+    row = {name: NewEvent("tool_return", "{}", "r1", key=name, public=False) for name in ("stopped", "looked up", "next")}
+    await house.sessions.append_run(session, [row["stopped"]], fence=journal.fence)
+    await journal.hold([row["looked up"]])
+    await journal.write([row["stopped"], row["next"]])
+    written = [r.key for r in await house.rows(session) if r.key in row]
+    await house.close()
+    assert written == ["stopped", "looked up", "next"]

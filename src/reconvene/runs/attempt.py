@@ -103,6 +103,7 @@ class Attempt:
         self.applying: Applying | None = None
         self._work: asyncio.Future[Any] | None = None
         self._stop: str | None = None
+        self._journal: Journal
         self._room = 1.0
         """Of the model's context, that a request may fill."""
         self._base: list[ModelMessage] = []
@@ -131,13 +132,24 @@ class Attempt:
 
     async def run(self) -> None:
         """Until the run ends, waits for a person, or this task is cancelled (the server stops: the run stays resumable)."""
-        journal = await Journal.load(self.sessions, self.session_id, self.run_id)
+        self._journal = await Journal.load(self.sessions, self.session_id, self.run_id)
         try:
             with contextlib.suppress(RunEnded):  # it was stopped before it began
-                await self._live(journal)
+                await self._live(self._journal)
         finally:
             with contextlib.suppress(ReconveneError):  # a store that refuses has been heard
-                journal.flush()
+                self._journal.flush()
+
+    async def _anew(self, journal: Journal) -> Journal:
+        """What another attempt goes on from: the log, as after a crash. One that failed may have been stopped in the middle of a write,
+        and then the log has what this journal does not know of."""
+        journal.flush()
+        worked = journal.worked()
+        self._journal = await Journal.load(self.sessions, self.session_id, self.run_id)
+        self._journal.worked_before = worked
+        if self.applying is not None:
+            self.applying.journal = self._journal
+        return self._journal
 
     async def _live(self, journal: Journal) -> None:
         run = (await self.sessions.state(self.session_id)).runs[self.run_id]
@@ -189,14 +201,16 @@ class Attempt:
                 if e.code == "context_full" and self._room > LEAST_ROOM:
                     self._room /= 2
                     reason = "The conversation is longer than the model takes; its older parts are left out."
+                    journal = await self._anew(journal)
                     continue
                 failures = 1 if journal.steps > steps else failures + 1
                 if e.code in RETRYABLE and failures <= self.sessions.settings.limits.provider_retries:
                     reason = await self._back_off(journal, e, failures)
-                    journal.without_progress -= 1  # as it is counted when the run is loaded
+                    journal = await self._anew(journal)
                     continue
                 if fails_over(e) and (other := await self._fallback(journal)) is not None:
                     reason, failures = await takes_over(journal, e, other, self.around.failing), 0
+                    journal = await self._anew(journal)
                     continue
                 await (self._pause if e.code in PAUSES else self._fail)(journal, e)
                 return

@@ -188,7 +188,14 @@ class Journal:
             await self.sessions.contents.publish(names)  # whoever goes on with this run may be another node
         if fresh or changes or self.held.answer:
             rows = [*self.held.take(), *self.deltas.take(), *fresh]
-            await self.sessions.append_run(self.session_id, rows, fence=self.fence, changes=changes)
+            done = await self.sessions.append_run(self.session_id, rows, fence=self.fence, changes=changes)
+            if (
+                done.status == "duplicate"
+            ):  # a write that was stopped halfway had come to the log: nothing of this one has
+                log = await self.sessions.log.read(self.session_id, 0, run_id=self.run_id, types=_KEYED)
+                there = {row.key for row in log if row.key}
+                rows = [e for e in rows if e.key not in there]
+                await self.sessions.append_run(self.session_id, rows, fence=self.fence, changes=changes)
             self.held.answer = False
             self._has(fresh)
         else:
