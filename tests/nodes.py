@@ -23,6 +23,8 @@ from reconvene.runs.node import NodeSupervisor
 from reconvene.sessions.service import Sessions
 from reconvene.workspace.roots import Roots
 
+PATIENCE = 60.0
+
 
 class Node(House):
     """A House on PostgreSQL. `die` is SIGKILL as others see it: the database hears nothing of it any more."""
@@ -72,9 +74,11 @@ class Node(House):
         self.supervisor = NodeSupervisor(self.sessions, around)
         await self.supervisor.install()
 
-    async def until(self, session_id: str, done: Callable[[list[Row]], Any], patience: float = 60.0) -> list[Row]:
+    async def until(
+        self, session_id: str, done: Callable[[list[Row]], Any], patience: float | None = None
+    ) -> list[Row]:
         """Longer than in one process: a busy machine is a slow database, too."""
-        return await super().until(session_id, done, patience)
+        return await super().until(session_id, done, PATIENCE if patience is None else patience)
 
     async def die(self) -> None:
         """Everything of this node ends at once; nothing is given back, nothing more is written."""

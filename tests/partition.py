@@ -17,6 +17,9 @@ from nodes import Node
 from postgres import fresh_url
 from scripted import scripted
 
+SYNC = 5
+"""Bytes of the message with which a client of PostgreSQL ends what it asks. Until it is there the server waits for the rest."""
+
 
 class BlackHole:
     """A proxy to the database's socket. While `open` is clear nothing passes; what came meanwhile passes afterwards, or never."""
@@ -31,6 +34,8 @@ class BlackHole:
         self.open = asyncio.Event()
         self.open.set()
         self.held = 0
+        self.halfway: bytes | None = None
+        """What is in the message in whose middle it closes by itself: PostgreSQL gets all of it but the end."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -47,14 +52,18 @@ class BlackHole:
         else:
             there = await asyncio.open_connection(*self.address)
         self._writers += [writer, there[1]]
-        for a, b in ((reader, there[1]), (there[0], writer)):
-            task = asyncio.create_task(self._pass(a, b))
+        for a, b, of_node in ((reader, there[1], True), (there[0], writer, False)):
+            task = asyncio.create_task(self._pass(a, b, of_node))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, of_node: bool) -> None:
         try:
             while data := await reader.read(65536):
+                if of_node and self.halfway is not None and self.halfway in data and self.open.is_set():
+                    self.open.clear()
+                    writer.write(data[:-SYNC])
+                    data = data[-SYNC:]
                 if not self.open.is_set():
                     self.held += len(data)
                 await self.open.wait()
@@ -89,9 +98,11 @@ def steps(gate: asyncio.Event, begun: asyncio.Event) -> FunctionModel:
     return FunctionModel(stream_function=stream, model_name="steps")
 
 
-async def partitioned(hole: BlackHole, tmp_path: Path, *, resets: bool, seed: int) -> int:
+async def partitioned(hole: BlackHole, tmp_path: Path, *, resets: bool, seed: int, halfway: bool = False) -> int:
     """A node is cut off at a random moment of its run, another takes over, and the first comes back, either with what it sent meanwhile
     or with its connections reset. Returns how many bytes of it were held back until then.
+
+    `halfway`: it is cut off in the middle of writing a row, with the session's row locked.
 
     Raises AssertionError when anything of it is in the log, or it is no node like any other afterwards.
     """
@@ -102,8 +113,15 @@ async def partitioned(hole: BlackHole, tmp_path: Path, *, resets: bool, seed: in
     try:
         session = await a.ask("hello")
         await asyncio.wait_for(begun.wait(), 30)
-        await asyncio.sleep(random.Random(seed).uniform(0.0, 0.3))
-        hole.open.clear()
+        if halfway:
+            hole.halfway = b"stale"
+            async with asyncio.timeout(30):
+                while hole.open.is_set():
+                    await asyncio.sleep(0.01)
+            hole.halfway = None
+        else:
+            await asyncio.sleep(random.Random(seed).uniform(0.0, 0.3))
+            hole.open.clear()
         b = await Node.join(tmp_path, "b", direct, scripted(["an answer"]))
         rows = await b.completed(session)
         gate.set()  # the zombie goes on, and wants to write

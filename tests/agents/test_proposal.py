@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
 
+from reconvene.agents import proposal
 from reconvene.agents.coder import approved
 from reconvene.agents.proposal import diff_of, groups, propose, proposed
 from reconvene.config import Limits
@@ -90,3 +93,40 @@ def test_random_answers_touch_nothing_outside_or_inside(tmp_path: Path, seed: in
 )  # fmt: skip
 def test_how_a_review_is_read(said: str, passes: bool) -> None:
     assert approved(said) is passes
+
+
+def test_one_syntax_tree_is_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11 confuses the depths of two, and says SystemError of a file with which nothing is wrong."""
+    inside, most, met, patience = 0, 0, threading.Barrier(2), 0.2
+
+    def parse(*_: object, **__: object) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.wait(patience)  # the other one, were it let in
+        inside -= 1
+
+    monkeypatch.setattr("reconvene.agents.proposal.ast.parse", parse)
+
+    def both() -> int:
+        threads = [threading.Thread(target=proposal._error, args=("a.py", b"x = 1\n")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return most
+
+    assert both() == 1
+    monkeypatch.setattr(proposal, "_PARSING", contextlib.nullcontext())
+    met.reset()
+    patience = 30.0
+    assert both() == 2, "the control: without the lock they meet"
+
+
+def test_what_the_interpreter_stumbles_over_is_not_held_against_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(*_: object, **__: object) -> None:
+        raise SystemError("AST constructor recursion depth mismatch (before=33, after=30)")
+
+    monkeypatch.setattr("reconvene.agents.proposal.ast.parse", parse)
+    assert proposal._error("a.py", b"x = 1\n") is None

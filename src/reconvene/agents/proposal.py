@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 import tomllib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -188,18 +189,26 @@ def _doubt(changed: Changed, doubts: Callable[[str, bytes], int | None]) -> str 
     return f"{said}\nIf it is right as it is, give the same answer again."
 
 
+_PARSING = threading.Lock()
+"""CPython 3.11 counts the depth of a syntax tree for all threads at once, and two that make one at the same time break each other's count
+(SystemError: AST constructor recursion depth mismatch; github.com/python/cpython/issues/106905)."""
+
+
 def _error(path: str, content: bytes) -> str | None:
     ending = path.rsplit(".", 1)[-1].lower()
     try:
         match ending:
             case "py" | "pyi":
-                ast.parse(content, filename=path.rsplit("/", 1)[-1])
+                with _PARSING:
+                    ast.parse(content, filename=path.rsplit("/", 1)[-1])
             case "json":
                 json.loads(content)
             case "toml":
                 tomllib.loads(content.decode())
     except SyntaxError as e:
         return f"{e.msg} (line {e.lineno})"
+    except SystemError:  # the interpreter's own fault: nothing is known against the file
+        return None
     except (ValueError, RecursionError, MemoryError) as e:
         return str(e) or type(e).__name__
     return None

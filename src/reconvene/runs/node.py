@@ -65,7 +65,7 @@ class NodeSupervisor(Supervisor):
 
     async def install(self) -> None:
         """The queue's tables; before anything is written, as every commit that sets a run going writes to them."""
-        db = await self.log.address.connect()
+        db = await self.log.address.connect(locks=True)
         try:
             await self.queue.install(db)
             self._elsewhere = await self.queue.roots_elsewhere(db, self._remembered)
@@ -113,7 +113,7 @@ class NodeSupervisor(Supervisor):
 
     async def _connection(self) -> asyncpg.Connection:
         if self._db is None or self._db.is_closed():
-            db = await self.log.address.connect()
+            db = await self.log.address.connect(locks=True)
             try:
                 await self.queue.listen(db, self._news.set)
             except BaseException:  # one that does not listen would hear of new runs at its beats only

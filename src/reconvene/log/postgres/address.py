@@ -18,6 +18,11 @@ CONNECT_TIME = 5.0
 """Seconds for a connection to be made."""
 COMMAND_TIME = 15.0
 """Seconds for a statement: a database that is silent for longer is taken for gone, and asked again over a new connection."""
+TRANSACTION_TIME = 10.0
+"""Seconds for a transaction that holds rows which other nodes wait for. Ours take milliseconds."""
+FIRST_WITH_TRANSACTION_TIME = 17
+"""The version of PostgreSQL. Before it a connection without its other end is found by keepalives, in eleven seconds; one whose other end
+is a proxy that says nothing is not."""
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 
 _LOST = (
@@ -87,19 +92,29 @@ class Address:
             **more,
         }
 
-    async def connect(self, **settings: str) -> asyncpg.Connection:
+    async def connect(self, *, locks: bool = False, **settings: str) -> asyncpg.Connection:
         """A connection as all of ours are.
+
+        `locks`: its transactions hold rows that others wait for, so the server ends one that takes longer than `TRANSACTION_TIME`. A node
+        that is cut off in the middle of a statement is not idle in its transaction, and is waited for without limit else.
 
         Raises:
             ReconveneError: see `explain`.
         """
         try:
-            return await asyncpg.connect(
+            db = await asyncpg.connect(
                 self.url,
                 timeout=CONNECT_TIME,
                 command_timeout=COMMAND_TIME,
                 server_settings=self.settings(**settings),
             )
+            if locks and db.get_server_version().major >= FIRST_WITH_TRANSACTION_TIME:
+                try:
+                    await db.execute(f"set transaction_timeout = '{TRANSACTION_TIME:.0f}s'")
+                except BaseException:
+                    db.terminate()
+                    raise
+            return db
         except Exception as e:
             raise self.explain(e) from e
 

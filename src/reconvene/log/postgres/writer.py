@@ -138,7 +138,7 @@ class Writer:
         while True:
             try:
                 if self.db is None:
-                    self.db = await self._address.connect()
+                    self.db = await self._address.connect(locks=True)
                 return await self._transact(self.db, batch)
             except Unknown as e:
                 found = await self._find_out(e)
@@ -284,7 +284,7 @@ class Writer:
         while unknown.tx.probe is not None:
             try:
                 if self.db is None:
-                    self.db = await self._address.connect()
+                    self.db = await self._address.connect(locks=True)
                 with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
                     await self.db.execute("select pg_terminate_backend($1)", unknown.pid)
                 if await self.db.fetchval(STATEMENTS["is_written"], *unknown.tx.probe):
