@@ -164,7 +164,9 @@ async def test_what_is_held_is_written_also_with_a_row_that_is_there_already(tmp
     session = await house.ask("Look.")
     await house.completed(session)
     journal = await Journal.load(house.sessions, session, "r1")
-    row = {name: NewEvent("tool_return", "{}", "r1", key=name, public=False) for name in ("stopped", "looked up", "next")}
+    row = {
+        name: NewEvent("tool_return", "{}", "r1", key=name, public=False) for name in ("stopped", "looked up", "next")
+    }
     await house.sessions.append_run(session, [row["stopped"]], fence=journal.fence)
     await journal.hold([row["looked up"]])
     await journal.write([row["stopped"], row["next"]])
