@@ -284,7 +284,10 @@ async def test_a_node_that_ends_gives_its_runs_back_at_once(join):
     assert contents(await b.completed(session), "completed")[0]["text"] == "from b"
 
 
-async def test_a_run_goes_to_a_node_that_has_its_code_base_and_a_session_that_nobody_has_says_so(join):
+async def test_a_run_goes_to_a_node_that_has_its_code_base_and_a_session_that_nobody_has_says_so(join, monkeypatch):
+    monkeypatch.setattr(
+        "reconvene.runs.node.GIVE_BACK_TIME", 60.0
+    )  # else a busy machine keeps a node that has left for a minute
     a = await join("a", scripted(["from a", "again"]), takeover=QUIET)
     b = await join("b", scripted(["from b"]), serves=False, takeover=QUIET)
     session = await b.session(root="project")

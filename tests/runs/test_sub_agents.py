@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic_ai.exceptions import ModelHTTPError
@@ -17,8 +19,8 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from coding import update
 from house import ME, House, check_log, contents
 from reconvene.agents.edit_format import Edit, Replace, render
+from reconvene.log.port import NewEvent
 from reconvene.runs.branch import Branch
-from reconvene.runs.journal import Journal
 from scripted import turn_of
 
 FILES = {"a.py": "one = 1\ntwo = 2\n"}
@@ -117,7 +119,14 @@ async def test_a_provider_that_fails_a_coder_is_asked_again_from_there(
 async def test_control_without_its_record_a_sub_agent_begins_anew(
     tmp_path: Path, looking: Looking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Branch, "record_response", Journal.record_response)
+    kept = Branch.kept
+
+    def of_nobody(self: Branch, *of: Any) -> NewEvent:
+        """Written, but not found again by whoever goes on."""
+        row = kept(self, *of)
+        return replace(row, content=row.content.replace(json.dumps(self.scope), '"nobody"', 1), key=uuid4().hex)
+
+    monkeypatch.setattr(Branch, "kept", of_nobody)
     with pytest.raises(AssertionError):
         await test_a_provider_that_fails_a_coder_is_asked_again_from_there(tmp_path, looking, 2)
 
