@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
+from log_words import E, a_session
+
+from reconvene.errors import ReconveneError
+from reconvene.log import database
+from reconvene.log.sqlite import SqliteLog
+
+S = "s_a"
 
 Op = tuple[str, int, bytes]
 """("write", offset, bytes) or ("truncate", size, b"")."""
@@ -122,3 +132,38 @@ class _File(apsw.VFSFile):
                 apply(self.content.durable, pending)
             self.content.pending.clear()
         return None
+
+
+@asynccontextmanager
+async def on_a_faulty_disk(folder: Path) -> AsyncIterator[tuple[SqliteLog, Disk]]:
+    log = await SqliteLog.open(folder / "reconvene.db")
+    if await log.session(S) is None:
+        await a_session(log, S)
+    await log.close()
+    with Disk() as disk, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "VFS", disk.name)
+        log = await SqliteLog.open(folder / "reconvene.db")
+        try:
+            yield log, disk
+        finally:
+            disk.before = lambda op, path: None
+            await log.close()
+
+
+async def outcome(awaitable: Any) -> Any:
+    try:
+        return await asyncio.wait_for(awaitable, 20)
+    except ReconveneError as e:
+        return e.code
+
+
+async def commit_that_fails_after_it_happened(log: SqliteLog) -> Any:
+    """As when the file system reports an old error: the commit record is there, the answer is an error."""
+    db = log._writer.db
+    assert db is not None
+
+    def hook(_db: apsw.Connection, _name: str, _pages: int) -> int:
+        raise apsw.exception_for(apsw.SQLITE_IOERR)
+
+    db.set_wal_hook(hook)
+    return await outcome(log.append(S, [E("x"), E("y")]))

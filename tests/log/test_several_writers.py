@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -276,7 +278,11 @@ async def test_control_without_the_check_both_decide_by_the_same_state(two, monk
         await test_who_decided_by_an_older_state_decides_again(two)
 
 
-async def changed_in_between(two: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+AT_ONCE = {1: "put_event_at_once", 2: "put_events_at_once"}
+"""The statement that writes so many events by what is remembered."""
+
+
+async def changed_in_between(two: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch, events: int) -> None:
     """A node that writes by what it remembers, which is one round trip, keeps what another wrote meanwhile."""
     a, b = two
     s = await a_session(a.log, "s_a")
@@ -290,26 +296,62 @@ async def changed_in_between(two: tuple[Node, Node], monkeypatch: pytest.MonkeyP
         await lock(tx, ids)
 
     monkeypatch.setattr(Transaction, "lock", counted)
-    await a.log.append(s, [E("y")])
+    await a.log.append(s, [E("y")] * events)
     assert locked == 0, "it was not one round trip"
     await b.log.append(s, [], update={"title": "from b"})
-    await a.log.append(s, [E("z")])
+    await a.log.append(s, [E("z")] * events)
     row = await b.log.session(s)
-    assert (row.title, row.head) == ("from b", 3)
-    assert seqs(await b.log.read(s, 0)) == [1, 2, 3]
+    assert (row.title, row.head) == ("from b", 1 + 2 * events)
+    assert seqs(await b.log.read(s, 0)) == list(range(1, 2 + 2 * events))
 
 
-async def test_what_a_node_remembers_of_a_session_is_compared_when_it_writes(two, monkeypatch):
-    await changed_in_between(two, monkeypatch)
+@pytest.mark.parametrize("events", AT_ONCE)
+async def test_what_a_node_remembers_of_a_session_is_compared_when_it_writes(two, monkeypatch, events):
+    await changed_in_between(two, monkeypatch, events)
 
 
-async def test_control_without_the_comparison_it_writes_over_it(two, monkeypatch):
-    statement = STATEMENTS["put_events_at_once"]
-    monkeypatch.setitem(
-        STATEMENTS, "put_events_at_once", statement.replace("s.xmin::text = u.version", "u.version <> ''")
-    )
+@pytest.mark.parametrize("events", AT_ONCE)
+async def test_control_without_the_comparison_it_writes_over_it(two, monkeypatch, events):
+    statement = STATEMENTS[AT_ONCE[events]]
+    bolder = re.sub(r"(?:s\.)?xmin::text = (u\.version|\$15)", r"\1 <> ''", statement)
+    assert bolder != statement
+    monkeypatch.setitem(STATEMENTS, AT_ONCE[events], bolder)
     with pytest.raises(AssertionError, match="from b"):
-        await changed_in_between(two, monkeypatch)
+        await changed_in_between(two, monkeypatch, events)
+
+
+@pytest.mark.parametrize("events", AT_ONCE)
+async def test_what_is_written_in_one_round_trip_has_every_column(two, monkeypatch, events):
+    """By the statement for one event and by that for several, the same as by a transaction."""
+    a, b = two
+    said = [
+        NewEvent("run", f'{{"n": {n}}}', "r1", "r1.0", "r0", public=bool(n % 2), stateful=not n % 2)
+        for n in range(events)
+    ]
+    update = {"title": "é", "status": "running", "run_id": "r1", "pinned": True, "active_at": 7.5, "last_active": 8.5}
+    slow, fast = await a_session(a.log, "s_slow"), await a_session(a.log, "s_fast")
+    for s in (slow, fast):
+        await a.log.append(s, [E("x")])
+    used: list[str] = []
+    all_ = Transaction.all
+
+    async def noted(tx: Transaction, statement: str, *args: Any) -> list[Any]:
+        used.append(statement)
+        return await all_(tx, statement, *args)
+
+    monkeypatch.setattr(Transaction, "all", noted)
+    await a.log.append(fast, said, update=update)
+    assert used == [AT_ONCE[events]]
+    await b.log.append(slow, said, update=update)
+    assert used[1:] and AT_ONCE[events] not in used[1:]
+    for id, log in ((slow, a.log), (fast, b.log)):
+        rows = await log.read(id, 1)
+        assert [(r.type, r.content, r.run_id, r.item_id, r.parent_id, r.key, r.public, r.stateful) for r in rows] == [
+            (e.type, e.content, e.run_id, e.item_id, e.parent_id, e.key, e.public, e.stateful) for e in said
+        ]
+    rows_of = [await log.session(id) for id, log in ((slow, a.log), (fast, b.log))]
+    one, other = (replace(row, id="", epoch="", head_tag="", created_at=0.0) for row in rows_of)
+    assert one == other and one.title == "é" and one.pinned
 
 
 async def test_one_command_at_both_nodes_is_done_once(two):

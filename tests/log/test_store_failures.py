@@ -10,41 +10,20 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import apsw
 import pytest
-from faulty_disk import Disk
+from faulty_disk import Disk, S, commit_that_fails_after_it_happened, on_a_faulty_disk, outcome
 from log_words import E, a_session, seqs
 
-from reconvene.errors import ReconveneError
-from reconvene.log import database
 from reconvene.log.port import Command, NewEvent
 from reconvene.log.requests import Claim
 from reconvene.log.sqlite import SqliteLog
 from reconvene.log.transaction import Transaction
 
-S = "s_a"
 IOERR = {"write": apsw.SQLITE_IOERR_WRITE, "sync": apsw.SQLITE_IOERR_FSYNC, "truncate": apsw.SQLITE_IOERR_TRUNCATE}
-
-
-@asynccontextmanager
-async def on_a_faulty_disk(folder: Path) -> AsyncIterator[tuple[SqliteLog, Disk]]:
-    log = await SqliteLog.open(folder / "reconvene.db")
-    if await log.session(S) is None:
-        await a_session(log, S)
-    await log.close()
-    with Disk() as disk, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "VFS", disk.name)
-        log = await SqliteLog.open(folder / "reconvene.db")
-        try:
-            yield log, disk
-        finally:
-            disk.before = lambda op, path: None
-            await log.close()
 
 
 def fail(times: int, matching: Callable[[str, str], bool]) -> Callable[[str, str], None]:
@@ -57,13 +36,6 @@ def fail(times: int, matching: Callable[[str, str], bool]) -> Callable[[str, str
             raise apsw.exception_for(IOERR[op])
 
     return before
-
-
-async def outcome(awaitable: Any) -> Any:
-    try:
-        return await asyncio.wait_for(awaitable, 20)
-    except ReconveneError as e:
-        return e.code
 
 
 def wal_sync(op: str, path: str) -> bool:
@@ -94,18 +66,6 @@ async def test_a_disk_that_fails_for_good_answers_everybody_and_heals(tmp_path):
         assert {a.status for a in answers} <= {"accepted", "duplicate"}
         rows = await log.read(S, 0)
         assert seqs(rows) == list(range(1, 12)), "repeated by its id, each is there once"
-
-
-async def commit_that_fails_after_it_happened(log: SqliteLog) -> Any:
-    """As when the file system reports an old error: the commit record is there, the answer is an error."""
-    db = log._writer.db
-    assert db is not None
-
-    def hook(_db: apsw.Connection, _name: str, _pages: int) -> int:
-        raise apsw.exception_for(apsw.SQLITE_IOERR)
-
-    db.set_wal_hook(hook)
-    return await outcome(log.append(S, [E("x"), E("y")]))
 
 
 async def test_a_commit_that_failed_but_happened_is_found_and_not_repeated(tmp_path):

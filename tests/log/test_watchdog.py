@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
 from pathlib import Path
 
 import pytest
+from faulty_disk import commit_that_fails_after_it_happened, on_a_faulty_disk
 from log_words import E, a_session
 
 from reconvene.errors import ReconveneError
@@ -110,3 +112,51 @@ async def test_long_work_with_checkpoints_alarms_nobody(tmp_path):
     await log.delete("s_a", reason="deleted", at=1.0)
     await log.close()
     assert lost == []
+
+
+async def looked_at_while_it_is_checkpointed(folder: Path) -> int:
+    """The watchdog looks twice before each write of a checkpoint, as when the disk takes seconds for each. How often it did."""
+    looks = 0
+    async with on_a_faulty_disk(folder) as (log, disk):
+        log._writer._checkpoint_pages = 5
+
+        def look(op: str, path: str) -> None:
+            nonlocal looks
+            if path.endswith(".db") and op == "write":
+                looks += 2
+                with contextlib.suppress(ReconveneError):
+                    log._watchdog.look()
+                    log._watchdog.look()
+
+        disk.before = look
+        for n in range(20):
+            await log.append("s_a", [E("x" * 3000, n=n) for _ in range(3)])
+        disk.before = lambda op, path: None
+        log._writer.refuse_if_lost()
+    return looks
+
+
+async def test_a_file_that_is_being_checkpointed_is_not_taken_for_a_cut_one(tmp_path):
+    assert await looked_at_while_it_is_checkpointed(tmp_path) > 100
+
+
+async def test_control_without_knowing_of_the_checkpoint_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(Writer, "_checkpointing", lambda self: contextlib.nullcontext())
+    with pytest.raises(ReconveneError, match="cut short"):
+        await looked_at_while_it_is_checkpointed(tmp_path)
+
+
+async def test_a_wal_that_was_emptied_after_a_failed_commit_is_not_taken_for_a_cut_one(tmp_path):
+    async with on_a_faulty_disk(tmp_path) as (log, _disk):
+        await log.append("s_a", [E("x")])
+        before = log._writer.wal_pages
+        assert before > 0
+        answer = await commit_that_fails_after_it_happened(log)
+        assert answer.status == "accepted"
+        for _ in range(3):
+            log._watchdog.look()
+        # The control: by what was in it before, it is short.
+        log._writer.wal_pages = before
+        log._watchdog.look()
+        with pytest.raises(ReconveneError, match="-wal"):
+            log._watchdog.look()

@@ -46,12 +46,16 @@ class Watchdog:
         """
         writer = self._writer
         writer.refuse_if_lost()
+        checkpoints = writer.checkpoints
         header = os.pread(self._fd, 100, 0)
         if not header.startswith(MAGIC) or header[68:72] != APPLICATION_ID.to_bytes(4, "big"):
             writer.lose("emptied or overwritten")
             writer.refuse_if_lost()
         short = self._cut(header)
-        # A checkpoint writes the first page, which tells the size, before the last: what is short twice is cut.
+        # A checkpoint writes the first page, which tells the size, before the last, and a disk may take seconds between them.
+        if checkpoints % 2 or checkpoints != writer.checkpoints:
+            short = None
+        # One by another program is not known here: what is short twice is cut.
         if short and short == self._short:
             writer.lose(short)
         self._short = short

@@ -10,7 +10,8 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class Writer:
         self._checkpoint_pages = checkpoint_pages
         self.wal_pages = 0
         """In the -wal file, at least, since its last checkpoint."""
+        self.checkpoints = 0
+        """Begun and ended ones: odd while the file is being written, so that nobody judges its size then."""
         self._known = Known()
         self._failed: dict[Fence, ReconveneError] = {}
         self._losing = threading.Lock()
@@ -275,8 +278,10 @@ class Writer:
     def _reopen(self) -> None:
         self.refuse_if_lost()
         db = open_writer(self.path, synchronous=self._synchronous, busy_ms=self._busy_ms)
+        self.wal_pages = 0  # what is there, and this empties it
         try:
-            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            with self._checkpointing():
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error as e:
             error = explain(e, self.path, db)
             abandon(db)
@@ -338,10 +343,19 @@ class Writer:
         if self.wal_pages < 2 * self._checkpoint_pages and not self._queue.empty():
             return
         try:
-            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with self._checkpointing():
+                self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self.wal_pages = 0
         except apsw.Error as e:
             _log.warning("the database could not be checkpointed; it will be tried again", error=str(e))
+
+    @contextmanager
+    def _checkpointing(self) -> Iterator[None]:
+        self.checkpoints += 1
+        try:
+            yield
+        finally:
+            self.checkpoints += 1
 
     def _close(self) -> None:
         if self.db is None or self.lost:

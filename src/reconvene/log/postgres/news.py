@@ -16,6 +16,7 @@ PAYLOAD = 7900
 """Bytes; PostgreSQL takes fewer than 8000 in one NOTIFY."""
 ROWS = 6000
 """Bytes of a session's rows in it. What is longer is read from the tables, by those who follow the session."""
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def told(session_id: str, rows: Sequence[Row]) -> str:
@@ -23,7 +24,7 @@ def told(session_id: str, rows: Sequence[Row]) -> str:
     place = f"{session_id} {rows[0].seq} {rows[-1].seq}"
     if sum(len(row.content) for row in rows) > ROWS:
         return place
-    text = json.dumps([_columns(row) for row in rows], ensure_ascii=False, separators=(",", ":"))
+    text = _encode([_columns(row) for row in rows])
     return f"{place} {text}" if len(text.encode()) <= ROWS else place
 
 

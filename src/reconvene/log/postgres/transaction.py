@@ -222,7 +222,7 @@ class Transaction(Decisions):
             await self.all("put_fences", list(self._new_fences), list(self._new_fences.values()))
         moved = [self._moved(live) for n, live in self._touched.items() if n not in self._made]
         if moved or self._events or self._news:
-            self._note_version(await self.all("put_events", *self._arguments(moved)))
+            self._note_version(await self.all("put_events", *self._arguments(moved, self._payloads())))
 
     async def write_at_once(self) -> None:
         """What was decided by what was recalled, as one statement that is its own transaction.
@@ -231,11 +231,17 @@ class Transaction(Decisions):
         """
         versions = [self._versions[n] for n in self._touched]
         moved = [self._moved(live) for live in self._touched.values()]
-        self._note_version(await self.all("put_events_at_once", *self._arguments(moved), versions))
+        payloads = self._payloads()
+        if len(moved) == len(self._events) == len(payloads) == 1:
+            event = _event(*self._events[0])[1:]
+            answer = await self.all("put_event_at_once", *moved[0], *versions, *event, self._channel, *payloads)
+        else:
+            answer = await self.all("put_events_at_once", *self._arguments(moved, payloads), versions)
+        self._note_version(answer)
 
-    def _arguments(self, moved: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _arguments(self, moved: Sequence[tuple[Any, ...]], payloads: list[str]) -> list[Any]:
         events = [_event(live, row) for live, row in self._events]
-        return [*(_turned(moved) or [[]] * 14), *(_turned(events) or [[]] * 12), self._channel, self._payloads()]
+        return [*(_turned(moved) or [[]] * 14), *(_turned(events) or [[]] * 12), self._channel, payloads]
 
     def _note_version(self, answer: Sequence[Any]) -> None:
         self._version = answer[0][1] if answer else None

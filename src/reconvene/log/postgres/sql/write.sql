@@ -75,6 +75,21 @@ with moved as (
 select pg_notify($27, payload), pg_current_xact_id()::xid::text, 1 / (select count(*) = cardinality($1) from moved)::int
 from unnest($28::text[]) payload;
 
+-- name: put_event_at_once
+-- One event of one session, which is what a run that streams commits most: the same without arrays, as each costs more to send and to take
+-- apart than what is in it.
+with moved as (
+  update session
+  set head = $2, head_tag = $3, title = $4, status = $5, run_id = $6, pinned = $7, archived = $8, active_at = $9, last_active = $10,
+    bytes = $11, meta = $12, stateful = $13, claims = $14
+  where n = $1 and xmin::text = $15
+  returning 1
+), written as (
+  insert into event (session, seq, type, run_id, item_id, parent_id, key, public, stateful, at, tag, content)
+  values ($1, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
+)
+select pg_notify($27, $28), pg_current_xact_id()::xid::text, 1 / (select count(*) from moved)::int;
+
 -- name: put_commands
 insert into command (owner, id, body, session_id, seq, run_id)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]);
