@@ -94,6 +94,11 @@ def test_a_place_of_no_one_definition_is_narrowed_to_the_telling_one() -> None:
         == "Hub"
     )
     assert passage.focused(place("a = 1\n\nreaders = wake", "Hub"), wanted).start == 3
+    beside = place(
+        "def __init__(self):\n    self.readers = []\n\ndef wake(self, readers):\n    readers.wake()", "Hub.__init__"
+    )
+    beside.lines.update((n, f"    {line}") for n, line in beside.lines.items())
+    assert passage.focused(beside, wanted).symbol == "Hub.wake"
 
 
 def test_uses_are_calls_then_other_lines_and_no_definition_comment_or_text() -> None:

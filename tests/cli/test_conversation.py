@@ -168,7 +168,7 @@ def attach(away: Away, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
         async def run(self) -> int:
             return 7 if self._link.session_id == SESSION else 0
 
-    monkeypatch.setattr(asking, "find", lambda _: away)
+    monkeypatch.setattr(asking, "awake", lambda *_: away)
     monkeypatch.setattr(asking, "Conversation", Attached)
     monkeypatch.setattr(asking, "AGAIN", 0.0)
     return asking.attach(SESSION, folder, as_json=True)

@@ -51,7 +51,7 @@ def test_a_second_start_says_what_it_found_again(machine: Machine) -> None:
     assert "1 session resumed, 0 runs continuing\n" in iter(process.stderr.readline, "")
 
 
-@pytest.mark.parametrize("command", ["stop", "restart", "open", "sessions list"])
+@pytest.mark.parametrize("command", ["stop", "restart", "open", "users add Bob"])
 def test_without_a_server_it_says_how_to_start_one(machine: Machine, command: str) -> None:
     done = machine.here(*command.split())
     assert done.returncode == 1

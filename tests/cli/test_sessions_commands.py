@@ -56,10 +56,12 @@ def test_the_list_is_a_table_that_stays_within_the_terminal(
     ]
 
     class Known:
-        def call(self, *_: object) -> Any:
-            return {"sessions": known}
+        live = True
 
-    monkeypatch.setattr(sessions, "need", lambda _: Known())
+        def sessions(self, **_: object) -> Any:
+            return known
+
+    monkeypatch.setattr(sessions, "look", lambda _: Known())
     sessions.print_list(tmp_path, archived=True, as_json=False)
     piped = capsys.readouterr().out.splitlines()
     assert len(piped) == 2 and all(line.endswith("/home/me/shop") for line in piped)
@@ -125,7 +127,7 @@ def test_a_shell_completes_commands_and_sessions(served: Machine) -> None:
     assert id in completed(f"reconvene ask -s {id[:6]}")
     served.environment = {**served.environment, "RECONVENE_DATA_DIR": str(served.data_dir / "none")}
     try:
-        assert completed("reconvene attach s_") == [], "without a server there is nothing to offer, and no error"
+        assert completed("reconvene attach s_") == [], "where no session is there is nothing to offer, and no error"
     finally:
         served.environment = {**served.environment, "RECONVENE_DATA_DIR": str(served.data_dir)}
 

@@ -116,8 +116,11 @@ def focused(place: Place, wanted: frozenset[str]) -> Place:
         if weight > 0 and (best is None or weight > best[0]):
             best = weight, number, named[0]
     if best:
-        within = f"{place.symbol}." if place.symbol and _indent(place.lines[best[1]]) else ""
-        return replace(place, symbol=within + best[2])
+        indent = _indent(place.lines[best[1]])
+        outer = place.symbol if place.symbol and indent else ""
+        if own is not None and indent <= _indent(place.lines[own]):  # beside it, not within
+            outer = outer.rpartition(".")[0]
+        return replace(place, symbol=f"{outer}.{best[2]}".lstrip("."))
     if own is not None:
         return place
     start = max(place.lines, key=lambda n: (len(wanted & stems(WORD.findall(place.lines[n]))), -n), default=place.start)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconvene.cli import background, sessions
-from reconvene.cli.at_rest import wake
+from reconvene.cli import background
+from reconvene.cli.at_rest import awake, wake
 from reconvene.cli.conversation import Conversation, Screen
+from reconvene.cli.looking import Served, resolve
 from reconvene.cli.places import root_of
 from reconvene.cli.terminal import dim, interactive, safe, say
 from reconvene.cli.whereabouts import Whereabouts
@@ -47,7 +48,7 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
         raise ReconveneError("store_error", sentence)
     if session is not None:
         server = server or wake(data_dir, session)
-        known = sessions.resolve(server, session)
+        known = resolve(Served(server), session)
         _serve_again(server, known)
         follower = Follower(known["session_id"])
         if not known["pending"]:  # else what is asked has to be known: the prompt waits behind it
@@ -64,9 +65,7 @@ def ask(prompt: str, data_dir: Path, *, root: Path | None, session: str | None, 
 
 def attach(session: str, data_dir: Path, *, as_json: bool) -> int:
     """Follow a session until the person leaves; returns the exit code."""
-    known = _once_it_can(
-        lambda server: sessions.resolve(server, session), lambda: find(data_dir) or wake(data_dir, session)
-    )
+    known = _once_it_can(lambda server: resolve(Served(server), session), lambda: awake(data_dir, session))
     conversation = Conversation(
         Whereabouts(data_dir, Path(known["root"])),
         _link(Follower(known["session_id"]), {}),
@@ -97,8 +96,9 @@ def act(session: dict[str, Any], data_dir: Path, name: str, args: dict[str, Any]
     """Do something to a session, and show the run that it begins, if it begins one; returns the exit code.
 
     Args:
-        session: as the server describes it.
+        session: as the server describes it; one is started when none runs.
     """
+    awake(data_dir, session["session_id"])
     follower = Follower(session["session_id"])
     follower.cursor = session["cursor"]
     frame = {"type": "action", "content": {"name": name, "args": args}}

@@ -4,42 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconvene.cli import background
+from reconvene.cli.looking import resolve
 from reconvene.cli.places import root_of
-from reconvene.cli.terminal import dim, safe, say
-from reconvene.client.local import Server
-from reconvene.errors import ReconveneError
+from reconvene.cli.terminal import dim, say
+from reconvene.client.local import Server, find
+
+
+def awake(data_dir: Path, name: str) -> Server:
+    """The server that runs, or one that is started; see `wake`."""
+    return find(data_dir) or wake(data_dir, name)
 
 
 def wake(data_dir: Path, name: str) -> Server:
-    """Start a server in the background that serves the code base of the session which is meant (as for `sessions.resolve`).
+    """Start a server in the background that serves the code base of the session which is meant (as for `looking.resolve`).
 
     Raises:
-        ReconveneError: `no_such_session`: there is none of that name, and nothing was started; what `background.start` raises.
+        ReconveneError: `no_such_session`: there is none of that name, and nothing was started; what `Stored.of` and
+            `background.start` raise.
     """
+    from reconvene.cli import background
+    from reconvene.cli.stored import Stored
     from reconvene.config import Settings
 
     settings = Settings.load({"data_dir": data_dir})
     # What a PostgreSQL has is asked of the server; its first code base is then that of this folder, as for a first question.
-    root = root_of(None, ()) if settings.database else _root_of_session(data_dir, name)
+    stored = None if settings.database else Stored.of(data_dir)
+    root = root_of(None, ()) if stored is None else Path(resolve(stored, name)["root"])
     say(dim("· starting a server in the background"))
     return background.start(data_dir, root, port=settings.port, port_is_chosen="port" in settings.origins)
-
-
-def _root_of_session(data_dir: Path, name: str) -> Path:
-    from reconvene.log import database
-
-    path = data_dir / "reconvene.db"
-    if not path.is_file():
-        raise ReconveneError("no_such_session", 'There is no session yet. Start one: reconvene ask "…"')
-    database.recognise(path)
-    connection = database.connect(path, readonly=True)
-    try:
-        rows = connection.execute("select id, root from session where owner = 'owner' order by active_at desc")
-        known = [(str(id), str(root)) for id, root in rows]
-    finally:
-        connection.close()
-    found = [root for id, root in known if name in ("last", id) or (len(name) >= 3 and id.startswith(name))]
-    if not found:
-        raise ReconveneError("no_such_session", f"There is no session {safe(name)} in {safe(str(data_dir))}.")
-    return Path(found[0])

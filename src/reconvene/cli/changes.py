@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reconvene.cli import asking, terminal
-from reconvene.cli.sessions import events, resolve
+from reconvene.cli.at_rest import awake
+from reconvene.cli.looking import look, resolve
 from reconvene.client.http import session_path
-from reconvene.client.local import Server, need
 from reconvene.errors import ReconveneError
 from reconvene.protocol.view import View, reduce
 
@@ -24,9 +24,8 @@ def patch(data_dir: Path, name: str, output: Path | None) -> None:
     Raises:
         ReconveneError: `not_found`: a content is not kept any more; `permission_denied`: the file cannot be written.
     """
-    server = need(data_dir)
-    session = resolve(server, name)
-    text = server.text("GET", session_path(session["session_id"], "/patch"))
+    source = look(data_dir)
+    text = source.patch(resolve(source, name)["session_id"])
     if not text:
         terminal.say("This session changed no file, or everything was taken back.")
     if output is not None:
@@ -62,9 +61,9 @@ def rewind(data_dir: Path, name: str, prompts: int, *, files: bool, sure: bool, 
     Raises:
         ReconveneError: `invalid_field`: the session has not so many.
     """
-    server = need(data_dir)
-    session = resolve(server, name)
-    known = list(events(server, session["session_id"]))
+    source = look(data_dir)
+    session = resolve(source, name)
+    known = list(source.events(session["session_id"]))
     asked = _prompts(known)
     if prompts > len(asked):
         raise ReconveneError("invalid_field", f"The session has {terminal.count(len(asked), 'prompt')} to go back to.")
@@ -98,9 +97,7 @@ def plan(data_dir: Path, name: str, *, edit: bool, stdin: bool, as_json: bool) -
     Raises:
         ReconveneError: `not_found`: there is none; `invalid_field`: what was typed is no plan.
     """
-    server = need(data_dir)
-    session = resolve(server, name)
-    view = reduce(events(server, session["session_id"]))
+    session, view = _session(data_dir, name)
     if view.plan is None:
         raise ReconveneError("not_found", "This session has no plan.")
     text = plan_text(view.plan)
@@ -123,7 +120,8 @@ def plan(data_dir: Path, name: str, *, edit: bool, stdin: bool, as_json: bool) -
     if not steps:
         raise ReconveneError("invalid_field", "A plan has at least one step. It is as it was.")
     frame = {"type": "action", "content": {"name": "edit_plan", "args": {"steps": steps}}}
-    server.call("POST", session_path(session["session_id"], "/messages"), frame)
+    id = session["session_id"]
+    awake(data_dir, id).call("POST", session_path(id, "/messages"), frame)
     terminal.say(f"The plan has {terminal.count(len(steps), 'step')} now; the agent is told.")
 
 
@@ -148,9 +146,9 @@ def plan_steps(text: str) -> list[dict[str, str]]:
 
 
 def _session(data_dir: Path, name: str) -> tuple[dict[str, Any], View]:
-    server: Server = need(data_dir)
-    session = resolve(server, name)
-    return session, reduce(events(server, session["session_id"]))
+    source = look(data_dir)
+    session = resolve(source, name)
+    return session, reduce(source.events(session["session_id"]))
 
 
 def _prompts(known: list[dict[str, Any]]) -> list[tuple[int, str]]:

@@ -11,13 +11,12 @@ from reconvene.errors import ReconveneError
 
 
 def complete_session(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """For the shell's completion: the sessions of the server that runs. A shell that asks is never told of an error."""
+    """For the shell's completion: the sessions there are, which starts no server. A shell that asks is never told of an error."""
     from reconvene.cli import places
-    from reconvene.client.local import find
+    from reconvene.cli.looking import known_now
 
     try:
-        server = find(places.data_dir(ctx.params.get("data_dir")))
-        known = server.call("GET", "/api/sessions?limit=50", timeout=2.0)["sessions"] if server is not None else []
+        known = known_now(places.data_dir(ctx.params.get("data_dir")))[:50]
     except (ReconveneError, OSError):
         return []
     found = [("last", "the one used last"), *((s["session_id"], " ".join(s["title"].split())[:60]) for s in known)]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from reconvene.cli.sessions import resolve
+from reconvene.cli.at_rest import awake
+from reconvene.cli.looking import look, resolve
 from reconvene.cli.terminal import emit, safe, say
 from reconvene.client.http import session_path
 from reconvene.client.local import need
 
 
 def print_users(data_dir: Path, *, as_json: bool) -> None:
-    users = need(data_dir).call("GET", "/api/users")["users"]
+    users = look(data_dir).users()
     if not users and not as_json:
         say("Nobody was added; you are the only user. Add somebody: reconvene users add NAME")
     for user in users:
@@ -58,9 +59,10 @@ def link(data_dir: Path, name: str, *, as_json: bool) -> None:
 
 
 def share(data_dir: Path, session: str, days: float | None, *, as_json: bool) -> None:
-    server = need(data_dir)
-    found = resolve(server, session)
-    made = server.call("POST", session_path(found["session_id"], "/links"), {"days": days})
+    found = resolve(look(data_dir), session)
+    made = awake(data_dir, found["session_id"]).call(
+        "POST", session_path(found["session_id"], "/links"), {"days": days}
+    )
     if as_json:
         emit(made)
         return
@@ -71,14 +73,14 @@ def share(data_dir: Path, session: str, days: float | None, *, as_json: bool) ->
 
 
 def unshare(data_dir: Path, session: str, id: str) -> None:
-    server = need(data_dir)
-    server.call("DELETE", session_path(resolve(server, session)["session_id"], f"/links/{quote(id, safe='')}"))
+    of = resolve(look(data_dir), session)["session_id"]
+    awake(data_dir, of).call("DELETE", session_path(of, f"/links/{quote(id, safe='')}"))
     say("Nobody comes in with this link any more.")
 
 
 def print_links(data_dir: Path, session: str, *, as_json: bool) -> None:
-    server = need(data_dir)
-    links = server.call("GET", session_path(resolve(server, session)["session_id"], "/links"))["links"]
+    source = look(data_dir)
+    links = source.links(resolve(source, session)["session_id"])
     if not links and not as_json:
         say("The session has no link. Make one: reconvene share SESSION")
     for one in links:
@@ -90,7 +92,7 @@ def print_links(data_dir: Path, session: str, *, as_json: bool) -> None:
 
 
 def print_audit(data_dir: Path, limit: int, *, as_json: bool) -> None:
-    for entry in need(data_dir).call("GET", f"/api/audit?{urlencode({'limit': limit})}")["entries"]:
+    for entry in look(data_dir).audit(limit):
         if as_json:
             emit(entry)
         else:

@@ -1,52 +1,27 @@
-"""`reconvene sessions …`, over the HTTP API of the running server."""
+"""`reconvene sessions …`: what only looks is answered without a server, too; what changes something starts one when none runs."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from reconvene.cli import terminal
+from reconvene.cli.at_rest import awake
+from reconvene.cli.looking import look, resolve
 from reconvene.client.http import session_path
-from reconvene.client.local import Server, need
 from reconvene.errors import ReconveneError
 
-PAGE = 1000
-"""Events a request."""
 NARROW, SHORT = 100, 10
 """On a terminal of fewer columns, ids are shown by so many of their characters: the start of one is enough everywhere."""
 _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
-def resolve(server: Server, name: str) -> dict[str, Any]:
-    """The session that is meant by an id, the start of one, or `last`.
-
-    Raises:
-        ReconveneError: `no_such_session`; `invalid_field` when several begin so.
-    """
-    known = _all(server, archived=True)
-    if name == "last":
-        if not known:
-            raise ReconveneError("no_such_session", "There is no session yet.")
-        return known[0]
-    found = [s for s in known if s["session_id"] == name] or [
-        s for s in known if len(name) >= 3 and s["session_id"].startswith(name)
-    ]
-    if not found:
-        raise ReconveneError(
-            "no_such_session", f"There is no session {name}. `reconvene sessions list --all` shows those there are."
-        )
-    if len(found) > 1:
-        raise ReconveneError("invalid_field", f"{len(found)} sessions begin with {name}; write more of the id.")
-    return found[0]
-
-
 def print_list(data_dir: Path, *, archived: bool, as_json: bool) -> None:
-    known = _all(need(data_dir), archived=archived)
+    source = look(data_dir)
+    known = [s for s in source.sessions(whole=as_json) if archived or not s["archived"]]
     if as_json:
         for session in known:
             terminal.emit(session)
@@ -66,6 +41,13 @@ def print_list(data_dir: Path, *, archived: bool, as_json: bool) -> None:
             print(line[:room].rstrip())
         elif heading:
             print(terminal.dim(line[:room].rstrip()))
+    if not source.live and (cut := sum(s["status"] in ("running", "recovering") for s in known)):
+        on = "it goes on" if cut == 1 else "they go on"
+        terminal.say(
+            terminal.dim(
+                f"· no server runs, so {terminal.count(cut, 'session')} stands still; {on} as soon as one does"
+            )
+        )
 
 
 def _row(session: dict[str, Any]) -> tuple[str, ...]:
@@ -82,11 +64,11 @@ def search(data_dir: Path, words: str, *, limit: int, as_json: bool) -> None:
     Raises:
         ReconveneError: `invalid_field`: there is nothing to look for.
     """
-    server = need(data_dir)
     if not words.strip():
         raise ReconveneError("invalid_field", "Say which words to look for.")
-    found = server.call("GET", f"/api/sessions/search?{urlencode({'q': words, 'limit': limit})}")
-    titles = {s["session_id"]: s["title"] for s in _all(server, archived=True)} if found["sessions"] else {}
+    source = look(data_dir)
+    found = source.search(words, limit)
+    titles = {s["session_id"]: s["title"] for s in source.sessions()} if found["sessions"] else {}
     bold = terminal.colours(sys.stdout)
     for session in found["sessions"]:
         title = titles.get(session["session_id"], "")
@@ -119,11 +101,10 @@ def prune(data_dir: Path, older: str, *, archived: bool, sure: bool, dry: bool, 
     age = seconds(older)
     if not isinstance(age, float):
         raise ReconveneError("invalid_field", f"--older {terminal.safe(older)} is no time such as 30d or 12h.")
-    server = need(data_dir)
     now = time.time()
     old = [
         s
-        for s in _all(server, archived=True)
+        for s in look(data_dir).sessions()
         if now - s["active_at"] >= age
         and s["status"] == "idle"
         and not s["pinned"]
@@ -142,8 +123,9 @@ def prune(data_dir: Path, older: str, *, archived: bool, sure: bool, dry: bool, 
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             terminal.say("Nothing was deleted.")
             return
+    server = None if dry else awake(data_dir, old[0]["session_id"])
     for session in old:
-        if not dry:
+        if server is not None:
             server.call("DELETE", session_path(session["session_id"]))
         terminal.emit(session) if as_json else print("  ".join(_row(session)))
     verb = "would be deleted" if dry else "deleted"
@@ -151,10 +133,10 @@ def prune(data_dir: Path, older: str, *, archived: bool, sure: bool, dry: bool, 
 
 
 def print_session(data_dir: Path, name: str, *, as_json: bool) -> None:
-    server = need(data_dir)
-    session = resolve(server, name)
+    source = look(data_dir)
+    session = resolve(source, name)
     if as_json:
-        for event in events(server, session["session_id"]):
+        for event in source.events(session["session_id"]):
             terminal.emit(event)
         return
     from reconvene.cli.printing import Printer
@@ -162,17 +144,8 @@ def print_session(data_dir: Path, name: str, *, as_json: bool) -> None:
     from reconvene.protocol.view import reduce
 
     printer = Printer(steps=sys.stdout)
-    printer.show(Transcript().news(reduce(events(server, session["session_id"]))))
+    printer.show(Transcript().news(reduce(source.events(session["session_id"]))))
     printer.end()
-
-
-def events(server: Server, session_id: str) -> Iterator[dict[str, Any]]:
-    """Every public event of a session, in order."""
-    after, before = "0", None
-    while after != before:
-        page = server.call("GET", session_path(session_id, f"/events?{urlencode({'after': after, 'limit': PAGE})}"))
-        yield from page["events"]
-        after, before = page["next"], after
 
 
 def export(data_dir: Path, name: str, format: str, output: Path | None) -> None:
@@ -181,10 +154,8 @@ def export(data_dir: Path, name: str, format: str, output: Path | None) -> None:
     Raises:
         ReconveneError: `permission_denied` when the file cannot be written.
     """
-    server = need(data_dir)
-    session = resolve(server, name)
-    id = session["session_id"]
-    text = server.text("GET", session_path(id, f"/export?{urlencode({'format': format})}"))
+    source = look(data_dir)
+    text = source.export(resolve(source, name)["session_id"], format)
     if output is None:
         terminal.out(text)
         return
@@ -196,17 +167,15 @@ def export(data_dir: Path, name: str, format: str, output: Path | None) -> None:
 
 
 def change(data_dir: Path, name: str, fields: dict[str, Any], *, as_json: bool) -> None:
-    server = need(data_dir)
-    session = resolve(server, name)
-    changed = server.call("PATCH", session_path(session["session_id"]), fields)
+    session = resolve(look(data_dir), name)
+    changed = awake(data_dir, session["session_id"]).call("PATCH", session_path(session["session_id"]), fields)
     if as_json:
         terminal.emit(changed)
 
 
 def fork(data_dir: Path, name: str, upto: int | None, *, as_json: bool) -> None:
-    server = need(data_dir)
-    session = resolve(server, name)
-    made = server.call("POST", session_path(session["session_id"], "/fork"), {} if upto is None else {"upto": upto})
+    id = resolve(look(data_dir), name)["session_id"]
+    made = awake(data_dir, id).call("POST", session_path(id, "/fork"), {} if upto is None else {"upto": upto})
     if as_json:
         terminal.emit(made)
     else:
@@ -214,8 +183,7 @@ def fork(data_dir: Path, name: str, upto: int | None, *, as_json: bool) -> None:
 
 
 def remove(data_dir: Path, name: str, *, sure: bool) -> None:
-    server = need(data_dir)
-    session = resolve(server, name)
+    session = resolve(look(data_dir), name)
     if not sure:
         if not terminal.interactive():
             raise ReconveneError("invalid_field", "Deleting is for good; say --yes.")
@@ -228,14 +196,8 @@ def remove(data_dir: Path, name: str, *, sure: bool) -> None:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             terminal.say("Nothing was deleted.")
             return
-    server.call("DELETE", session_path(session["session_id"]))
+    awake(data_dir, session["session_id"]).call("DELETE", session_path(session["session_id"]))
     terminal.say(f"Deleted {session['session_id']}.")
-
-
-def _all(server: Server, *, archived: bool) -> list[dict[str, Any]]:
-    """Newest activity first."""
-    known: list[dict[str, Any]] = server.call("GET", "/api/sessions")["sessions"]
-    return known if archived else [s for s in known if not s["archived"]]
 
 
 def _age(seconds: float) -> str:

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import apsw
 import structlog
 
 from reconvene.errors import ReconveneError
-from reconvene.log.port import Row, SessionRow
-from reconvene.sessions.service import Sessions
+from reconvene.log.port import Log, Row, SessionRow
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -97,10 +96,22 @@ class FoundSessions:
     of: int
 
 
+class Searched(Protocol):
+    """The sessions that are searched, as `Sessions` is; of a data folder without a server there is less."""
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def on_gone(self) -> list[Callable[[str, str], None]]: ...
+
+    async def list(self, owner: str) -> Sequence[SessionRow]: ...
+
+
 class Finding:
     """The texts of one server's sessions. `path` is made when first needed; a session that is deleted leaves it at once."""
 
-    def __init__(self, sessions: Sessions, path: Path) -> None:
+    def __init__(self, sessions: Searched, path: Path) -> None:
         self._sessions = sessions
         self._path = path
         self._lock = asyncio.Lock()

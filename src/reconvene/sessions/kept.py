@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from reconvene.errors import ReconveneError
 from reconvene.log.port import Log, NewEvent, Row
+from reconvene.sessions.state import StatefulRow
 from reconvene.workspace.contents import Contents
 from reconvene.workspace.edits import Plan, as_patch, change_of
 from reconvene.workspace.names import parse_path
@@ -52,7 +53,7 @@ async def needed_by_all(log: Log) -> set[str]:
     return hashes
 
 
-def patch(rows: Iterable[Row], contents: Contents) -> str:
+def patch(rows: Iterable[StatefulRow], contents: Contents) -> str:
     """Everything these `applied` events changed, as one patch that `git apply` takes; "" for nothing. Blocking.
 
     Of a path that was changed several times: from what it was before the first to what it was after the last.
