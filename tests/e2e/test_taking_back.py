@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from accessible import clean
 from changed_events import changed
+from cut_network import Proxy
 from model_provider import Hold, Provider, do, say
 from playwright.async_api import BrowserContext, expect
 from real_server import Server
@@ -121,6 +122,31 @@ async def test_a_plan_is_edited_before_and_while_it_is_carried_out(
     await ended(page)  # as long as it runs the plan is open
     await at(page, "plan").locator("summary").click()
     await expect(at(page, "plan").locator("li").nth(1)).to_have_class(re.compile("done"))
+
+
+async def test_steps_that_are_ticked_in_an_outage_are_all_ticked(
+    context: BrowserContext, server: Server, proxy: Proxy, provider: Provider
+) -> None:
+    """Each tick builds on the one before, also while the server has taken none of them."""
+    provider.on("plan three", do(("create_plan", {"title": "Three", "steps": ["a", "b", "c"]})), say("Planned."))
+    page = await opened(context, server, via=proxy)
+    await ask(page, "plan three")
+    await ended(page)
+    await expect(at(page, "plan")).not_to_have_attribute("open", "")
+    await at(page, "plan").locator("summary").click()
+    proxy.down()
+    await expect(at(page, "link-state")).to_have_attribute("data-phase", "waiting")
+    steps = at(page, "plan").locator("li")
+    for n in range(2):
+        await at(page, "tick").nth(n).click()
+        await expect(steps.nth(n)).to_have_class(re.compile("done"))
+    await expect(at(page, "plan").locator(".count")).to_have_text("2 of 3")
+    proxy.up()
+    await written(server, session_of(page), lambda row: row["type"] == "plan", 3)
+    last = [row for row in server.rows(session_of(page)) if row["type"] == "plan"][-1]
+    assert [step["status"] for step in last["content"]["steps"]] == ["done", "done", "pending"]
+    await expect(at(page, "plan").locator(".count")).to_have_text("2 of 3")
+    await same_as_log(page, server)
 
 
 async def test_the_queue_is_reordered(context: BrowserContext, server: Server, provider: Provider) -> None:

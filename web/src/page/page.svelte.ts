@@ -19,6 +19,7 @@ import {
   type Entry,
   type Held,
   type JsonObject,
+  type Plan,
   type PromptItem,
   type RunView,
   type SessionContent,
@@ -103,6 +104,11 @@ export class Page {
   readonly outbox = $derived<readonly Entry[]>(this.state.outbox)
   readonly landing = $derived<readonly Entry[]>(this.state.landing)
   readonly outgoing = $derived<readonly Entry[]>(this.sameOutgoing([...this.landing, ...this.unseen(this.outbox)]))
+  private readonly plans = $derived(this.outbox.filter(({ frame }) => frame.type === 'action' && frame.content.name === 'edit_plan'))
+  /** The steps that the person gave the plan last, while the server has not taken them. */
+  readonly planSent = $derived(stepsOf(this.plans.findLast(({ failed }) => !failed)))
+  /** Whether a change of the plan was refused. */
+  readonly planRefused = $derived(this.plans.some(({ failed }) => failed))
   readonly unsent = $derived(this.outbox.filter((entry) => !entry.failed).length)
 
   readonly shelf: Shelf = pageShelf()
@@ -359,6 +365,10 @@ export class Page {
     const prompts = outbox.filter(({ frame }) => frame.type === 'default')
     return prompts.filter((entry) => !this.view.items.some((item) => item.type === 'prompt' && item.id === entry.id))
   }
+}
+
+function stepsOf(entry: Entry | undefined): Plan['steps'] | null {
+  return entry?.frame.type === 'action' ? (entry.frame.content.args['steps'] as unknown as Plan['steps']) : null
 }
 
 /** Gives the list that it gave before, as long as the same is in it: then who shows it has nothing to do. */
