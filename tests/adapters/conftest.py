@@ -8,6 +8,7 @@ import pytest
 from real import Place
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))  # its server in this process
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))  # its provider
 
 
 @pytest.fixture(scope="module")
