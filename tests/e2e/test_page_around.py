@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -307,6 +308,42 @@ async def test_the_palette_finds_and_does_and_gives_the_focus_back(
     await page.keyboard.type("hub")
     await at(page, "choice").filter(has_text="src/hub.py").first.click()
     await expect(at(page, "palette")).to_have_count(0)
+
+
+async def test_what_is_typed_for_a_palette_that_is_on_its_way_is_in_it(
+    context: BrowserContext, offline_server: Server
+) -> None:
+    """And not in the prompt, nor lost."""
+    fetched = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await fetched.wait()
+        await route.continue_()
+
+    await context.route(re.compile(r"/Palette-[^/]*\.js"), late)
+    page = await opened(context, offline_server)
+    await at(page, "prompt").fill("before")
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type("hubx")
+    await page.keyboard.press("Backspace")
+    fetched.set()
+    await expect(at(page, "palette-input")).to_have_value("hub")
+    await page.keyboard.type(".py")
+    await expect(at(page, "palette-input")).to_have_value("hub.py")
+    await expect(at(page, "choice").filter(has_text="src/hub.py").first).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(at(page, "prompt")).to_have_value("before")
+
+
+async def test_a_palette_that_cannot_be_fetched_keeps_nothing_from_the_prompt(
+    context: BrowserContext, offline_server: Server
+) -> None:
+    await context.route(re.compile(r"/Palette-[^/]*\.js"), lambda route: route.abort())
+    page = await opened(context, offline_server)
+    await page.keyboard.press("Control+k")
+    await expect(at(page, "complaint")).to_contain_text("could not be fetched")
+    await at(page, "prompt").press_sequentially("typed")
+    await expect(at(page, "prompt")).to_have_value("typed")
 
 
 async def test_who_closes_the_palette_types_on_where_they_were(context: BrowserContext, offline_server: Server) -> None:

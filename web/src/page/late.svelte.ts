@@ -7,6 +7,8 @@ const AGAIN_MS = 5_000
 
 export class Late<Props extends Record<string, unknown>> {
   part = $state.raw<Component<Props> | null>(null)
+  /** It could not be fetched, and is going to be tried again. */
+  missing = $state(false)
   private readonly get: () => Promise<{ default: Component<Props> }>
   private loading = false
 
@@ -19,10 +21,12 @@ export class Late<Props extends Record<string, unknown>> {
   load(): void {
     if (this.part || this.loading) return
     this.loading = true
+    this.missing = false
     this.get().then(
       (loaded) => (this.part = loaded.default),
       () => {
         this.loading = false
+        this.missing = true
         setTimeout(() => this.load(), AGAIN_MS)
       },
     )
