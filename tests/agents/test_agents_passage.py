@@ -1,4 +1,5 @@
 import textwrap
+from dataclasses import replace
 
 import pytest
 
@@ -99,6 +100,11 @@ def test_a_place_of_no_one_definition_is_narrowed_to_the_telling_one() -> None:
     )
     beside.lines.update((n, f"    {line}") for n, line in beside.lines.items())
     assert passage.focused(beside, wanted).symbol == "Hub.wake"
+    assert passage.enclosing(beside, 5) == "Hub.wake" and passage.enclosing(beside, 2) == "Hub.__init__"
+    of_class = replace(beside, symbol="Hub")
+    assert passage.enclosing(of_class, 5) == "Hub.wake"
+    cut = replace(beside, start=2, lines={n: line for n, line in beside.lines.items() if n > 1})
+    assert passage.enclosing(cut, 5) == "Hub.wake" and passage.enclosing(cut, 2) == "Hub.__init__"
 
 
 def test_uses_are_calls_then_other_lines_and_no_definition_comment_or_text() -> None:

@@ -116,11 +116,7 @@ def focused(place: Place, wanted: frozenset[str]) -> Place:
         if weight > 0 and (best is None or weight > best[0]):
             best = weight, number, named[0]
     if best:
-        indent = _indent(place.lines[best[1]])
-        outer = place.symbol if place.symbol and indent else ""
-        if own is not None and indent <= _indent(place.lines[own]):  # beside it, not within
-            outer = outer.rpartition(".")[0]
-        return replace(place, symbol=f"{outer}.{best[2]}".lstrip("."))
+        return replace(place, symbol=_named(place, best[1], best[2]))
     if own is not None:
         return place
     start = max(place.lines, key=lambda n: (len(wanted & stems(WORD.findall(place.lines[n]))), -n), default=place.start)
@@ -135,11 +131,21 @@ def enclosing(place: Place, number: int) -> str | None:
         if line.strip() and _indent(line) < indent:
             indent = _indent(line)
             if (m := DEFINES.match(line)) and (named := _NAME.match(line, m.end())):
-                outer = place.symbol or ""
-                return (
-                    outer if last_name(outer) == named[0] else f"{outer}.{named[0]}".lstrip(".") if indent else named[0]
-                )
+                return _named(place, above, named[0])
     return place.symbol
+
+
+def _named(place: Place, number: int, name: str) -> str:
+    """The whole name of a definition in the place, which is within the place's symbol or beside it, as far as the place shows."""
+    symbol, indent = place.symbol or "", _indent(place.lines[number])
+    if last_name(symbol) == name or not indent:
+        return symbol if last_name(symbol) == name else name
+    own = next((n for n, line in place.lines.items() if symbol and defines(line, last_name(symbol))), None)
+    if own is not None:
+        within = indent > _indent(place.lines[own])
+    else:  # the place begins somewhere within it
+        within = indent >= next((_indent(line) for line in place.lines.values() if line.strip()), 0)
+    return f"{symbol if within else symbol.rpartition('.')[0]}.{name}".lstrip(".")
 
 
 def described(place: Place) -> str:
