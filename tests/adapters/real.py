@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,33 @@ class Place:
             if process.pid == server["pid"]:
                 process.wait()
         return int(server["port"])
+
+    def end(self) -> None:
+        """No server runs any more: the next one speaks slowly again."""
+        if _alive(self):
+            self.kill()
+
+    def finish_unseen(self, bridge: int) -> None:
+        """Kill the server, and have another one end what is going on before the bridge (its pid) sees it: so that there is something
+        that it missed."""
+        os.kill(bridge, signal.SIGSTOP)
+        try:
+            self.finish_elsewhere()
+        finally:
+            os.kill(bridge, signal.SIGCONT)
+
+    def finish_elsewhere(self) -> None:
+        """Kill the server; returns when another one, on its port, has ended what was going on."""
+        self.serve(self.kill(), pause_ms=0)
+        request = urllib.request.Request(f"{self.url}/api/sessions", headers={"Authorization": f"Bearer {self.token}"})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        deadline = time.monotonic() + 60
+        while True:
+            with opener.open(request, timeout=30) as answer:
+                if all(session["status"] == "idle" for session in json.load(answer)["sessions"]):
+                    return
+            assert time.monotonic() < deadline, "it does not end"
+            time.sleep(0.02)
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):

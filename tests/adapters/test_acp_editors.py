@@ -43,7 +43,8 @@ class Editor:
 
 
 async def test_the_python_library_talks_on_through_a_killed_server(place: Place) -> None:
-    editor = Editor(4, place.kill)
+    """The bridge sees nothing of how the answer ends: it has to ask for what it missed."""
+    editor = Editor(4, lambda: place.finish_unseen(process.pid))
     command = place.command("acp")
     async with (
         asyncio.timeout(90),
@@ -56,6 +57,7 @@ async def test_the_python_library_talks_on_through_a_killed_server(place: Place)
         done = await connection.prompt(session_id=session.session_id, prompt=[text_block(QUESTION)])
         assert done.stop_reason == "end_turn" and editor._then is None
         assert "src/hub.py:2" in editor.answer and editor.answer.count("Also relevant") == 1
+        assert editor.answer.count("broken off here") == 1
         calls = [u.tool_call_id for u in editor.kinds("tool_call")]
         assert calls and len(calls) == len(set(calls))
         assert not editor.kinds("user_message_chunk")  # an editor shows its own prompts itself
@@ -82,6 +84,7 @@ async def test_the_python_library_talks_on_through_a_killed_server(place: Place)
 
 @pytest.mark.timeout(240)
 def test_the_typescript_library_talks_on_through_a_killed_server_and_another_loads_it(place: Place) -> None:
+    place.end()
     command = [node(), str(PEERS / "acp.mjs"), str(place.root), QUESTION, *place.command("acp")]
     lines: list[dict[str, Any]] = []
     killed = False
@@ -92,7 +95,8 @@ def test_the_typescript_library_talks_on_through_a_killed_server_and_another_loa
         for raw in peer.stdout:
             lines.append(json.loads(raw))
             if not killed and sum(u.get("sessionUpdate") == "agent_message_chunk" for u in lines) == 4:
-                killed = bool(place.kill())
+                killed = True
+                place.finish_unseen(lines[0]["bridge"])
         giving_up.cancel()
         assert peer.wait(60) == 0, lines[-3:]
     (at,) = [n for n, line in enumerate(lines) if "done" in line]
@@ -116,7 +120,8 @@ def said(updates: list[dict[str, Any]]) -> str:
 @pytest.mark.timeout(240)
 async def test_an_editor_at_the_socket_goes_on_behind_its_cursor_when_the_server_comes_back(place: Place) -> None:
     """Nothing stands between: no bridge that would remember anything."""
-    place.serve_if_needed()
+    place.end()
+    place.serve()
     me, cwd = "an-editor-by-hand", str(place.root)
     told: list[str] = []
     """What was shown up to the last cursor: what came after it comes again."""
@@ -148,12 +153,11 @@ async def test_an_editor_at_the_socket_goes_on_behind_its_cursor_when_the_server
         asking = {"sessionId": session, "prompt": text(QUESTION), "_meta": {"_reconvene/id": f"{me}.1"}}
         await editor.send("session/prompt", **asking)
         await editor.next(lambda _: sum(u["sessionUpdate"] == "agent_message_chunk" for u in editor.updates) == 4)
-        port = place.kill()
+        await asyncio.to_thread(place.finish_elsewhere)
         with pytest.raises(ConnectionClosed):
             await editor.next(lambda m: "result" in m and "stopReason" in m["result"])
         show(editor.updates)
     assert cursor, "nothing was shown before the server died"
-    await asyncio.to_thread(place.serve, port)
     async with asyncio.timeout(90), socket() as second:
         editor = EditorByHand(second)
         await greeted(editor)

@@ -9,6 +9,7 @@ const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
 async function editor(work) {
   const agent = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+  say({ bridge: agent.pid });
   const stream = ndJsonStream(Writable.toWeb(agent.stdin), Readable.toWeb(agent.stdout));
   await client({ name: "peer" })
     .onNotification(methods.client.session.update, ({ params }) => say(params.update))
