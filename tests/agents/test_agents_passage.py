@@ -111,6 +111,8 @@ def test_uses_are_calls_then_other_lines_and_no_definition_comment_or_text() -> 
     code = place("def go():\n    go()\n# go()\nprint('go')\nrun(go)\nlet_go()\n>>> go()", path="src/a.py")
     calls, others = extract.uses("go", [code])
     assert ([n for _, n in calls], [n for _, n in others]) == ([2], [5])
+    told = place("Then it is go() that goes.", path="docs/a.txt")
+    assert extract.uses("go", [told]) == ([], [(told, 1)]), "nothing is called where it is written about"
 
 
 def test_what_to_follow_is_a_name_of_the_question_first() -> None:

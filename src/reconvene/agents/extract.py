@@ -98,7 +98,7 @@ def to_follow(question: Question, place: Place) -> str | None:
 
 
 def uses(name: str, places: Iterable[Place]) -> tuple[list[tuple[Place, int]], list[tuple[Place, int]]]:
-    """Lines that call the name, and other lines that have it; neither define it nor are comments. Sources first."""
+    """Lines of code that call the name, and other lines that have it; neither define it nor are comments. Sources first."""
     word = re.compile(rf"(?<![\w$-]){re.escape(name)}(?![\w$-])")
     called = re.compile(rf"(?<![\w$-]){re.escape(name)}\s*[({{]")
     calls: dict[tuple[str, int], tuple[Place, int]] = {}
@@ -107,7 +107,7 @@ def uses(name: str, places: Iterable[Place]) -> tuple[list[tuple[Place, int]], l
         for number, line in place.lines.items():
             bare = _STRING.sub('""', line)
             if word.search(bare) and not passage.is_comment(line) and not passage.defines(line, name):
-                found = calls if called.search(bare) else others
+                found = calls if called.search(bare) and role_of(place.path) != "docs" else others
                 if (place.path, number) not in found or place.symbol:
                     found[place.path, number] = place, number
 
