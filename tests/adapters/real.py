@@ -37,6 +37,7 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         self._started: list[subprocess.Popen[bytes]] = []
+        self.kills = 0
 
     def command(self, name: str) -> list[str]:
         return [
@@ -80,6 +81,7 @@ class Place:
     def kill(self) -> int:
         """SIGKILL to the server; its port."""
         server = self.server
+        self.kills += 1
         os.kill(server["pid"], signal.SIGKILL)
         for process in self._started:
             if process.pid == server["pid"]:

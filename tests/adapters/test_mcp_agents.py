@@ -74,14 +74,17 @@ async def asked_through_a_kill(place: Place, eras: set[str]) -> set[str]:
         async with Client(stdio(place), mode=era) as client:
             await looks(client)
             await ready.wait()
-            result = await client.call_tool("ask", {"question": QUESTION}, progress_callback=progress)
+            question = f"{QUESTION} The agent of {era} {place.kills} wants to know."
+            result = await client.call_tool("ask", {"question": question}, progress_callback=progress)
             done.add(era)
             asked = result.structured_content
             assert asked["status"] == "done" and "src/hub.py:2" in asked["answer"], asked
             again = (await client.call_tool("ask", {"session_id": asked["session_id"]})).structured_content
             assert again["answer"] == asked["answer"]
             session = await client.read_resource(f"reconvene://sessions/{asked['session_id']}")
-            assert session.contents[0].text.count(f"> {QUESTION}") == 1  # asked once, however often it was sent
+            assert session.contents[0].text.count(f"> {question}") == 1
+            titles = [s["title"] for s in await asyncio.to_thread(sessions, place)]
+            assert titles.count(question) == 1, "asked once, however often it was sent"
 
     async with asyncio.TaskGroup() as agents:
         for era in eras:
