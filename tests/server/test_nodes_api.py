@@ -14,6 +14,7 @@ from serving import Serving, hello, prompt, receive, send, serving
 
 from postgres import fresh_url
 from reconvene.config import Settings
+from reconvene.errors import ReconveneError
 from reconvene.protocol import events as ev
 from reconvene.runs.node import NodeSupervisor
 from reconvene.runs.shared_contents import SharedContents
@@ -128,3 +129,13 @@ async def test_what_a_node_has_is_known_through_an_outage(tmp_path: Path) -> Non
         finally:
             await db.close()
         assert (list(known), control) == ([str(tmp_path / "a" / "project")], {})
+
+
+async def test_a_node_whose_database_went_back_begins_again(tmp_path: Path) -> None:
+    async with serving(tmp_path, kind=_WithoutTaking, database=SecretStr(fresh_url())) as node:
+        log: Any = node.sessions.log
+        log.follower.on_gone_back(ReconveneError("draining", "The database is of an earlier moment."))
+        with pytest.raises(ReconveneError, match="earlier moment"):
+            await log.put("name", "value")
+        async with asyncio.timeout(30):
+            assert (await node.task).restart

@@ -306,6 +306,8 @@ class SharedLog(Log, Protocol):
     """Called with (session_id, reason) when another process deleted a session that was followed here."""
     on_value: Callable[[str], None]
     """Called with the name of a value that another process set; "": any may have been, as nothing was heard for a while."""
+    on_gone_back: Callable[[], None]
+    """Called when the store lacks what it had acknowledged: nothing is written any more, and this process has to begin again."""
 
     async def reach(self, session_id: str, head: int) -> None:
         """Return when everything up to `head` of a followed session has been told, or after some seconds."""

@@ -199,6 +199,8 @@ class Server:
         if self._endpoints is not None:
             services.endpoints = self._endpoints(services)
         log.on_lost = self._lost
+        if not isinstance(log, SqliteLog):
+            log.on_gone_back = lambda: self.stop(restart=True)
         asyncio.get_running_loop().set_exception_handler(_Unforeseen())
         gate, app = build_app(services)
         web = WebServer(web_config(gate, settings))

@@ -51,7 +51,10 @@ class Follower:
         self.on_gone: Callable[[str, str], None] = lambda _id, _reason: None
         self.on_value: Callable[[str], None] = lambda _name: None
         """A value of the small store was set elsewhere; "": any of them may have been."""
+        self.on_gone_back: Callable[[ReconveneError], None] = lambda _error: None
         self.reads = 0
+        self._tags: dict[str, tuple[int, str]] = {}
+        """Of followed sessions, the last event that was told, or that there was when following began."""
         self._address, self._channel, self._node, self._tell, self._poll = address, channel, node, tell, poll
         self._dirty: set[str] = set()
         self._reaching: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
@@ -89,10 +92,39 @@ class Follower:
             if not waiting:
                 self._reaching.pop(session_id, None)
 
-    def _advance(self, session_id: str, last: int) -> None:
-        self.known[session_id] = last
+    def begin(self, session_id: str, head: int, tag: str) -> None:
+        """Follow a session from here on."""
+        self.known[session_id] = head
+        self._tags[session_id] = (head, tag)
+
+    async def went_back(self, db: asyncpg.Connection) -> ReconveneError | None:
+        """Whether the database lacks what it had: events that were told here are not in it. To be asked over every new connection.
+
+        That is what a failover to a standby with asynchronous replication does, or a backup that is put back under running nodes. What is
+        in memory here, the state of sessions first of all, then is of events that never happened.
+        """
+        self._forget_others()
+        asked = [(id, seq, tag) for id, (seq, tag) in self._tags.items() if seq > 0]
+        if not asked:
+            return None
+        lost = [id for (id,) in await db.fetch(STATEMENTS["not_there"], *map(list, zip(*asked, strict=True)))]
+        if not lost:
+            return None
+        sentence = (
+            f"The database {self._address.shown} is of an earlier moment: it lacks events of {len(lost)} sessions that it had "
+            f"acknowledged, as after a failover without synchronous replication. This node begins again, with what is there."
+        )
+        _log.critical("the database went back", database=self._address.shown, sessions=lost[:20], lost=len(lost))
+        return ReconveneError("draining", sentence, database=self._address.shown)
+
+    def _forget_others(self) -> None:
+        if len(self._tags) > len(self.known):
+            self._tags = {id: last for id, last in self._tags.items() if id in self.known}
+
+    def _advance(self, session_id: str, last: Row) -> None:
+        self.begin(session_id, last.seq, last.tag)
         for head, reached in self._reaching.get(session_id, ()):
-            if head <= last and not reached.done():
+            if head <= last.seq and not reached.done():
                 reached.set_result(None)
 
     # what this node's writer tells it
@@ -113,7 +145,7 @@ class Follower:
         fresh = tuple(row for row in rows if row.seq > known)
         if fresh:
             self._tell(session_id, fresh)
-            self._advance(session_id, fresh[-1].seq)
+            self._advance(session_id, fresh[-1])
 
     # the listening connection
 
@@ -123,6 +155,9 @@ class Follower:
             db = None
             try:
                 db = await self._address.connect()
+                if (error := await self.went_back(db)) is not None:
+                    self.on_gone_back(error)
+                    return
                 await db.add_listener(self._channel, self._notified)
                 self._listening.set()
                 pause = 0.05
@@ -188,6 +223,7 @@ class Follower:
             self._news.set()
 
     async def _look_at_heads(self, db: asyncpg.Connection) -> None:
+        self._forget_others()
         asked = dict(self.known)
         if not asked:
             await db.fetchval("select 1", timeout=5.0)  # a connection that died silently is found out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ from reconvene.log.postgres.writer import InCommit, Writer, close
 from reconvene.protocol.cursor import START_TAG
 
 _log = structlog.get_logger(__name__)
+# Of a database that is away the writer tells once, in a line; the pool would tell each time, with a traceback.
+logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
 T = TypeVar("T")
 
 QUEUED = 20_000
@@ -50,6 +53,9 @@ class PostgresLog:
         self.on_commit: Callable[[str, tuple[Row, ...]], None] = lambda _session_id, _rows: None
         self.on_lost: Callable[[ReconveneError], None] = lambda _error: None
         """Never called: a database that is away comes back."""
+        self.on_gone_back: Callable[[], None] = lambda: None
+        """The database lacks what it had acknowledged. Nothing is written any more: what is in memory is of events that never happened,
+        so the process has to begin again."""
         self.follower: Follower
         self._writer: Writer
         self._pool = pool
@@ -82,6 +88,7 @@ class PostgresLog:
         log = cls(address, instance, pool)
         channel = f"reconvene_{instance}"
         log.follower = Follower(address, channel, log.node, log._tell, poll)
+        log.follower.on_gone_back = log._went_back
         await log.follower.start()
         log._writer = Writer(address, log.follower, now, node=log.node, channel=channel, batch=batch)
         _log.info("database opened", database=address.shown, node=log.node)
@@ -95,6 +102,11 @@ class PostgresLog:
     def hook(self, types: frozenset[str], hook: InCommit) -> None:
         """`hook` is awaited with (connection, [(session, rows)]) inside each transaction that writes events of these types."""
         self._writer.in_commit, self._writer.in_commit_types = hook, types
+
+    def _went_back(self, error: ReconveneError) -> None:
+        if self._writer.refusal is None:
+            self._writer.refusal = error
+            self.on_gone_back()
 
     def _tell(self, session_id: str, rows: tuple[Row, ...]) -> None:
         try:
@@ -262,7 +274,7 @@ class PostgresLog:
             if not found:
                 known.pop(session_id, None)
             elif known.get(session_id) == 0:
-                known[session_id] = found[0]["head"]
+                self.follower.begin(session_id, found[0]["head"], found[0]["head_tag"])
         return bool(found)
 
     # reading

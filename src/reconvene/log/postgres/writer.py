@@ -59,6 +59,8 @@ class Writer:
         """Awaited inside each transaction that writes events of `in_commit_types`, before it commits."""
         self.in_commit_types: frozenset[str] = frozenset()
         self.db: asyncpg.Connection | None = None
+        self.refusal: ReconveneError | None = None
+        """Why nothing is written any more."""
         self._address, self._follower, self._now = address, follower, now
         self._node, self._channel, self._batch = node, channel, batch
         self._fences = FencesSeen()
@@ -136,9 +138,11 @@ class Writer:
     async def _write(self, batch: Sequence[Asked[Any]]) -> Answers:
         tries = lost = 0
         while True:
+            if self.refusal is not None:
+                return [(r, self.refusal) for r in batch]
             try:
                 if self.db is None:
-                    self.db = await self._address.connect(locks=True)
+                    self.db = await self._connect()
                 return await self._transact(self.db, batch)
             except Unknown as e:
                 found = await self._find_out(e)
@@ -163,6 +167,24 @@ class Writer:
                 if self._stopping and lost > 2:
                     return [(r, self._address.explain(e)) for r in batch]
                 await asyncio.sleep(min(LONGEST_PAUSE, 0.02 * 2 ** min(lost, 8)) * random.uniform(0.5, 1))
+
+    async def _connect(self) -> asyncpg.Connection:
+        """A connection to a database that has what it had.
+
+        Raises:
+            ReconveneError: `store_error`; or it has not, and `refusal` is set.
+        """
+        db = await self._address.connect(locks=True)
+        try:
+            error = await self._follower.went_back(db)
+        except BaseException:
+            db.terminate()
+            raise
+        if error is not None:
+            db.terminate()
+            self._follower.on_gone_back(error)
+            raise error
+        return db
 
     async def _each_alone(self, batch: Sequence[Asked[Any]], e: BaseException) -> Answers:
         """One of them may be the cause; the others must not pay for it."""
@@ -282,9 +304,11 @@ class Writer:
         await self._drop()
         pause = 0.02
         while unknown.tx.probe is not None:
+            if self.refusal is not None:
+                return [(request, self.refusal) for request, _ in unknown.answers]
             try:
                 if self.db is None:
-                    self.db = await self._address.connect(locks=True)
+                    self.db = await self._connect()
                 with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
                     await self.db.execute("select pg_terminate_backend($1)", unknown.pid)
                 if await self.db.fetchval(STATEMENTS["is_written"], *unknown.tx.probe):

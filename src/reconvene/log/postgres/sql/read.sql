@@ -102,3 +102,11 @@ select hash, data from content where hash = any($1::text[]);
 
 -- name: contents_there
 select hash from content where hash = any($1::text[]);
+
+-- name: not_there
+-- Which of these sessions ($1) lack an event that they had ($2, with its tag $3), and were not deleted.
+select had.id
+from unnest($1::text[], $2::bigint[], $3::text[]) had (id, seq, tag)
+left join session s on s.id = had.id
+where not exists (select from event e where e.session = s.n and e.seq = had.seq and e.tag = had.tag)
+  and not exists (select from tombstone t where t.id = had.id);
