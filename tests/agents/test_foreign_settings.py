@@ -14,6 +14,8 @@ from reconvene.errors import ReconveneError
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
     servers = {"a": ForeignServer("run", ["-x"], {"KEY": "1"}, "once"), "b": ForeignServer("other")}
+    servers["c"] = ForeignServer(url="https://x.test/mcp", headers={"Authorization": "Bearer 1"})
+    servers["d"] = ForeignServer(url="http://localhost:1/mcp", headers={"Authorization": "Bearer 1"})
     configure(tmp_path, servers)
     assert configured(tmp_path) == servers
     assert configured(tmp_path / "none") == {}
@@ -34,6 +36,14 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
         {"a": {"command": "x", "approval": "secret"}},
         {"a": {"command": "x", "approval": ["never"]}},
         {"a": {"command": "x", "secret": 1}},
+        {"a": {"command": "x", "url": "https://secret.test"}},
+        {"a": {"url": "ftp://secret.test"}},
+        {"a": {"url": "https://"}},
+        {"a": {"url": "https://me:secret@x.test"}},
+        {"a": {"url": "https://x.test:secret"}},
+        {"a": {"url": "http://x.test", "headers": {"Authorization": "secret"}}},
+        {"a": {"url": "https://x.test", "headers": {"Authorization": "a\r\nsecret: 1"}}},
+        {"a": {"url": "https://x.test", "headers": {"a: secret": "1"}}},
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""The connections to the MCP servers that the person configured for our agents.
+"""The connections to the MCP servers that the person configured for our agents: programs on this machine, and addresses.
 
 They are started when the first run wants their tools, and end with the server.
 """
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+from collections.abc import AsyncIterator
 from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ class ForeignServers:
 
 
 class _Connection:
-    """A started server. Its task enters and leaves the library's client; anybody may call through it meanwhile."""
+    """A server that was started, or is at an address. Its task enters and leaves the library's client; anybody may call through it
+    meanwhile."""
 
     def __init__(self, name: str, server: ForeignServer, folder: Path) -> None:
         self.name, self.server, self._folder = name, server, folder
@@ -135,6 +137,26 @@ class _Connection:
 
     async def _live(self) -> None:
         from mcp.client.client import Client
+
+        async with (
+            self._reached() as transport,
+            Client(transport, read_timeout_seconds=CALL_TIME) as self._client,
+        ):
+            self._up.set()
+            await self._closing.wait()
+
+    @contextlib.asynccontextmanager
+    async def _reached(self) -> AsyncIterator[Any]:
+        """What the library's client talks through."""
+        if self.server.url:
+            import httpx2
+            from mcp.client.streamable_http import streamable_http_client
+
+            # No redirect to another host is followed, which would be shown the headers.
+            timeout = httpx2.Timeout(START_TIME, read=CALL_TIME)
+            async with httpx2.AsyncClient(headers=self.server.headers, timeout=timeout) as http:
+                yield streamable_http_client(self.server.url, http_client=http)
+            return
         from mcp.client.stdio import StdioServerParameters, stdio_client
 
         # Not in the code base: many programs read settings, or code, from the folder they are started in.
@@ -143,9 +165,7 @@ class _Connection:
         )
         # What it says on stderr may hold its secrets.
         with open(os.devnull, "w") as nowhere:  # noqa: ASYNC230 - nothing blocks there
-            async with Client(stdio_client(started, errlog=nowhere), read_timeout_seconds=CALL_TIME) as self._client:
-                self._up.set()
-                await self._closing.wait()
+            yield stdio_client(started, errlog=nowhere)
 
     async def tools(self) -> list[ForeignTool]:
         listed = await self._client.list_tools()

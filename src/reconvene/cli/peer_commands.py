@@ -76,24 +76,45 @@ def mcp(root: Root = None, data_dir: DataDir = None) -> None:
 @servers_app.command("add")
 def servers_add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, hyphens.")],
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What starts it, and its arguments.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND…", help="What starts it, and its arguments.")
+    ] = None,
     approval: Annotated[
         ApprovalOf, typer.Option("--approval", help="Ask you before each call, once in a session, or never.")
     ] = ApprovalOf.ask,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Where it is, when it is not started by a command.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="NAME=VALUE", help="Sent with each request to the URL; may be repeated."),
+    ] = None,
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for the token of the URL, or read it from stdin.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Add an MCP server, or change one."""
     from reconvene.cli.mcp_servers import add
 
-    add(places.data_dir(data_dir), name, command, approval=approval.value, env=env or [])
+    add(
+        places.data_dir(data_dir),
+        name,
+        command or [],
+        approval=approval.value,
+        env=env or [],
+        url=url,
+        headers=header or [],
+        token=token,
+    )
 
 
 @servers_app.command("list")
 def servers_list(json: Json = False, data_dir: DataDir = None) -> None:
-    """List them. Values of variables are not shown."""
+    """List them. Values of variables and headers are not shown."""
     from reconvene.cli.mcp_servers import print_list
 
     print_list(places.data_dir(data_dir), as_json=json)
