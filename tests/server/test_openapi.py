@@ -55,7 +55,7 @@ async def test_every_route_has_an_example_of_each_request_and_answer(tmp_path: P
             bodies += [response for status, response in operation["responses"].items() if status != "304"]
             for body in bodies:
                 for media, content in body.get("content", {}).items():
-                    if media.endswith("json") and media != "application/x-ndjson" and name != "GET /api/protocol.json":
+                    if name != "GET /api/protocol.json":  # that is a schema itself
                         if "example" not in content:
                             unsaid.append(f"{name}: {media}")
                         else:

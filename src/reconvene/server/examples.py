@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 Json = dict[str, Any]
@@ -33,6 +34,7 @@ _EVENT = {
     "type": "prompt", "seq": 1, "run_id": "r1", "item_id": None, "parent_id": None, "at": _AT,
     "content": {"id": "0199b2c0-6f6e-7c60-8d1f-1c2f3a4b5c6d", "text": "How are prices rounded?", "delivery": "queue"},
 }  # fmt: skip
+_LINE = json.dumps(_EVENT, separators=(",", ":"))
 _PLACE = {"path": "src/price.py", "start": 12, "end": 14, "symbol": "round_price"}
 _FILE = {"size": 2048, "text": "def round_price(price):\n    …", "truncated": False}
 
@@ -76,7 +78,14 @@ EXAMPLES: dict[str, Json] = {
             "searched": 12, "of": 12,
         },
     },
-    "GET /api/sessions/{session_id}/export": {"query": {"format": "markdown"}},
+    "GET /api/sessions/{session_id}/export": {
+        "query": {"format": "markdown"},
+        "text": {
+            "application/x-ndjson": f"{_LINE}\n",
+            "text/markdown": "# How are prices rounded?\n\n> How are prices rounded?\n\nTo two places: `src/price.py:12`.\n",
+            "text/html": "<!doctype html><html lang=\"en\"><title>How are prices rounded?</title>…</html>\n",
+        },
+    },
     "GET /api/sessions": {"query": {"archived": False, "limit": 50}, "answer": {"sessions": [_SESSION], "next": None}},
     "POST /api/sessions": {"body": {"root_directory": "shop", "title": "Prices"}, "answer": {**_SESSION, "title": "Prices"}},
     "GET /api/sessions/{session_id}": {"answer": _SESSION},
@@ -91,12 +100,17 @@ EXAMPLES: dict[str, Json] = {
     "GET /api/sessions/{session_id}/events": {
         "query": {"after": "0", "limit": 500},
         "answer": {"epoch": "e01a2b", "head": 42, "events": [_EVENT], "next": CURSOR, "snapshot": None},
+        "text": {"text/event-stream": f"id: {CURSOR}\nevent: prompt\ndata: {_LINE}\n\n"},
     },
     "GET /api/sessions/{session_id}/blobs/{hash}": {"path": {"hash": HASH}, "answer": {"hash": HASH, **_FILE}},
     "GET /api/sessions/{session_id}/file": {
         "query": {"path": "src/price.py"}, "answer": {"path": "src/price.py", "hash": HASH, **_FILE}
     },
-    "GET /api/sessions/{session_id}/patch": {},
+    "GET /api/sessions/{session_id}/patch": {
+        "text": {
+            "text/x-diff": "--- a/src/price.py\n+++ b/src/price.py\n@@ -13 +13 @@\n-    return round(price)\n+    return round(price, 2)\n"
+        }
+    },
     "POST /api/sessions/{session_id}/fork": {"body": {"upto": 1}, "answer": {**_SESSION, "title": "How are prices rounded? (fork)"}},
     "GET /api/code": {
         "query": {"root": "shop"},
@@ -174,5 +188,9 @@ def with_examples(described: Json) -> None:
                     response["content"] = {
                         "application/problem+json": {**content["application/json"], "example": PROBLEM}
                     }
-                elif status.startswith("2") and "answer" in example and "application/json" in content:
-                    content["application/json"]["example"] = example["answer"]
+                    continue
+                shown = {**example.get("text", {})}
+                if "answer" in example:
+                    shown["application/json"] = example["answer"]
+                for media in shown.keys() & content.keys() if status.startswith("2") else ():
+                    content[media]["example"] = shown[media]
