@@ -17,7 +17,7 @@ def model(settings: Settings) -> Finding:
         return Finding(
             "model",
             True,
-            f"offline ({origin}): answers are quoted from the code; set RECONVENE_MODEL for a language model",
+            f"offline ({origin}): answers are quoted from the code; `reconvene model NAME --key` sets a language model",
         )
     from reconvene.agents.models import resolve
 

@@ -114,7 +114,7 @@ async def link_used(scope: Scope, send: Send, error: ReconveneError) -> None:
         await respond_problem(scope, send, error)
         return
     body = page(
-        "This link was already used",
+        "This link was already used, or is too old",
         "A sign-in link works once, and for five minutes.",
         "Run `reconvene open` in a terminal on the machine that serves this page for another.",
     )
