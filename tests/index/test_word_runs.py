@@ -104,7 +104,7 @@ def check(seed: int, rounds: int = 60) -> None:
                 assert list(found) == sorted(found)
                 runs = [run for line in lines[begin - 1 : end] for run in RUN.findall(line) if wanted[run]]
                 assert [
-                    run for piece in text.with_any(wanted, begin, end) for run in RUN.findall(piece) if wanted[run]
+                    run for piece in text.with_any(wanted, [(begin, end)]) for run in RUN.findall(piece) if wanted[run]
                 ] == runs
 
 
@@ -114,15 +114,30 @@ def test_the_lines_with_a_querys_words_are_those_found_word_by_word() -> None:
     check(seed)
 
 
-@pytest.mark.parametrize("bolder", ["the stem itself", "without what is not ASCII", "underscores and all"])
+def test_what_one_piece_says_of_a_run_does_not_take_the_place_of_what_another_says() -> None:
+    texts = {t: text for t, text in texts_of(["test", "tester"]).items() if text[0] != "="}
+    hits = Hits(texts, texts)
+    found = Runs(b"tester_test\ntes_ter = x\nx_test\nTesters").lines_with(hits, [(1, 4)])
+    assert {n: {texts[t] for t in hits.of[bits]} for n, bits in found.items()} == {
+        1: {"test", "tester"},
+        3: {"test"},
+        4: {"tester"},
+    }
+
+
+@pytest.mark.parametrize(
+    "bolder", ["the stem itself", "without what is not ASCII", "underscores and all", "a part wherever it begins"]
+)
 def test_looking_for_less_than_every_word_has_is_noticed(monkeypatch: pytest.MonkeyPatch, bolder: str) -> None:
     """Mutation control."""
     if bolder == "the stem itself":
         monkeypatch.setattr(runs, "_hints", lambda text: (text.removeprefix("="),))
     elif bolder == "without what is not ASCII":
         monkeypatch.setattr(runs, "_is_odd", lambda text: False)
-    else:
+    elif bolder == "underscores and all":
         monkeypatch.setattr(Runs, "_flat", property(lambda self: self._lower))
+    else:
+        monkeypatch.setattr(runs, "_BOUNDS", bytes(range(128)))
     with pytest.raises(AssertionError):
         check(1, rounds=400)
 

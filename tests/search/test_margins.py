@@ -89,7 +89,7 @@ def test_control_looking_at_less_is_noticed(monkeypatch: pytest.MonkeyPatch, bol
     if bolder == "blanks of ASCII alone":
         monkeypatch.setattr(margins, "_wide", lambda data, codes: [])
     elif bolder == "no control characters":
-        monkeypatch.setattr(margins, "has_controls", lambda codes: False)
+        monkeypatch.setattr(margins, "has_others_so_low", lambda codes, newlines: False)
     else:
         monkeypatch.setattr(margins, "_TAB", 0)
     with pytest.raises(AssertionError):

@@ -100,7 +100,8 @@ def test_places_of_any_files_stay_apart_and_within_their_lines() -> None:
 
 def test_pieces_hold_every_line_that_is_not_blank() -> None:
     text = functions(30) + "\n" * 3 + "x = 1\n" * 50
-    pieces = density(text, "x").atoms.pairs()
+    atoms = density(text, "x").atoms
+    pieces = list(zip(atoms.firsts.tolist(), atoms.lasts.tolist(), strict=True))
     held = {n for a, b in pieces for n in range(a, b + 1)}
     assert held == {n for n, line in enumerate(text.split("\n"), 1) if line.strip()}
     assert all(b - a < ATOM for a, b in pieces)

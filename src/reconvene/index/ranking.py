@@ -89,7 +89,7 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
             in_files: Floats = np.bincount(file, weights=at.counts, minlength=files).astype(np.float64, copy=False)
             if not whole_alive:
                 in_files *= alive
-            found = np.flatnonzero(in_files)
+            found = (in_files > 0).nonzero()[0]
             rarity = wanted.weight * _idf(statistics.files, len(found))
             weights[wanted.term] = rarity
             whole[found] += rarity * _saturated(in_files[found], norms.files[found], _FILE_K)
@@ -254,29 +254,32 @@ _NORMS: WeakKeyDictionary[View, _Norms] = WeakKeyDictionary()
 def _best_chunks(chunk: Floats, chunk_file: Ints, files: int) -> Floats:
     """For each file the sum of its best chunks, each counting half as much as the one before."""
     found = np.zeros(files)
-    hit = np.flatnonzero(chunk)
+    hit = (chunk > 0).nonzero()[0]
+    if not len(hit):
+        return found
     value, file = chunk[hit], chunk_file[hit]
     # Chunks follow each other file by file, so the best of each file is found without putting them in order: then the next ones.
+    first = np.concatenate(((0,), (file[1:] != file[:-1]).nonzero()[0] + 1))
+    owner, count = file[first], np.concatenate((first[1:], (len(file),))) - first
     for share in 0.5 ** np.arange(_BEST_CHUNKS):
+        best = np.maximum.reduceat(value, first)
+        found[owner] += share * best
+        at = (value == best.repeat(count)).nonzero()[0]
+        if len(at) > len(first):
+            at = _first_of_each(at, first)
+        left = np.ones(len(value), np.bool_)
+        left[at] = False
+        value, several = value[left], count > 1
         if not len(value):
             break
-        new = _begins(file)
-        first = np.flatnonzero(new)
-        best = np.maximum.reduceat(value, first)
-        found[file[first]] += share * best
-        at = np.flatnonzero(value == best[new.cumsum() - 1])
-        left = np.ones(len(value), np.bool_)
-        left[at[_begins(file[at])]] = False
-        value, file = value[left], file[left]
+        owner, count = owner[several], count[several] - 1
+        first = count.cumsum() - count
     return found
 
 
-def _begins(file: Ints) -> NDArray[np.bool_]:
-    """Of numbers that follow each other, which is not the one before."""
-    found = np.empty(len(file), np.bool_)
-    found[:1] = True
-    np.not_equal(file[1:], file[:-1], out=found[1:])
-    return found
+def _first_of_each(at: Ints, first: Ints) -> Ints:
+    """Of places with equals the first in each file; `first`: where the files begin."""
+    return at[at.searchsorted(first)]
 
 
 def _share(values: Floats) -> Floats:

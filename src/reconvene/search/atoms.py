@@ -25,28 +25,27 @@ class Atoms:
     firsts: NDArray[np.int64]
     lasts: NDArray[np.int64]
 
-    def pairs(self) -> list[tuple[int, int]]:
-        return list(zip(self.firsts.tolist(), self.lasts.tolist(), strict=True))
-
 
 def atoms_of(source: Source, definitions: Sequence[Definition]) -> Atoms:
     """The file in pieces."""
     blank = source.margins.blank
-    begins = blank[:-1] & ~blank[1:]  # of a paragraph, by the number of the line before
-    lines = np.array([d.line for d in definitions], np.int64)
-    cuts = lines - 1
-    for i in np.flatnonzero(_MAY_LEAD[source.margins.codes[cuts]]).tolist():
-        cuts[i] = _with_what_is_above(source, int(lines[i])) - 1
+    filled = ~blank[1:]
+    begins = blank[:-1] & filled  # of a paragraph, by the number of the line before
+    cuts = np.array([d.line for d in definitions], np.int64) - 1
+    for i in _MAY_LEAD[source.margins.codes[cuts]].nonzero()[0].tolist():
+        cuts[i] = _with_what_is_above(source, definitions[i].line) - 1
     begins[cuts[(cuts >= 0) & (cuts < len(begins))]] = True
-    begins &= ~blank[1:]
-    starts = np.flatnonzero(begins) + 1
+    begins &= filled
+    starts = begins.nonzero()[0] + 1
     # A piece ends before the next one, or before a blank line.
-    ends = np.flatnonzero(~blank & np.append(blank[1:] | begins, True)[: len(blank)])
-    lengths = ends - starts + 1
-    pieces = -(-lengths // ATOM)
-    within = np.arange(int(pieces.sum())) - np.repeat(pieces.cumsum() - pieces, pieces)
-    firsts = np.repeat(starts, pieces) + ATOM * within
-    return Atoms(firsts, np.minimum(firsts + ATOM - 1, np.repeat(ends, pieces)))
+    filled[:-1] &= blank[2:] | begins[1:]
+    ends = filled.nonzero()[0] + 1
+    pieces = (ends - starts + ATOM) // ATOM
+    until = pieces.cumsum()
+    of = np.arange(len(pieces)).repeat(pieces)
+    within = np.arange(len(of)) - (until - pieces)[of]
+    firsts = starts[of] + ATOM * within
+    return Atoms(firsts, np.minimum(firsts + ATOM - 1, ends[of]))
 
 
 def _with_what_is_above(source: Source, line: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from reconvene.index.definitions import Definition, last_name, qualified
 from reconvene.index.runs import Hits
 from reconvene.search.atoms import Atoms
-from reconvene.search.texts import Text
+from reconvene.search.texts import Text, joined
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +72,8 @@ class Density:
         self._extents = text.extents(definitions)
         self._hits = hits
         self._names = frozenset(names)
-        found = text.terms_of_lines(spans, hits)
+        self._spans = spans
+        self._bits = found = text.terms_of_lines(spans, hits)
         self._found = list(found)
         """The lines with a word of the query, in their order."""
         if not found:
@@ -112,6 +113,17 @@ class Density:
             around = parent
         return qualified(self._definitions, around)
 
+    def telling(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Some of the lines from one to another, in their order: each term of the query that stands among all has its first place there."""
+        if self._spans is not None and not any(first <= start and end <= last for first, last in joined(self._spans)):
+            return [(start, end)]
+        lines, seen = [], 0
+        for n in self._found[bisect_left(self._found, start) : bisect_right(self._found, end)]:
+            if self._bits[n] | seen != seen:
+                seen |= self._bits[n]
+                lines.append((n, n))
+        return lines
+
     def _shares(self) -> Floats:
         """How much a word counts on each of the lines."""
         text, chars = self._text, self._text.margins.firsts
@@ -123,7 +135,7 @@ class Density:
 
     def _rarer(self, weights: Mapping[int, float], stands: NDArray[np.bool_]) -> dict[int, float]:
         block = self._lines // _BLOCK
-        begins = np.flatnonzero(np.append(True, block[1:] != block[:-1]))
+        begins = np.concatenate(((0,), (block[1:] != block[:-1]).nonzero()[0] + 1))
         blocks: dict[int, int] = dict(
             zip(self._hits.terms, np.logical_or.reduceat(stands, begins, axis=1).sum(axis=1).tolist(), strict=True)
         )
@@ -161,46 +173,50 @@ class Density:
         if not held:
             return scores
         extents = [self._extents.of(i) for i in held]
-        bounds = np.array(extents)
-        length = 1 - _B + _B * (bounds[:, 1] - bounds[:, 0] + 1) / _LENGTH
+        length = 1 - _B + _B * np.array([last - first + 1 for first, last in extents]) / _LENGTH
         weights = np.fromiter(self._weights.values(), np.float64, len(self._weights))
         said = np.zeros(len(held))
         for says in weights[:, None] * stands * (_K + 1) / (stands + _K * length):
             said += says
+        named = self._named([self._definitions[i].name for i in held])
         # Those that hold others first: their parts are overwritten.
-        found = zip(extents, held, said.tolist(), strict=True)
-        for (first, last), i, score in sorted(found, key=lambda f: (f[0][0], -f[0][1])):
-            scores[first - 1 : last] = score + self._named(self._definitions[i].name)
+        found = zip(extents, said.tolist(), named, strict=True)
+        for (first, last), score, name in sorted(found, key=lambda f: (f[0][0], -f[0][1])):
+            scores[first - 1 : last] = score + name
         return scores
 
     def _held(self) -> tuple[list[int], Floats]:
         """The definitions that are the innermost around any of the lines, and how often each term stands on those lines of each."""
-        lines = self._found
-        around: list[int] = []
-        begins: list[int] = []
+        lines, stretch = self._found, self._extents.stretch
+        columns = {-1: 0}
+        """Of each definition; what is in none has the first."""
+        column: list[int] = []
         at = 0
         while at < len(lines):
-            definition, upto = self._extents.stretch(lines[at])
-            around.append(definition)
-            begins.append(at)
-            at = bisect_right(lines, upto, at)
+            definition, upto = stretch(lines[at])
+            after = bisect_right(lines, upto, at)
+            column += [columns.setdefault(definition, len(columns))] * (after - at)
+            at = after
         # All are halves, so sums of them are exact in any order.
-        found = np.add.reduceat(self._stands, begins, axis=1)
-        held: dict[int, list[int]] = {}
-        for i, definition in enumerate(around):
-            if definition >= 0:
-                held.setdefault(definition, []).append(i)
-        counts = found[:, [places[0] for places in held.values()]]
-        for i, places in enumerate(held.values()):
-            for further in places[1:]:
-                counts[:, i] += found[:, further]
-        return list(held), counts
+        where = np.array(column)
+        counts = np.array([np.bincount(where, stands, len(columns)) for stands in self._stands])
+        return list(columns)[1:], counts[:, 1:]
 
-    def _named(self, name: str) -> float:
-        """What the name of a definition says."""
-        has = self._hits.of[self._hits[name]] if self._hits.may_be_in(name) else ()
-        named = sum(weight for t, weight in self._weights.items() if t in has) if has else 0.0
-        return named + (2.0 * max(self._weights.values()) if self._names and last_name(name) in self._names else 0.0)
+    def _named(self, names: Sequence[str]) -> list[float]:
+        """What the names of some definitions say."""
+        said = [0.0] * len(names)
+        worth: dict[int, float] = {}
+        for i in self._hits.may_be_in(names):
+            if bits := self._hits[names[i]]:
+                if bits not in worth:
+                    has = self._hits.of[bits]
+                    worth[bits] = sum(weight for t, weight in self._weights.items() if t in has)
+                said[i] = worth[bits]
+        if self._names:
+            for i, name in enumerate(names):
+                if last_name(name) in self._names:
+                    said[i] += 2.0 * max(self._weights.values())
+        return said
 
 
 def _share(values: Floats) -> Floats:

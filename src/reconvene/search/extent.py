@@ -27,9 +27,10 @@ _MAY_GO_ON = re.compile(r"#|//|/\*|\*|--|(?!try:)\w+:\s*$")
 _TYPE_ONLY = re.compile(r"[A-Za-z_][\w \t*&:<>,]*$")
 _MAY_STAND_ABOVE = frozenset(b"@#/*-[)]}")
 """What begins a decorator or a comment, or ends a decorator."""
+_MAY_LAST = ("heading", "stage", "key")
 _ABOVE = 8
 """Lines of decorators and comments over a definition that are taken with it."""
-_ASTERISK = ord("*")
+_ASTERISK, _BRACE = ord("*"), ord("}")
 _DECORATOR = 40
 """Lines of one decorator, at most."""
 
@@ -65,8 +66,8 @@ class Extents:
     def stretch(self, line: int) -> tuple[int, int]:
         """The same, and until which line it holds for those that follow."""
         below, upto = bisect_right(self._at, line), self._source.count
-        if below < len(self.definitions):
-            begin = self._begin(below)
+        if below < len(self._at):
+            begin = self._begins[below] or self._begin(below)
             if begin <= line:
                 return below, self._at[below] - 1  # a comment or a decorator of it
             upto = begin - 1
@@ -83,36 +84,49 @@ class Extents:
         first = self._begins[i]
         if not first:
             d = self.definitions[i]
-            first = self._begins[i] = d.first if d.last else _begin(self._source, d)
+            above = self._firsts[d.line - 1]
+            if d.last:
+                first = d.first
+            elif above not in _MAY_STAND_ABOVE and (d.indent or not above) and d.kind != "type":
+                first = d.line  # as `_begin` finds it, for most
+            else:
+                first = _begin(self._source, d)
+            self._begins[i] = first
         return first
 
     def _end(self, i: int) -> int:
         definitions, indents, definition = self.definitions, self._indents, self.definitions[i]
-        indent, after, count = indents[i], i + 1, len(indents)
+        line, kind, indent, after, count = definition.line, definition.kind, indents[i], i + 1, len(indents)
+        if kind == "macro":
+            return _continued(self._source, line)
+        if kind == "type" and _names_what_closes(definition):
+            return line
         while after < count and indents[after] > indent:
             after += 1
-        if definition.kind == "macro":
-            return _continued(self._source, definition.line)
-        if _names_what_closes(definition):
-            return definition.line
         bound = self._source.count
         if after < count:
             following = definitions[after]
-            begin = _begin(self._source, following) if following.last else self._begin(after)
-            bound = following.line if _names_what_closes(following) else begin - 1
-        bound = max(bound, definition.line)
-        if not _until_next(definition):
-            bound = self._closing(definition, bound)
+            if following.kind == "type" and _names_what_closes(following):
+                bound = following.line
+            elif following.last:
+                bound = _begin(self._source, following) - 1
+            else:
+                bound = (self._begins[after] or self._begin(after)) - 1
+            bound = max(bound, line)
+        if kind not in _MAY_LAST or not _until_next(definition):
+            bound = self._closing(line, indent, bound)
         # Blank lines at its end are not of it.
-        return max(self._upto[bound], definition.line)
+        return max(self._upto[bound], line)
 
-    def _closing(self, definition: Definition, bound: int) -> int:
-        """The last line that belongs to a definition by its look, up to `bound`; blank ones may follow."""
-        indent, columns, upto = definition.indent, self._columns, self._upto
+    def _closing(self, line: int, indent: int, bound: int) -> int:
+        """The last line, by their look, that belongs to a definition of this line and indent, up to `bound`; blank ones may follow."""
         if (outside := self._outside.get(indent)) is None:
             outside = self._outside[indent] = self._not_inside(indent)
-        last = number = definition.line
+        last = number = line
         at = bisect_right(outside, number)
+        if at == len(outside) or outside[at] > bound:  # so ends whatever is told by its margin alone
+            return bound
+        columns, upto = self._columns, self._upto
         while number < bound:
             following = outside[at] if at < len(outside) else bound + 1
             # Those between are blank or inside of it.
@@ -121,8 +135,10 @@ class Extents:
             if following > bound:
                 break
             number, at = following, at + 1
-            text = self._source.line(number).strip()
             aside = columns[number] < indent
+            if not aside and self._firsts[number] == _BRACE:  # it closes, and no more need be known
+                return number
+            text = self._source.line(number).strip()
             if not aside and _GOES_ON.match(text):
                 last = number
             elif not aside and _CLOSES.match(text):
@@ -133,10 +149,18 @@ class Extents:
 
     def _not_inside(self, indent: int) -> list[int]:
         """The lines, in their order, that are not blank, nor in a string, nor further to the right: of most there is no more to know."""
-        margins = self._source.margins
-        found = (self._starred <= indent) & ~margins.blank & ~self._source.in_strings
-        lines: list[int] = np.flatnonzero(found).tolist()
+        lines: list[int] = ((self._starred <= indent) & self._plain).nonzero()[0].tolist()
         return lines
+
+    @cached_property
+    def _plain(self) -> NDArray[np.bool_]:
+        """Whether a line is neither blank nor in a string."""
+        plain: NDArray[np.bool_] = ~(self._source.margins.blank | self._source.in_strings)
+        return plain
+
+    @cached_property
+    def _firsts(self) -> bytes:
+        return self._source.margins.firsts
 
     @cached_property
     def _starred(self) -> NDArray[np.int64]:
@@ -163,7 +187,7 @@ def _continued(source: Source, line: int) -> int:
 
 def _until_next(definition: Definition) -> bool:
     """Whether it lasts until the next one: a heading, a stage, a table of TOML."""
-    return definition.kind in ("heading", "stage") or (definition.kind == "key" and definition.signature[:1] == "[")
+    return definition.kind in _MAY_LAST and (definition.kind != "key" or definition.signature[:1] == "[")
 
 
 def _names_what_closes(definition: Definition) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +23,8 @@ from reconvene.workspace.reading import binary_kind, blob_id, decode_text
 
 texts = KnownTexts()
 """Of all answers."""
+_WIDE_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
+"""Those of two bytes."""
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
@@ -151,8 +155,20 @@ def _taken(data: bytes, fingerprint: str, worth: Callable[[str], bool] | None) -
 
 def text_bytes(data: bytes) -> bytes | None:
     """A whole file's text as `decode_text` has it, in UTF-8 and without a line end at its end; None when it is binary."""
-    if data.isascii() and not has_controls(np.frombuffer(data, np.uint8)) and not binary_kind(data):
-        # It reads as it is written.
+    if _reads_as_written(data) and not binary_kind(data):
         return data.removesuffix(b"\n")
     text = decode_text(data)
     return None if text is None else text.removesuffix("\n").encode()
+
+
+def _reads_as_written(data: bytes) -> bool:
+    """Whether nothing of a text is shown as something else, as far as it is plain: it is UTF-8 without a mark, and has no control
+    characters."""
+    if not data.isascii():
+        if data.startswith(BOM_UTF8) or _WIDE_CONTROL.search(data):
+            return False
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            return False
+    return not has_controls(np.frombuffer(data, np.uint8))

@@ -56,4 +56,4 @@ def _has_a_place(file: File) -> bool:
 
 def _snippet(search: Search, file: File, density: Density, place: Place, score: float) -> Snippet:
     window = Window(place.start, place.end, density.symbol(place.start, place.end), place.chance)
-    return shown(search, file, search.windows(file), window, score)
+    return shown(search, file, search.windows(file), window, score, density.telling(place.start, place.end))

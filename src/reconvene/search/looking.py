@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,20 +54,38 @@ class Search:
         return float(self.signals.score[file.number])
 
 
-def shown(search: Search, file: File, windows: FileWindows, window: Window, score: float) -> Snippet:
-    why = why_shown(windows, search.query, search.signals, file.number, window)
+def shown(
+    search: Search,
+    file: File,
+    windows: FileWindows,
+    window: Window,
+    score: float,
+    telling: Sequence[tuple[int, int]] | None = None,
+) -> Snippet:
+    """
+    Args:
+        telling: see `FileWindows.words`.
+    """
+    why = why_shown(windows, search.query, search.signals, file.number, window, telling)
     text = cut_text(file.text, window.start, window.end)
     return Snippet(display_path(file.path), window.start, window.end, score, window.symbol, text, why)
 
 
-def why_shown(file: FileWindows, query: Query, signals: Signals, number: int, window: Window) -> tuple[str, ...]:
+def why_shown(
+    file: FileWindows,
+    query: Query,
+    signals: Signals,
+    number: int,
+    window: Window,
+    telling: Sequence[tuple[int, int]] | None = None,
+) -> tuple[str, ...]:
     why = []
     if window.symbol and window.symbol.rpartition(".")[2] in query.symbols:
         why.append(f"defines {window.symbol}")
     why += [f'has "{phrase}"' for phrase in query.phrases]
     why += [f"matches {pattern}" for pattern in query.patterns]
     why += [f"uses {name}" for name in query.using]
-    if words := file.words(window)[:6]:
+    if words := file.words(window, telling)[:6]:
         why.append("words: " + ", ".join(words))
     if signals.stem[number] > 0:
         why.append("file name")

@@ -38,13 +38,13 @@ class Margins:
         self.ends = np.concatenate((_ZERO, ends))
         self.starts = np.concatenate((_ZERO, _ZERO, ends[:-1] + 1))
         wide = _wide(data, codes)
-        spots = _words(codes, wide)
-        self.leads = np.minimum(spots[np.searchsorted(spots, self.starts)], self.ends)
+        spots = _words(codes, wide, len(ends) - 1)
+        self.leads = np.minimum(spots[spots.searchsorted(self.starts)], self.ends)
         self.blank = self.leads == self.ends
         self.columns = self.leads - self.starts
         if b"\t" in data:
-            tabs = np.flatnonzero(codes == _TAB)
-            self.columns += 3 * (np.searchsorted(tabs, self.leads) - np.searchsorted(tabs, self.starts))
+            tabs = (codes == _TAB).nonzero()[0]
+            self.columns += 3 * (tabs.searchsorted(self.leads) - tabs.searchsorted(self.starts))
         for at, _ in wide:
             self._count_wide(data, at)
         self.codes = codes.take(self.leads, mode="clip") * ~self.blank if len(codes) else np.zeros(2, np.uint8)
@@ -67,12 +67,12 @@ def _wide(data: bytes, codes: NDArray[np.uint8]) -> list[tuple[int, int]]:
     return [found.span() for at in np.flatnonzero(first).tolist() if (found := _WIDE.match(data, at))]
 
 
-def _words(codes: NDArray[np.uint8], wide: Sequence[tuple[int, int]]) -> Ints:
-    """Where what is not blank begins, and the end of the text."""
+def _words(codes: NDArray[np.uint8], wide: Sequence[tuple[int, int]], newlines: int) -> Ints:
+    """Where what is not blank begins, and the end of the text. `newlines`: how many there are."""
     seen = np.empty(len(codes) + 1, np.bool_)
     seen[-1] = True
     # Nearly every text has no other characters so low than these, and then none need be looked up.
-    if has_controls(codes):
+    if has_others_so_low(codes, newlines):
         seen[:-1] = ~_BLANK[codes]
     else:
         np.greater(codes, ord(" "), out=seen[:-1])
@@ -80,10 +80,16 @@ def _words(codes: NDArray[np.uint8], wide: Sequence[tuple[int, int]]) -> Ints:
         seen[begin:end] = False
     begins = seen.copy()
     begins[1:-1] &= ~seen[:-2]
-    return np.flatnonzero(begins)
+    return begins.nonzero()[0]
+
+
+def has_others_so_low(codes: NDArray[np.uint8], newlines: int) -> bool:
+    """Whether a text has characters before the blank in ASCII other than tabs and line ends, of which there are so many."""
+    low = np.count_nonzero(codes < ord(" ")) - newlines
+    return bool(low and low != np.count_nonzero(codes == _TAB))
 
 
 def has_controls(codes: NDArray[np.uint8]) -> bool:
     """Whether a text has control characters of ASCII other than tabs and line ends."""
-    low = np.count_nonzero(codes < ord(" ")) - np.count_nonzero(codes == ord("\n"))
-    return bool((low and low != np.count_nonzero(codes == _TAB)) or np.count_nonzero(codes == _DELETE))
+    newlines = int(np.count_nonzero(codes == ord("\n")))
+    return has_others_so_low(codes, newlines) or bool(np.count_nonzero(codes == _DELETE))

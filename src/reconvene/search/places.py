@@ -51,13 +51,15 @@ class _File:
         until = np.zeros(len(chances) + 1)
         chances.cumsum(out=until[1:])
         before, upto = until[atoms.firsts - 1], until[atoms.lasts]
-        self.atoms = atoms.pairs()
+        self.firsts: list[int] = atoms.firsts.tolist()
+        self.lasts: list[int] = atoms.lasts.tolist()
+        """Of each piece its lines; in pairs they would be something for the garbage collector to go through."""
         self._before: list[float] = before.tolist()
         self._upto: list[float] = upto.tolist()
-        self._add: list[int] = np.flatnonzero(upto > before).tolist()
+        self._add: list[int] = (upto > before).nonzero()[0].tolist()
         """The pieces that have a chance at all."""
         self._chance = chance
-        self.taken = [False] * len(self.atoms)
+        self.taken = [False] * len(self.firsts)
         self._seed: tuple[float, int, int] | None = None
         self._seeded = False
 
@@ -65,7 +67,7 @@ class _File:
         return self._chance * (self._upto[last] - self._before[first])
 
     def lines(self, first: int, last: int) -> int:
-        return self.atoms[last][1] - self.atoms[first][0] + 1
+        return self.lasts[last] - self.firsts[first] + 1
 
     def take(self, first: int, last: int) -> None:
         self.taken[first : last + 1] = [True] * (last - first + 1)
@@ -80,13 +82,13 @@ class _File:
     def _best(self) -> tuple[float, int, int] | None:
         best: tuple[float, int, int] | None = None
         first = 0
-        atoms, before, upto, longest = self.atoms, self._before, self._upto, max(_SEED, ATOM)
+        firsts, lasts, before, upto, longest = self.firsts, self.lasts, self._before, self._upto, max(_SEED, ATOM)
         taken = self.taken
         for last in self._add:
             if taken[last]:  # so ends each run of them: it has none at its end that adds nothing
                 first = last + 1
                 continue
-            while atoms[last][1] - atoms[first][0] >= longest:
+            while lasts[last] - firsts[first] >= longest:
                 first += 1
             chance = self._chance * (upto[last] - before[first])
             # Of equals the first, however the sums were rounded.
@@ -127,8 +129,8 @@ def choose(
     found = [
         Place(
             r.file,
-            files[r.file].atoms[r.first][0],
-            files[r.file].atoms[r.last][1],
+            files[r.file].firsts[r.first],
+            files[r.file].lasts[r.last],
             files[r.file].chance(r.first, r.last),
         )
         for r in runs

@@ -12,7 +12,7 @@ from reconvene.index.languages.strings import HASH, long_strings
 from reconvene.index.runs import Runs
 from reconvene.search.margins import Margins
 
-_BACKSLASH = ord("\\")
+_BACKSLASH, _NEWLINE = ord("\\"), ord("\n")
 
 
 class Source:
@@ -84,7 +84,7 @@ class Source:
             places = {b'"""': double.tolist(), b"'''": single.tolist()}
             strings = np.array(long_strings(self.data, HASH, places), np.int64).reshape(-1, 2).T
         # How many lines end before a place is the number of the line before its own.
-        firsts, lasts = np.searchsorted(self.ends, strings) + 1
+        firsts, lasts = self.ends.searchsorted(strings) + 1
         for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
             found[first + 1 : last + 1] = True
         return found
@@ -92,14 +92,17 @@ class Source:
     def _plain_strings(self, quotes: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Begins and ends, when that is plain of all at once: each has nothing before it on its line, and no backslash in it. Then a file
         is as `long_strings` has it, string by string, and so are nearly all."""
-        if len(quotes) % 2 or (np.diff(quotes) < 3).any() or b"\\\n" in self.data:
+        if len(quotes) % 2 or np.count_nonzero(quotes[1:] - quotes[:-1] < 3):
             return None
         begins, ends = strings = quotes.reshape(-1, 2).T
-        if (self.margins.leads[np.searchsorted(self.ends, begins) + 1] != begins).any():
+        if np.count_nonzero(self.margins.leads[self.ends.searchsorted(begins) + 1] != begins):
             return None
         if b"\\" in self.data:
-            places = np.flatnonzero(np.frombuffer(self.data, np.uint8) == _BACKSLASH)
-            if (np.searchsorted(places, begins) != np.searchsorted(places, ends)).any():
+            codes = np.frombuffer(self.data, np.uint8)
+            places = (codes == _BACKSLASH).nonzero()[0]
+            if np.count_nonzero(codes.take(places + 1, mode="clip") == _NEWLINE):
+                return None
+            if np.count_nonzero(places.searchsorted(begins) != places.searchsorted(ends)):
                 return None
         return strings
 
@@ -107,5 +110,5 @@ class Source:
 def _triples(data: bytes, quote: int) -> NDArray[np.int64]:
     """Where three of them stand."""
     here = np.frombuffer(data, np.uint8) == quote
-    found: NDArray[np.int64] = np.flatnonzero(here[:-2] & here[1:-1] & here[2:])
+    found: NDArray[np.int64] = (here[:-2] & here[1:-1] & here[2:]).nonzero()[0]
     return found

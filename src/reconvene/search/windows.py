@@ -100,10 +100,15 @@ class FileWindows:
             taken[i] = self._grown(window, [*taken[:i], *taken[i + 1 :]])
         return taken
 
-    def words(self, window: Window) -> list[str]:
-        """The query's words as they stand in the window, the most telling first."""
+    def words(self, window: Window, telling: Sequence[tuple[int, int]] | None = None) -> list[str]:
+        """The query's words as they stand in the window, the most telling first.
+
+        Args:
+            telling: lines of the window, in their order, that have the first place of each term in it; None when nobody knows.
+        """
         found: dict[int, tuple[float, str]] = {}
-        for run in dict.fromkeys(self._text.runs.with_any(self._hits, window.start, window.end)):
+        lines = [(window.start, window.end)] if telling is None else telling
+        for run in dict.fromkeys(self._text.runs.with_any(self._hits, lines)):
             for word in WORD.findall(run):
                 for t in self._hits.of[self._hits[word]]:
                     if t not in found:

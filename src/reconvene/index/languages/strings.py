@@ -50,7 +50,7 @@ def _plainly(data: bytes, known: Mapping[bytes, Sequence[int]] | None) -> Iterat
     before them on their line, three quotes begin such a string.
     """
     at, size = 0, len(data)
-    continued = b"\\\n" in data
+    continued = b"\\" in data and b"\\\n" in data  # one character is found several times as fast as two
 
     places_of = known or {}
 
