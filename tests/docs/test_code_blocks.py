@@ -13,6 +13,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,8 +191,10 @@ def typed(machine: Machine, page: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", TYPED, ids=lambda p: p.stem)
 def test_what_a_page_tells_to_type_works(served: Machine, page: Path) -> None:
+    began = time.monotonic()
     done = typed(served, page)
     assert done.returncode == 0, f"{done.stdout[-800:]}\n{done.stderr[-2000:]}"
+    print(f"{page.stem}: what is typed took {time.monotonic() - began:.1f} s")  # with -s: the machine's share of a tutorial
 
 
 def test_mutation_a_command_that_is_none_is_seen(served: Machine, tmp_path: Path) -> None:
