@@ -22,6 +22,7 @@ def test_words_become_terms_and_neighbours_a_compound() -> None:
         term("store"): 1.0,
         term("=expiredsession"): 1.0,
         term("=sessionstores"): 1.0,
+        term("=expiredsessionstores"): 1.0,
     }
 
 
@@ -179,6 +180,8 @@ def test_every_line_with_a_phrase_has_its_required_terms() -> None:
         ('retry socket pool "connection refused"', ("connection refused",)),
         ('The pool says "connection refused" after sockets were closed by servers', ()),
         ('report collection errors as "ERROR" in short summaries', ()),
+        ('Fixes integration with "connection-pool"', ()),
+        ('integration pool "connection refused"', ("connection refused",)),
     ],
 )
 def test_a_phrase_is_a_condition_unless_it_stands_in_a_sentence(text: str, phrases: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from reconvene.config import Limits
 from reconvene.errors import ReconveneError
+from reconvene.index.forms import in_names, joined, parted
 from reconvene.index.languages.registry import language_named, language_of
 from reconvene.index.words import WORD, counts_as_term, parts, stem, symbol_term, term, whole
 
@@ -60,7 +61,9 @@ _AFTERWARDS = 0.7
 _AREA = re.compile(r"\s*[\w./-]+(?:\([^()]*\))?:\s")
 _FIRST = re.compile(r".*?(?:[.!?](?=\s)|\n|\Z)", re.DOTALL)
 _SENTENCE = 4
-"""Words besides the quoted ones that make a text a sentence."""
+_SHORT_SENTENCE = 2
+"""Words besides the quoted ones that make a text a sentence; the same when there are `with` or `the` or `to` among them, which nobody
+searches for."""
 _ASKS = {
     "test": _stems("test tests testing spec specs fixture fixtures unittest pytest conftest benchmark"),
     "docs": _stems("doc docs documentation readme guide tutorial example examples changelog documented"),
@@ -75,11 +78,22 @@ class LinePattern(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """A term to look for, and how much it counts. `text`: what the term is the number of, where that is known."""
+    """A term to look for, and how much it counts. `text`: what the term is the number of, where that is known.
+
+    `others`: what the terms of the same word written otherwise are the numbers of; `in_names`: of what a file may be named for it (see
+    `forms`).
+    """
 
     term: int
     weight: float
     text: str = field(default="", compare=False)
+    others: tuple[str, ...] = ()
+    in_names: tuple[str, ...] = ()
+
+    @property
+    def in_texts(self) -> tuple[tuple[int, str], ...]:
+        """Its terms and what they are the numbers of, this one first."""
+        return ((self.term, self.text), *((term(form), form) for form in self.others))
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ class Query:
 
     `names`: identifiers that may be a definition's exact name; `single`: the query is one identifier and nothing else.
     `phrases`: literal text that a line must have; `patterns`: what one must match; `using`: names that one must mention other than to
-    define them. `defining`: `def:` names, of which a file must define all.
+    define them. `defining`: `def:` names, of which a file must define all. `area`: those of the terms that name a part of the code base.
     `paths`, `languages`: filters to keep, `not_paths`, `not_languages`: to leave out. `roles`: kinds of files that are asked for.
     """
 
@@ -100,6 +114,7 @@ class Query:
     patterns: tuple[str, ...] = ()
     using: tuple[str, ...] = ()
     defining: tuple[str, ...] = ()
+    area: frozenset[int] = frozenset()
     paths: tuple[str, ...] = ()
     not_paths: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
@@ -109,7 +124,7 @@ class Query:
     @cached_property
     def key(self) -> tuple[object, ...]:
         """Two queries with the same key are answered alike: it is all that ranking and choosing read, and no more."""
-        terms = tuple((t.term, t.weight) for t in self.terms)
+        terms = tuple((t.term, t.weight, t.others, t.in_names) for t in self.terms)
         filters = (
             self.phrases,
             self.patterns,
@@ -120,15 +135,21 @@ class Query:
             self.languages,
             self.not_languages,
         )
-        return (terms, self.names, self.single, filters, tuple(sorted(self.roles)))
+        return (terms, self.names, self.single, filters, tuple(sorted(self.roles)), tuple(sorted(self.area)))
 
     @cached_property
     def concerns(self) -> frozenset[int] | None:
         """Terms of which a file must have one for the answer to depend on it; None when it may depend on any file."""
         terms = {t.term for t in self.terms} | {symbol_term(n) for n in self.symbols}
+        terms |= {term(form) for t in self.terms for form in (*t.others, *t.in_names)}
         if not terms:
             terms = set().union(*map(required_terms, self.phrases))
         return frozenset(terms) or None
+
+    @cached_property
+    def texts(self) -> dict[int, str]:
+        """What each of the terms that are looked for in texts is the number of."""
+        return {t: text for wanted in self.terms for t, text in wanted.in_texts}
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -218,14 +239,16 @@ def parse(text: str, limits: Limits) -> Query:
         languages=values("lang"),
         not_languages=values("-lang"),
         roles=frozenset(role for role, words in _ASKS.items() if asked & words),
+        area=frozenset(term(name) for name in _area(rest) - GENERIC),
     )
 
 
 def _is_prose(text: str) -> bool:
     """Whether what is quoted in a text stands in a sentence: a name, or an error's words, that its writer set apart. The code need not
-    have it so; what is asked for in quotes is asked for with few words besides."""
+    have it so; what is asked for in quotes is asked for with few words besides, and with none that only sentences have."""
     around = WORD.findall(_PIECE.sub(" ", text))
-    return sum(word.lower() not in STOP for word in around) >= _SENTENCE
+    telling = sum(word.lower() not in STOP for word in around)
+    return telling >= (_SENTENCE if telling == len(around) else _SHORT_SENTENCE)
 
 
 def required_terms(phrase: str) -> frozenset[int]:
@@ -292,16 +315,30 @@ def _terms(text: str) -> tuple[Weighted, ...]:
 def _weighted(text: str, stopped: frozenset[str]) -> dict[int, Weighted]:
     """The terms, each with how much it counts: by how telling it is and where it stands."""
     first = _first_sentence(text)
-    area = _AREA.match(text)
     early = _counted(text[:first], stopped)
     late = _counted(text[first:], stopped) if first < len(text) else {}
-    named = {stem(p) for word in WORD.findall(area[0]) for p in parts(word)} if area else set()
+    named = _area(text)
+    words = {**late, **early}
+    identifiers = parted(split[0] for word in WORD.findall(text) if len(split := parts(word)) == 1)
     found: dict[int, Weighted] = {}
-    for name, weight in {**late, **early}.items():
+    for name, weight in words.items():
         if early and late:
             weight *= _AFTERWARDS if name not in early else _SAID_AGAIN if name in late else 1.0
-        found[term(name)] = Weighted(term(name), weight * _AREA_WEIGHT if name in named else weight, name)
+        forms = joined(name) if name.startswith("=") else (identifiers[name],) if name in identifiers else ()
+        found[term(name)] = Weighted(
+            term(name),
+            weight * _AREA_WEIGHT if name in named else weight,
+            name,
+            tuple(form for form in forms if form not in words),
+            tuple(form for form in in_names(name) if form not in words),
+        )
     return found
+
+
+def _area(text: str) -> set[str]:
+    """The words before a colon at the beginning, as stems."""
+    area = _AREA.match(text)
+    return {stem(p) for word in WORD.findall(area[0]) for p in parts(word)} if area else set()
 
 
 def _first_sentence(text: str) -> int:
@@ -327,9 +364,9 @@ def _counted(text: str, stopped: frozenset[str]) -> dict[str, float]:
         if len(split) > 1 and (name := whole(joined)):
             found[name] = 1.0
         row.append(joined)
-    # Two neighbours may be one identifier: "session store" finds SessionStore.
-    for a, b in pairwise(row):
-        if a and b and a.isalpha() and b.isalpha() and (name := whole(a + b)):
+    # Neighbours may be one identifier: "session store" finds SessionStore, "session store limit" session_store_limit too.
+    for several in (*pairwise(row), *zip(row, row[1:], row[2:], strict=False)):
+        if all(several) and (joined := "".join(filter(None, several))).isalpha() and (name := whole(joined)):
             found.setdefault(name, 1.0)
     return found
 

@@ -9,26 +9,36 @@ score depends on nothing but the files that have one of the query's terms, the v
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reconvene.index.history import History
 from reconvene.index.query import Query
 from reconvene.index.roles import ROLES, WEIGHTS, Role
 from reconvene.index.segment import Postings
+from reconvene.index.tested import said_by_tests
 from reconvene.index.view import View
 from reconvene.index.words import symbol_term
+from reconvene.index.words import term as term_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FILE, CHUNK, STEM, FOLDER, NAMES, SYMBOL, ONLY_SYMBOL, HISTORY, RECENT = 1.0, 1.0, 0.5, 0.15, 0.35, 0.3, 2.0, 0.6, 0.1
+FILE, CHUNK, STEM, FOLDER, NAMES, SYMBOL, ONLY_SYMBOL, HISTORY, RECENT = 1.0, 1.0, 0.5, 0.2, 0.35, 0.3, 2.0, 0.6, 0.1
 """Weights of the signals; ONLY_SYMBOL: of exact names when the query is nothing but one."""
 TOGETHER = 0.4
 """Of having been changed in the same commits as what the session has seen."""
+AREA, TESTED = 1.0, 0.5
+"""Of being named for the part that the query says it is about; of what its test says, for files after the best `_AHEAD`."""
+_AHEAD = 5
+"""Files that come first for what they say themselves."""
+_OFTEN, _OFTEN_SAID, _FEW_COMMITS = 3.0, 0.7, 50
+"""A word that one in e³ messages has tells less of where the less rare it is there, but never less than such a share; of few commits
+nobody can tell."""
 _FILE_K, _K, _B, _NAMES_B = 3.0, 1.2, 0.75, 0.5
 _BEST_CHUNKS = 5
 _ASKED_FOR = 0.7
@@ -50,6 +60,8 @@ class Signals:
     """What commit messages say for it, at most 1."""
     together: Floats
     """How often it was changed together with what the session has seen, at most 1."""
+    tested: Floats
+    """What its test says for it, where that moved it."""
     chunk: Floats
     chunk_file: Ints
     weights: dict[int, float]
@@ -64,6 +76,45 @@ class _Column:
     counts: Floats
 
 
+class _Field:
+    """One field of all segments: where each of some terms stands. All are looked up at once, as most stand nowhere.
+
+    Args:
+        postings: of the segments.
+        bases: the number of the first file (or chunk) of each segment.
+        terms: those that may be asked for, each once.
+    """
+
+    def __init__(self, postings: Sequence[Postings], bases: Sequence[int], terms: NDArray[np.uint32]) -> None:
+        self._at: dict[int, list[tuple[Postings, int, int]]] = {}
+        for field, base in zip(postings, bases, strict=False):
+            if not len(field.keys):
+                continue
+            places = np.minimum(np.searchsorted(field.keys, terms), len(field.keys) - 1)
+            for i in np.flatnonzero(field.keys[places] == terms).tolist():
+                self._at.setdefault(int(terms[i]), []).append((field, base, int(places[i])))
+
+    def __contains__(self, term: int) -> bool:
+        return term in self._at
+
+    def of(self, terms: Sequence[int]) -> _Column | None:
+        """Of terms that stand somewhere, as if they were one; None for no terms."""
+        where, counts = [], []
+        for term in terms:
+            for field, base, place in self._at[term]:
+                span = slice(int(field.bounds[place]), int(field.bounds[place + 1]))
+                where.append(field.where[span] + np.int64(base))
+                counts.append(field.counts[span])
+        if not where:
+            return None
+        places = where[0] if len(where) == 1 else np.concatenate(where)
+        times: Floats = (counts[0] if len(counts) == 1 else np.concatenate(counts)).astype(np.float64)
+        if len(terms) == 1:
+            return _Column(places, times)
+        places, each = np.unique(places, return_inverse=True)
+        return _Column(places, np.bincount(each, weights=times).astype(np.float64, copy=False))
+
+
 def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
     """Score every file of the view. Takes milliseconds; call it in a thread.
 
@@ -73,34 +124,55 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
     statistics, columns, norms = view.statistics, view.columns, _norms(view)
     alive, chunk_file = columns.alive, columns.chunk_file
     files = len(alive)
-    whole, stem, folder, names, symbol = (np.zeros(files) for _ in range(5))
+    whole, stem, folder, names, symbol, area = (np.zeros(files) for _ in range(6))
+    areas = 0.0
     chunk = np.zeros(len(chunk_file))
     weights: dict[int, float] = {}
     whole_alive = bool(alive.all())
-    short_fields = [
-        (stem, [s.stems for s in view.segments], None),
-        (folder, [s.folders for s in view.segments], None),
-        (names, [s.names for s in view.segments], norms.names),
+    words = [
+        (wanted, [form for form, _ in wanted.in_texts], [term_of(form) for form in wanted.in_names])
+        for wanted in query.terms
     ]
-    for wanted in query.terms:
-        at = _gather([s.chunks for s in view.segments], wanted.term, columns.chunk_bases)
+    every = np.unique(np.array([t for _, forms, short in words for t in (*forms, *short)], np.uint32))
+    chunks = _Field([s.chunks for s in view.segments], columns.chunk_bases, every)
+    stems, folders, defined = (
+        _Field([getattr(s, field) for s in view.segments], view.offsets, every)
+        for field in ("stems", "folders", "names")
+    )
+    for wanted, forms, short in words:
+        weight = wanted.weight * _telling(view.history, wanted.term)
+        common: float | None = None
+        named: list[Ints] = []
+        each = [t for t in forms if t in chunks]
+        at = chunks.of(each)
         if at is not None:
             file = chunk_file[at.where]
             in_files: Floats = np.bincount(file, weights=at.counts, minlength=files).astype(np.float64, copy=False)
             if not whole_alive:
                 in_files *= alive
             found = (in_files > 0).nonzero()[0]
-            rarity = wanted.weight * _idf(statistics.files, len(found))
-            weights[wanted.term] = rarity
+            common = _idf(statistics.files, len(found))
+            rarity = weight * common
+            # Its lines are looked for as it is written; as it is written otherwise only where that is all there is.
+            weights |= dict.fromkeys([wanted.term] if wanted.term in each else each, rarity)
             whole[found] += rarity * _saturated(in_files[found], norms.files[found], _FILE_K)
             says = rarity * _saturated(at.counts, norms.chunks[at.where], _K)
             chunk[at.where] += says if whole_alive else says * alive[file]
-        for field, postings, norm in short_fields:
-            at = _gather(postings, wanted.term, view.offsets)
+        for field, postings, also in ((stem, stems, short), (folder, folders, ()), (names, defined, ())):
+            at = postings.of([t for t in (*forms, *also) if t in postings])
             at = at if whole_alive else _alive(at, alive)
-            if at is not None:
-                rarity = wanted.weight * _idf(statistics.files, len(at.where))
-                field[at.where] += rarity * _saturated(at.counts, _K if norm is None else norm[at.where], _K)
+            if at is None:
+                continue
+            # Few folders have a name that is in every text: how rare a word is, the texts know better.
+            rare = common if field is folder and common is not None else _idf(statistics.files, len(at.where))
+            norm = norms.names[at.where] if field is names else _K
+            field[at.where] += weight * rare * _saturated(at.counts, norm, _K)
+            if field is not names:
+                named.append(at.where)
+        if wanted.term in query.area:
+            areas += common or 1.0
+            if named:
+                area[np.unique(np.concatenate(named))] += common or 1.0
     for name in query.symbols:
         at = _alive(_gather([s.symbols for s in view.segments], symbol_term(name), view.offsets), alive)
         if at is not None:
@@ -110,6 +182,7 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
     only = query.single and not query.names[0].islower()
     total = FILE * _share(whole) + CHUNK * _share(chunks_of_files) + STEM * _share(stem) + FOLDER * _share(folder)
     total += NAMES * _share(names) + (ONLY_SYMBOL if only else SYMBOL) * _share(symbol)
+    total += AREA * area / (areas or 1.0)
     # Only of files that have a word of the query: an answer depends on no others, so it holds while these and the commits are the same.
     matched = (total > 0) & alive
     votes, recent = _past(view, query)
@@ -119,11 +192,13 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
     parts = _role_weights(query)[columns.roles]
     total *= parts
     total *= alive
+    says = FILE * _share(whole) + CHUNK * _share(chunks_of_files)
+    tested = _after_the_best(total, TESTED * parts * said_by_tests(view, says, matched))
     if query.single:
         code = ~np.isin(columns.roles, _NO_CODE)
         plain = query.names[0].isalpha() and not only
         total = _where_it_is_defined_first(total, (symbol > 0) & code, parts, plain=plain)
-    return Signals(total, stem, folder, names, symbol, _share(votes), together, chunk, chunk_file, weights)
+    return Signals(total, stem, folder, names, symbol, _share(votes), together, tested, chunk, chunk_file, weights)
 
 
 def by_role(view: View, query: Query) -> Floats:
@@ -184,6 +259,28 @@ def _where_it_is_defined_first(score: Floats, defines: NDArray[np.bool_], parts:
     else:
         score[defines] += max(0.0, np.nextafter(float(others.max()), np.inf) - float(score[defines].min()))
     return score
+
+
+def _after_the_best(total: Floats, more: Floats) -> Floats:
+    """Adds to the scores of files after the best `_AHEAD` as much as leaves them after these; what was added."""
+    before = total.copy()
+    if len(total) <= _AHEAD or not more.any():
+        return total - before
+    least = float(np.partition(total, -_AHEAD)[-_AHEAD])
+    at = np.flatnonzero((total > 0) & (total < least) & (more > 0))
+    lifted = total[at] + more[at]
+    # Those that would pass the best stay in the order of what they would have.
+    total[at] = np.where(lifted < least, lifted, least * (1 - 1e-6 * least / np.maximum(lifted, least)))
+    return total - before
+
+
+def _telling(history: History, term: int) -> float:
+    """How much less a word says that many messages of commits have: it stands in many questions too."""
+    commits = len(history.lengths)
+    said = history.messages.of(term) if commits >= _FEW_COMMITS else None
+    if said is None:
+        return 1.0
+    return min(1.0, max(_OFTEN_SAID, math.log((commits + 1) / (len(said[0]) + 0.5)) / _OFTEN))
 
 
 def _past(view: View, query: Query) -> tuple[Floats, Floats]:

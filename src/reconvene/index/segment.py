@@ -133,7 +133,7 @@ class Postings:
         return np.repeat(self.keys, np.diff(self.bounds))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Segment:
     """Some files. Per file: `blobs`, `languages` (number in LANGUAGES), `unread` (denied or given up), `lines`, `symbol_counts`,
     `roles` (number in ROLES), `length` and `names_length` (terms).

@@ -109,7 +109,7 @@ def _answer(
     if not (query.terms or query.symbols):
         signals = replace(signals, score=by_role(view, query))
     files = Files(index, view, time.monotonic() + index.limits.search_time)
-    search = Search(query, signals, view, Hits(signals.weights, {wanted.term: wanted.text for wanted in query.terms}))
+    search = Search(query, signals, view, Hits(signals.weights, query.texts))
     candidates = _Candidates(view, query, signals)
     if query.by_lines or query.single or query.defining:
         order = candidates.in_order(4 * (limit + ahead) if not query.by_lines else None)

@@ -95,6 +95,8 @@ def why_shown(
         why.append("folder")
     if signals.history[number] > _TOLD:
         why.append("commits that touched it")
+    if signals.tested[number] > 0:
+        why.append("what its test says")
     if signals.together[number] > _TOLD:
         why.append(TOGETHER)
     return tuple(why)

@@ -1,0 +1,96 @@
+"""What tests say of the files they test. A test is of the file that has its name: `test_cart.py`, `cart_test.go`, `cart.spec.ts`,
+`CartTest.java` of `cart`.
+
+What a file is asked for is often said in its tests alone: there stand the words of those who use it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from weakref import WeakKeyDictionary
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconvene.index.roles import ROLES
+from reconvene.index.segment import Segment
+from reconvene.index.view import View
+
+Floats = NDArray[np.float64]
+
+_AFFIX = re.compile(r"^tests?[_-]|[_-](?:tests?|spec)$|(?:Tests?|TestCase|Spec)$")
+_DROPPED = str.maketrans("", "", "_-")
+_TEST = ROLES.index("test")
+_TESTED = [ROLES.index("source"), ROLES.index("types"), ROLES.index("tool")]
+_TESTS = 64
+"""Tests that are heard: those that say most."""
+_NAMESAKES = 3
+"""Of more files with the name of a test nobody knows which it is of."""
+
+
+def name_tested(path: str) -> str:
+    """The name of what a test is of.
+
+    >>> name_tested("tests/test_shopping_cart.py"), name_tested("src/ShoppingCartTest.java"), name_tested("cart.spec.ts")
+    ('shoppingcart', 'shoppingcart', 'cart')
+    """
+    return _plain(_AFFIX.sub("", _stem(path)))
+
+
+def said_by_tests(view: View, says: Floats, matched: NDArray[np.bool_]) -> Floats:
+    """For each file, what the test that says most says for it; of two files with its name, half for each.
+
+    Args:
+        says: what each file of the view says itself.
+        matched: the files that may be an answer. No others play a part, so they may change without changing this.
+    """
+    found = np.zeros(len(says))
+    tests = np.flatnonzero((view.columns.roles == _TEST) & matched & (says > 0))
+    if not len(tests):
+        return found
+    if len(tests) > _TESTS:
+        tests = tests[says[tests] >= np.partition(says[tests], -_TESTS)[-_TESTS]]
+    names = np.array([_number(view.path(n)) for n in tests.tolist()], np.uint32)
+    whose: list[list[int]] = [[] for _ in names]
+    for segment, base in zip(view.segments, view.offsets, strict=False):
+        known, files = _names(segment)
+        first, last = np.searchsorted(known, names), np.searchsorted(known, names, side="right")
+        for i in np.flatnonzero(first < last).tolist():
+            whose[i] += [n for n in (files[first[i] : last[i]] + base).tolist() if matched[n]]
+    for test, of in zip(tests.tolist(), whose, strict=True):
+        if len(of) <= _NAMESAKES:
+            for n in of:
+                found[n] = max(found[n], says[test] / len(of))
+    return found
+
+
+@lru_cache(maxsize=1 << 13)
+def _number(path: str) -> int:
+    return crc32(name_tested(path).encode("utf-8", "surrogatepass"))
+
+
+def _names(segment: Segment) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """The names of its files that tests may be of, as numbers, ascending, and the file of each. Of each segment it is worked out once."""
+    known = _NAMES.get(segment)
+    if known is None:
+        files = np.flatnonzero(np.isin(segment.roles, _TESTED))
+        paths = segment.paths
+        names = [crc32(_plain(_stem(paths[i])).encode("utf-8", "surrogatepass")) for i in files.tolist()]
+        numbers = np.array(names, np.uint32)
+        order = np.argsort(numbers, kind="stable")
+        known = _NAMES[segment] = numbers[order], files[order]
+    return known
+
+
+_NAMES: WeakKeyDictionary[Segment, tuple[NDArray[np.uint32], NDArray[np.int64]]] = WeakKeyDictionary()
+
+
+def _stem(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return name.lstrip(".").partition(".")[0]
+
+
+def _plain(stem: str) -> str:
+    return stem.lower().translate(_DROPPED)
