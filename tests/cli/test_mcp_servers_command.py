@@ -32,7 +32,8 @@ def test_servers_are_added_by_command_or_address_listed_and_removed(machine: Mac
     assert rows[0] == {"name": "tracker", "approval": "ask", "command": "run", "args": ["-x"], "env": ["KEY"]}
     assert rows[1] == {"name": "docs", "approval": "once", "url": URL, "headers": ["Authorization", "X-Team"]}
     assert "secret" not in shown + json.dumps(rows)
-    typed("remove", "docs")
+    assert lines(typed("add", "tracker", "--json", "--env", "KEY=secret-1", "--", "run", "-x")) == rows[:1]
+    assert lines(typed("remove", "docs", "--json")) == rows[1:]
     assert list(configured(machine.data_dir)) == ["tracker"]
 
 

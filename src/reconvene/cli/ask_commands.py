@@ -49,6 +49,7 @@ def attach(session: Session, json: Json = False, data_dir: DataDir = None) -> No
 def patch(
     session: Session = "last",
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")] = None,
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Print what a session changed as one patch.
@@ -57,7 +58,7 @@ def patch(
     """
     from reconvene.cli.changes import patch as run
 
-    run(places.data_dir(data_dir), session, output)
+    run(places.data_dir(data_dir), session, output, as_json=json)
 
 
 def undo(session: Session = "last", yes: Yes = False, json: Json = False, data_dir: DataDir = None) -> None:

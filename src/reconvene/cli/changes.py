@@ -18,14 +18,15 @@ _MARKS = {"pending": " ", "active": ">", "done": "x", "skipped": "-"}
 _STEP = re.compile(r"\s*(?:[-*]\s+|\d+[.)]\s+)?(?:\[(.)\]\s+)?(\S.*?)\s*")
 
 
-def patch(data_dir: Path, name: str, output: Path | None) -> None:
+def patch(data_dir: Path, name: str, output: Path | None, *, as_json: bool = False) -> None:
     """Write it to stdout or a file.
 
     Raises:
         ReconveneError: `not_found`: a content is not kept any more; `permission_denied`: the file cannot be written.
     """
     source = look(data_dir)
-    text = source.patch(resolve(source, name)["session_id"])
+    id = resolve(source, name)["session_id"]
+    text = source.patch(id)
     if not text:
         terminal.say("This session changed no file, or everything was taken back.")
     if output is not None:
@@ -33,7 +34,11 @@ def patch(data_dir: Path, name: str, output: Path | None) -> None:
             output.write_text(text, "utf-8")
         except OSError as e:
             raise ReconveneError("permission_denied", f"{output} cannot be written: {e.strerror}.") from e
+        if as_json:
+            terminal.emit({"session_id": id, "file": str(output)})
         terminal.say(f"Wrote {output}. Apply it elsewhere with: git apply {output}")
+    elif as_json:
+        terminal.emit({"session_id": id, "patch": text})
     else:
         # For a program byte by byte; on a terminal so that it cannot steer it.
         terminal.out(terminal.safe(text) if sys.stdout.isatty() else text)

@@ -15,7 +15,7 @@ from reconvene.errors import ReconveneError
 STOP_TIME = 30.0
 
 
-def stop(data_dir: Path) -> None:
+def stop(data_dir: Path, *, as_json: bool = False) -> None:
     """Stop the server and wait until it has ended.
 
     Raises:
@@ -30,10 +30,12 @@ def stop(data_dir: Path) -> None:
         raise ReconveneError(
             "draining", f"The server (process {server.pid}) is still stopping after {STOP_TIME:.0f} s."
         )
+    if as_json:
+        emit({"status": "stopped", "pid": server.pid, "port": server.port})
     say(f"Stopped the server on port {server.port}. Its runs go on when it is started again.")
 
 
-def restart(data_dir: Path) -> None:
+def restart(data_dir: Path, *, as_json: bool = False) -> None:
     """Restart the server and wait until it answers again.
 
     Raises:
@@ -46,6 +48,8 @@ def restart(data_dir: Path) -> None:
     while time.monotonic() < deadline:
         now = find(data_dir)
         if now is not None and _boot(now) not in (None, before):
+            if as_json:
+                emit({"status": "restarted", "pid": now.pid, "port": now.port})
             say(f"Restarted the server on port {now.port}.")
             return
         time.sleep(0.1)

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reconvene.agents.foreign_settings import NAME, Approval, ForeignServer, configure, configured, wrong_with
 from reconvene.cli.terminal import emit, safe, say
@@ -24,6 +25,7 @@ def add(
     url: str | None = None,
     headers: Sequence[str] = (),
     token: bool = False,
+    as_json: bool = False,
 ) -> None:
     """
     Args:
@@ -56,6 +58,8 @@ def add(
     servers = configured(data_dir)
     servers[name] = made
     configure(data_dir, servers)
+    if as_json:
+        emit(_shown(name, made))
     say(f"{name} is added; its tools are there from the next prompt on. You are {_HOW[approval]}.")
 
 
@@ -78,13 +82,15 @@ def _token(name: str) -> str:
     return given
 
 
-def remove(data_dir: Path, name: str) -> None:
+def remove(data_dir: Path, name: str, *, as_json: bool = False) -> None:
     """Raises: `not_found`."""
     servers = configured(data_dir)
     if name not in servers:
         raise ReconveneError("not_found", f"There is no MCP server {safe(name)}.")
-    del servers[name]
+    removed = servers.pop(name)
     configure(data_dir, servers)
+    if as_json:
+        emit(_shown(name, removed))
     say(f"{name} is removed.")
 
 
@@ -94,13 +100,18 @@ def print_list(data_dir: Path, *, as_json: bool) -> None:
     if not servers and not as_json:
         say("No MCP server is added. Add one: reconvene mcp-servers add NAME -- command …")
     for name, server in servers.items():
-        if as_json and server.url:
-            emit({"name": name, "approval": server.approval, "url": server.url, "headers": sorted(server.headers)})
-        elif as_json:
-            said = {"command": server.command, "args": server.args, "env": sorted(server.env)}
-            emit({"name": name, "approval": server.approval, **said})
+        if as_json:
+            emit(_shown(name, server))
         else:
             kept = sorted(server.headers if server.url else server.env)
             variables = f"  ({', '.join(map(safe, kept))} set)" if kept else ""
             where = server.url or shlex.join([server.command, *server.args])
             print(f"{name}  {safe(where)}{variables}  {_HOW[server.approval]}")
+
+
+def _shown(name: str, server: ForeignServer) -> dict[str, Any]:
+    """Names of variables and headers, never their values."""
+    about: dict[str, Any] = {"name": name, "approval": server.approval}
+    if server.url:
+        return {**about, "url": server.url, "headers": sorted(server.headers)}
+    return {**about, "command": server.command, "args": server.args, "env": sorted(server.env)}

@@ -8,12 +8,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconvene.cli.terminal import count, dim, safe, say
+from reconvene.cli.terminal import count, dim, emit, safe, say
 from reconvene.errors import ReconveneError
 from reconvene.log.folder import DataFolder
 
 
-def migrate_store(data_dir: Path, url: str) -> None:
+def migrate_store(data_dir: Path, url: str, *, as_json: bool = False) -> None:
     """Copy everything, compare, and say how to go on. The SQLite file stays as it is.
 
     Raises:
@@ -37,6 +37,8 @@ def migrate_store(data_dir: Path, url: str) -> None:
     if sys.stderr.isatty():
         print(file=sys.stderr)
     sessions, events = moved.rows.get("session", 0), moved.rows.get("event", 0)
+    if as_json:
+        emit({"sessions": sessions, "events": events, "digest": moved.digest, "from": str(file)})
     say(
         f"{count(sessions, 'session')} with {count(events, 'event')} moved; read back, both have the SHA-256 {moved.digest}."
     )

@@ -51,6 +51,7 @@ def acp(
 
 def config(
     client: Annotated[EditorOrAgent, typer.Argument(metavar="zed|jetbrains|claude|vscode")],
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Print the settings of an editor or an agent.
@@ -59,7 +60,7 @@ def config(
     """
     from reconvene.cli.snippets import print_snippet
 
-    print_snippet(client.value, places.data_dir(data_dir))
+    print_snippet(client.value, places.data_dir(data_dir), as_json=json)
 
 
 def mcp(root: Root = None, data_dir: DataDir = None) -> None:
@@ -95,6 +96,7 @@ def servers_add(
     token: Annotated[
         bool, typer.Option("--token", help="Ask for the token of the URL, or read it from stdin.")
     ] = False,
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Add an MCP server, or change one."""
@@ -109,6 +111,7 @@ def servers_add(
         url=url,
         headers=header or [],
         token=token,
+        as_json=json,
     )
 
 
@@ -121,8 +124,10 @@ def servers_list(json: Json = False, data_dir: DataDir = None) -> None:
 
 
 @servers_app.command("remove")
-def servers_remove(name: Annotated[str, typer.Argument(metavar="NAME")], data_dir: DataDir = None) -> None:
+def servers_remove(
+    name: Annotated[str, typer.Argument(metavar="NAME")], json: Json = False, data_dir: DataDir = None
+) -> None:
     """Remove an MCP server."""
     from reconvene.cli.mcp_servers import remove
 
-    remove(places.data_dir(data_dir), name)
+    remove(places.data_dir(data_dir), name, as_json=json)

@@ -45,8 +45,10 @@ def _print_token(user: dict[str, Any], as_json: bool) -> None:
     print(user["token"])
 
 
-def disable(data_dir: Path, name: str, disabled: bool) -> None:
+def disable(data_dir: Path, name: str, disabled: bool, *, as_json: bool) -> None:
     user = need(data_dir).call("PATCH", f"/api/users/{quote(name, safe='')}", {"disabled": disabled})
+    if as_json:
+        emit(user)
     say(
         f"{safe(user['name'])} {'cannot come in any more; the sessions are kept' if disabled else 'may come in again'}."
     )
@@ -72,9 +74,11 @@ def share(data_dir: Path, session: str, days: float | None, *, as_json: bool) ->
     print(made["url"])
 
 
-def unshare(data_dir: Path, session: str, id: str) -> None:
+def unshare(data_dir: Path, session: str, id: str, *, as_json: bool) -> None:
     of = resolve(look(data_dir), session)["session_id"]
     awake(data_dir, of).call("DELETE", session_path(of, f"/links/{quote(id, safe='')}"))
+    if as_json:
+        emit({"session_id": of, "id": id})
     say("Nobody comes in with this link any more.")
 
 

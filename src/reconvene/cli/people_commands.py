@@ -60,6 +60,7 @@ def users_link(name: Name, json: Json = False, data_dir: DataDir = None) -> None
 def users_disable(
     name: Name,
     undo: Annotated[bool, typer.Option("--undo", help="Let them in again.")] = False,
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Let somebody in no more.
@@ -68,7 +69,7 @@ def users_disable(
     """
     from reconvene.cli import people
 
-    people.disable(places.data_dir(data_dir), name, not undo)
+    people.disable(places.data_dir(data_dir), name, not undo, as_json=json)
 
 
 def share(
@@ -88,7 +89,7 @@ def share(
 
     folder = places.data_dir(data_dir)
     if revoke is not None:
-        people.unshare(folder, session, revoke)
+        people.unshare(folder, session, revoke, as_json=json)
     elif list_:
         people.print_links(folder, session, as_json=json)
     else:

@@ -39,6 +39,7 @@ def serve(
     idle_exit: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop after so long without a connection or a run.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Serve code bases and print one sign-in URL.
 
@@ -55,7 +56,7 @@ def serve(
         "idle_exit": idle_exit,
     }
     try:
-        code = run(roots or [Path()], flags, browser=not no_browser)
+        code = run(roots or [Path()], flags, browser=not no_browser, as_json=json)
     except ReconveneError as e:
         if exit_code(e) != FAILED:
             raise
@@ -64,21 +65,21 @@ def serve(
     raise typer.Exit(code)
 
 
-def stop(data_dir: DataDir = None) -> None:
+def stop(json: Json = False, data_dir: DataDir = None) -> None:
     """Stop the server of the data folder. Runs go on when it is started again."""
     from reconvene.cli.control import stop as run
 
-    run(places.data_dir(data_dir))
+    run(places.data_dir(data_dir), as_json=json)
 
 
-def restart(data_dir: DataDir = None) -> None:
+def restart(json: Json = False, data_dir: DataDir = None) -> None:
     """Restart the server of the data folder.
 
     It comes back on its port and with its code bases; runs go on.
     """
     from reconvene.cli.control import restart as run
 
-    run(places.data_dir(data_dir))
+    run(places.data_dir(data_dir), as_json=json)
 
 
 def open_(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconvene.cli.control import on_desktop, show, sign_in_url
-from reconvene.cli.terminal import count, dim, safe, say
+from reconvene.cli.terminal import count, dim, emit, safe, say
 from reconvene.client.local import Server, find
 from reconvene.errors import ReconveneError
 
@@ -19,7 +19,7 @@ COMING_UP = 5.0
 """Seconds that another server on the data folder, which is just starting, may take until it answers."""
 
 
-def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> int:
+def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool, as_json: bool = False) -> int:
     """Serve until told to stop; returns the exit code.
 
     Args:
@@ -31,7 +31,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
     data_dir: Path = flags["data_dir"]
     paths = [os.path.realpath(root.expanduser()) for root in roots]
     if (running := find(data_dir)) is not None:
-        return _join(running, paths, flags, browser=browser)
+        return _join(running, paths, flags, browser=browser, as_json=as_json)
     from reconvene.agents.providers import Providers
     from reconvene.config import Settings
 
@@ -40,7 +40,7 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
     from reconvene.server.lifecycle import Ready, run_server
 
     def ready(server: Ready) -> None:
-        print(server.new_link(), flush=True)
+        _print_link(server.new_link(), server.port, os.getpid(), paths, as_json)
         say(f"Serving {', '.join(safe(p) for p in paths)}. Ctrl-C stops it; sessions are kept.")
         if server.sessions:
             waiting = f", {server.waiting} waiting for an answer" if server.waiting else ""
@@ -59,18 +59,25 @@ def serve(roots: Sequence[Path], flags: Mapping[str, Any], *, browser: bool) -> 
         ended = run_server(settings, paths, on_ready=ready, endpoints=endpoints)
     except ReconveneError as e:
         if e.code == "already_running" and (running := _coming_up(data_dir)) is not None:
-            return _join(running, paths, flags, browser=browser)
+            return _join(running, paths, flags, browser=browser, as_json=as_json)
         raise
     if ended.restart:
-        _begin_again(ended.roots, ended.port, flags)
+        _begin_again(ended.roots, ended.port, flags, as_json)
     return 0
 
 
-def _join(server: Server, paths: Sequence[str], flags: Mapping[str, Any], *, browser: bool) -> int:
+def _print_link(url: str, port: int, pid: int, paths: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        emit({"url": url, "port": port, "pid": pid, "roots": list(paths)})
+    else:
+        print(url, flush=True)
+
+
+def _join(server: Server, paths: Sequence[str], flags: Mapping[str, Any], *, browser: bool, as_json: bool) -> int:
     """Add the code bases to the running server and print its URL."""
     for path in paths:
         server.call("POST", "/api/roots", {"path": path})
-    print(sign_in_url(server), flush=True)
+    _print_link(sign_in_url(server), server.port, server.pid, paths, as_json)
     say(
         f"A server runs already (process {server.pid}, port {server.port}); it serves {', '.join(safe(p) for p in paths)} now."
     )
@@ -96,9 +103,11 @@ def _coming_up(data_dir: Path) -> Server | None:
     return None
 
 
-def _begin_again(roots: Sequence[str], port: int, flags: Mapping[str, Any]) -> None:
+def _begin_again(roots: Sequence[str], port: int, flags: Mapping[str, Any], as_json: bool) -> None:
     """Replace this process by a new one of the same server: same port, same code bases, those added meanwhile too."""
     again = [sys.executable, "-m", "reconvene.cli.main", "serve", *roots, "--port", str(port), "--no-browser"]
+    if as_json:
+        again.append("--json")
     for name, value in flags.items():
         if name != "port" and value is not None:
             again += [f"--{name.replace('_', '-')}", str(value)]

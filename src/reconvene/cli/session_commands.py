@@ -60,12 +60,13 @@ def sessions_export(
     session: Session,
     format: Annotated[ExportFormat, typer.Option("--format", "-f")] = ExportFormat.jsonl,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.")] = None,
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Export a session: JSONL (every event), Markdown or HTML."""
     from reconvene.cli import sessions
 
-    sessions.export(places.data_dir(data_dir), session, format.value, output)
+    sessions.export(places.data_dir(data_dir), session, format.value, output, as_json=json)
 
 
 @sessions_app.command("rename")
@@ -111,12 +112,13 @@ def sessions_fork(
 def sessions_rm(
     session: Session,
     yes: Yes = False,
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Delete a session for good."""
     from reconvene.cli import sessions
 
-    sessions.remove(places.data_dir(data_dir), session, sure=yes)
+    sessions.remove(places.data_dir(data_dir), session, sure=yes, as_json=json)
 
 
 @sessions_app.command("prune")

@@ -148,21 +148,25 @@ def print_session(data_dir: Path, name: str, *, as_json: bool) -> None:
     printer.end()
 
 
-def export(data_dir: Path, name: str, format: str, output: Path | None) -> None:
+def export(data_dir: Path, name: str, format: str, output: Path | None, *, as_json: bool = False) -> None:
     """Write a session as JSONL (its events as they are stored), Markdown or HTML.
 
     Raises:
         ReconveneError: `permission_denied` when the file cannot be written.
     """
     source = look(data_dir)
-    text = source.export(resolve(source, name)["session_id"], format)
+    id = resolve(source, name)["session_id"]
+    text = source.export(id, format)
+    about = {"session_id": id, "format": format}
     if output is None:
-        terminal.out(text)
+        terminal.emit({**about, "text": text}) if as_json else terminal.out(text)
         return
     try:
         output.write_text(text, "utf-8")
     except OSError as e:
         raise ReconveneError("permission_denied", f"{output} cannot be written: {e.strerror}.") from e
+    if as_json:
+        terminal.emit({**about, "file": str(output)})
     terminal.say(f"Wrote {output}.")
 
 
@@ -182,7 +186,7 @@ def fork(data_dir: Path, name: str, upto: int | None, *, as_json: bool) -> None:
         print(made["session_id"])
 
 
-def remove(data_dir: Path, name: str, *, sure: bool) -> None:
+def remove(data_dir: Path, name: str, *, sure: bool, as_json: bool = False) -> None:
     session = resolve(look(data_dir), name)
     if not sure:
         if not terminal.interactive():
@@ -197,6 +201,8 @@ def remove(data_dir: Path, name: str, *, sure: bool) -> None:
             terminal.say("Nothing was deleted.")
             return
     awake(data_dir, session["session_id"]).call("DELETE", session_path(session["session_id"]))
+    if as_json:
+        terminal.emit(session)
     terminal.say(f"Deleted {session['session_id']}.")
 
 

@@ -85,6 +85,7 @@ def migrate_store(
             metavar="URL", envvar="RECONVENE_DATABASE", show_envvar=False, help="Of an empty database: postgresql://…"
         ),
     ],
+    json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
     """Move the sessions to PostgreSQL.
@@ -95,7 +96,7 @@ def migrate_store(
     """
     from reconvene.cli.migrate_store import migrate_store as run
 
-    run(places.data_dir(data_dir), database)
+    run(places.data_dir(data_dir), database, as_json=json)
 
 
 def doctor(

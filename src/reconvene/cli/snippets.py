@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import platformdirs
 
-from reconvene.cli.terminal import dim, say
+from reconvene.cli.terminal import dim, emit, say
 
 Client = Literal["zed", "jetbrains", "claude", "vscode"]
 
@@ -40,9 +40,12 @@ PLACES: dict[Client, _Place] = {
 }
 
 
-def print_snippet(client: Client, data_dir: Path) -> None:
-    """The JSON on stdout, where it goes on stderr."""
+def print_snippet(client: Client, data_dir: Path, *, as_json: bool = False) -> None:
+    """The JSON on stdout, where it goes on stderr; `as_json`: both, on one line."""
     place = PLACES[client]
+    if as_json:
+        emit({"client": client, "where": place.where, "settings": snippet(place, data_dir)})
+        return
     print(json.dumps(snippet(place, data_dir), indent=2))
     say(dim(f"· goes into {place.where}"))
 
