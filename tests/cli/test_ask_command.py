@@ -114,7 +114,7 @@ def what_is_at_rest_wakes_a_server_with_its_code_base(
         started.append(root)
         raise ReconveneError("starting", "Not here.")
 
-    monkeypatch.setattr(at_rest.background, "start", start)
+    monkeypatch.setattr(background, "start", start)
     monkeypatch.chdir(machine.data_dir)  # whatever folder the command is typed in
     for name in ("last", id, id[:8]):
         with pytest.raises(ReconveneError, match="Not here"):
