@@ -100,6 +100,19 @@ async def test_a_cancelled_permission_decides_nothing_and_another_client_may(tmp
         await ed.next(lambda m: (m.get("params") or {}).get("update", {}).get("status") == "failed")
 
 
+@pytest.mark.parametrize("choice", ["once", "session", "no", "never"])
+async def test_a_command_is_allowed_or_not_as_the_editors_person_says(tmp_path: Path, choice: str) -> None:
+    async with serving(tmp_path) as server, editor(server, elicitation={"form": {}}) as (ed, session):
+        await begun(server, ed, session)
+        answers = {"type": "string", "enum": ["once", "session", "no", "never"]}
+        await server.play(session, "r1", ev.Question(id="r1.leave:r1.1.c0", text="Run `make test`?", schema=answers))
+        asked = await ed.asked("session/request_permission")
+        assert asked["params"]["toolCall"]["toolCallId"] == "r1.1.c0", "it is the call itself that permission is for"
+        assert [o["optionId"] for o in asked["params"]["options"]] == answers["enum"]
+        await ed.choose(asked, choice)
+        assert await settled(server, session, "r1.leave:r1.1.c0") == choice
+
+
 async def test_a_question_is_a_form_where_there_are_forms(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, editor(server, elicitation={"form": {}}) as (ed, session):
         await begun(server, ed, session)
