@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from reconvene.config import Limits
@@ -18,7 +19,7 @@ from reconvene.index.languages.registry import language_of
 from reconvene.index.query import parse
 from reconvene.index.ranking import rank
 from reconvene.index.segment import Document
-from reconvene.index.tested import name_tested
+from reconvene.index.tested import name_tested, name_tested_in_part
 from reconvene.index.view import View
 from reconvene.index.words import stem, term
 
@@ -214,6 +215,19 @@ def test_of_more_namesakes_nobody_knows_which_is_tested() -> None:
 )
 def test_what_a_test_is_of(path: str, of: str) -> None:
     assert name_tested(path) == of
+
+
+@pytest.mark.parametrize("test", ["tests/test_basket_empty.py", "BasketEmptyTest.java", "web/basket-empty.spec.ts"])
+def test_a_test_of_one_side_is_of_the_file_unless_another_has_its_whole_name(test: str) -> None:
+    says = {test: "def test_it(): coupon, expired\n" * 9}
+    question = parse("expired coupon", LIMITS)
+    view = shop(says)
+    assert np.flatnonzero(rank(view, question).tested).tolist() == [number(view, "app/basket.py")]
+    view = shop({**says, "app/basket_empty.py": "coupon\n" + "wheel\n" * 90})
+    assert np.flatnonzero(rank(view, question).tested).tolist() == [number(view, "app/basket_empty.py")]
+    assert name_tested_in_part("test_in_it.py") == "", "too short to be a name"
+    view = shop({"tests/test_it.py": "def test_it(): coupon, expired\n" * 9, "app/_.py": "coupon\n" + "wheel\n" * 90})
+    assert not rank(view, question).tested.any()
 
 
 def test_names_are_known_per_segment_and_follow_an_edit() -> None:

@@ -1,5 +1,5 @@
 """What tests say of the files they test. A test is of the file that has its name: `test_cart.py`, `cart_test.go`, `cart.spec.ts`,
-`CartTest.java` of `cart`.
+`CartTest.java` of `cart`; where no file has it whole, of the one that has all but its last word: `test_cart_discount.py`.
 
 What a file is asked for is often said in its tests alone: there stand the words of those who use it.
 """
@@ -7,6 +7,7 @@ What a file is asked for is often said in its tests alone: there stand the words
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 from zlib import crc32
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from reconvene.index.roles import ROLES
 from reconvene.index.segment import Segment
 from reconvene.index.view import View
+from reconvene.index.words import parts
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +28,8 @@ _TEST = ROLES.index("test")
 _TESTED = [ROLES.index("source"), ROLES.index("types"), ROLES.index("tool")]
 _TESTS = 64
 """Tests that are heard: those that say most."""
+_SHORTEST = 4
+"""Letters of a name that a part of a test's is taken for."""
 _NAMESAKES = 3
 """Of more files with the name of a test nobody knows which it is of."""
 
@@ -37,6 +41,16 @@ def name_tested(path: str) -> str:
     ('shoppingcart', 'shoppingcart', 'cart')
     """
     return _plain(_AFFIX.sub("", _stem(path)))
+
+
+def name_tested_in_part(path: str) -> str:
+    """The same without its last word, for a test of one side of a file; nothing when too little is left to be a name.
+
+    >>> name_tested_in_part("tests/test_requests_async.py"), name_tested_in_part("test_cart.py")
+    ('requests', '')
+    """
+    words = parts(_AFFIX.sub("", _stem(path)).replace("-", "_"))[:-1]
+    return name if len(name := "".join(words)) >= _SHORTEST else ""
 
 
 def said_by_tests(view: View, says: Floats, matched: NDArray[np.bool_]) -> Floats:
@@ -52,13 +66,12 @@ def said_by_tests(view: View, says: Floats, matched: NDArray[np.bool_]) -> Float
         return found
     if len(tests) > _TESTS:
         tests = tests[says[tests] >= np.partition(says[tests], -_TESTS)[-_TESTS]]
-    names = np.array([_number(view.path(n)) for n in tests.tolist()], np.uint32)
-    whose: list[list[int]] = [[] for _ in names]
-    for segment, base in zip(view.segments, view.offsets, strict=False):
-        known, files = _names(segment)
-        first, last = np.searchsorted(known, names), np.searchsorted(known, names, side="right")
-        for i in np.flatnonzero(first < last).tolist():
-            whose[i] += [n for n in (files[first[i] : last[i]] + base).tolist() if matched[n]]
+    paths = [view.path(n) for n in tests.tolist()]
+    whose = _named(view, [_number(path) for path in paths], matched)
+    if none := [i for i, of in enumerate(whose) if not of]:
+        shorter = _named(view, [_shorter_number(paths[i]) for i in none], matched)
+        for i, of in zip(none, shorter, strict=True):
+            whose[i] = of
     for test, of in zip(tests.tolist(), whose, strict=True):
         if len(of) <= _NAMESAKES:
             for n in of:
@@ -71,6 +84,23 @@ def _number(path: str) -> int:
     return crc32(name_tested(path).encode("utf-8", "surrogatepass"))
 
 
+def _named(view: View, names: Sequence[int], matched: NDArray[np.bool_]) -> list[list[int]]:
+    """The files that have each of these names, of those that matched."""
+    wanted = np.array(names, np.uint32)
+    found: list[list[int]] = [[] for _ in names]
+    for segment, base in zip(view.segments, view.offsets, strict=False):
+        known, files = _names(segment)
+        first, last = np.searchsorted(known, wanted), np.searchsorted(known, wanted, side="right")
+        for i in np.flatnonzero(first < last).tolist():
+            found[i] += [n for n in (files[first[i] : last[i]] + base).tolist() if matched[n]]
+    return found
+
+
+@lru_cache(maxsize=1 << 13)
+def _shorter_number(path: str) -> int:
+    return crc32(name_tested_in_part(path).encode("utf-8", "surrogatepass"))
+
+
 def _names(segment: Segment) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """The names of its files that tests may be of, as numbers, ascending, and the file of each. Of each segment it is worked out once."""
     known = _NAMES.get(segment)
@@ -80,10 +110,13 @@ def _names(segment: Segment) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         names = [crc32(_plain(_stem(paths[i])).encode("utf-8", "surrogatepass")) for i in files.tolist()]
         numbers = np.array(names, np.uint32)
         order = np.argsort(numbers, kind="stable")
+        order = order[numbers[order] != _NOTHING]
         known = _NAMES[segment] = numbers[order], files[order]
     return known
 
 
+_NOTHING = crc32(b"")
+"""The number of no name: that of `_.js`, say."""
 _NAMES: WeakKeyDictionary[Segment, tuple[NDArray[np.uint32], NDArray[np.int64]]] = WeakKeyDictionary()
 
 
