@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+import numpy as np
 import pytest
 
 import reconvene.search.answer as answer
 from codebase import CodeBase
 from reconvene.index import RootIndex
-from reconvene.index.query import Query
+from reconvene.index.query import Query, parse
+from reconvene.index.ranking import rank
 from reconvene.index.workers import Workers
 from reconvene.search import filtered, search
 
@@ -30,13 +32,13 @@ async def found(index: RootIndex, query: str) -> set[str]:
 
 async def test_a_file_is_asked_once_for_one_filter(index: RootIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    wants = Query.wants
+    wanted_of = Query.wanted_of
 
-    def counted(self: Query, path: str) -> bool:
-        asked.append(path)
-        return wants(self, path)
+    def counted(self: Query, paths: Sequence[str]) -> list[int]:
+        asked.extend(paths)
+        return wanted_of(self, paths)
 
-    monkeypatch.setattr(Query, "wants", counted)
+    monkeypatch.setattr(Query, "wanted_of", counted)
     assert await found(index, "path:wheels/ spoke") == {"wheels"}
     once = len(asked)
     assert once and await found(index, "path:wheels/ spoke turn") == {"wheels"}
@@ -51,6 +53,36 @@ async def test_what_is_new_is_asked_anew(index: RootIndex, code: CodeBase) -> No
     code.remove("wheels/m0.py")
     await index.refresh()
     assert await found(index, "path:new/ spoke") == {"new"}
+
+
+def in_full(index: RootIndex, query: Query) -> tuple[list[str], int]:
+    """All files that filters leave in, best first, and how many do not score far below the best, each of them asked."""
+    score = rank(index.view, query).score
+    left = [n for n in np.flatnonzero(score).tolist() if query.wants(index.view.path(n))]
+    order = sorted(left, key=lambda n: (-score[n], index.view.path(n)))
+    top = score[order[0]] if order else 0.0
+    return [index.view.path(n) for n in order], sum(score[n] >= 0.25 * top for n in left)
+
+
+@pytest.mark.parametrize(
+    "filters", ["", "path:wheels/", "-path:other/", "path:/m1", "path:*1?.go", "lang:py path:m", "path:no"]
+)
+@pytest.mark.parametrize("step", [1, 2, 5, 100])
+async def test_the_files_left_in_are_those_of_asking_each(index: RootIndex, filters: str, step: int) -> None:
+    code = parse(f"{filters} spoke turn wheel m3", index.limits)
+    files, worth = in_full(index, code)
+    candidates = answer._Candidates(index.view, code, rank(index.view, code))
+    assert candidates.worth_a_look == worth
+    assert [index.view.path(n) for n in candidates.in_order(step)] == files
+    assert files or filters in ("path:no", "path:/m1")
+
+
+async def test_control_filters_that_are_not_asked_are_noticed(
+    index: RootIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer._Candidates, "_left", lambda self, numbers: numbers)
+    with pytest.raises(AssertionError):
+        await test_the_files_left_in_are_those_of_asking_each(index, "path:wheels/", 2)
 
 
 async def test_only_so_many_filters_are_remembered(index: RootIndex) -> None:

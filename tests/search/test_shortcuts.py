@@ -80,12 +80,12 @@ def test_a_text_is_taken_as_it_is_written_where_it_would_be_shown_so() -> None:
     check_bytes(seeded())
 
 
-@pytest.mark.parametrize("bolder", ["_WIDE_CONTROL", "BOM_UTF8", "has_controls"])
+@pytest.mark.parametrize("bolder", ["_WIDE_CONTROL", "BOM_UTF8", "_NO_CONTROLS"])
 def test_control_taking_more_texts_as_they_are_is_noticed(monkeypatch: pytest.MonkeyPatch, bolder: str) -> None:
     nothing = {
         "_WIDE_CONTROL": re.compile(rb"(?!)"),
         "BOM_UTF8": b"no mark",
-        "has_controls": lambda codes: False,
+        "_NO_CONTROLS": bytes(range(256)),
     }
     monkeypatch.setattr(files, bolder, nothing[bolder])
     with pytest.raises(AssertionError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -158,12 +159,24 @@ class Query:
 
     def wants(self, path: str) -> bool:
         """Whether the path and language filters leave a file in."""
+        return bool(self.wanted_of([path]))
+
+    def wanted_of(self, paths: Sequence[str]) -> list[int]:
+        """The numbers of those files that the path and language filters leave in."""
+        found = list(range(len(paths)))
         if self.languages or self.not_languages:
-            language = language_of(path).name
-            if (self.languages and language not in self.languages) or language in self.not_languages:
-                return False
-        lower = path.lower()
-        return all(_fits(p, lower) for p in self.paths) and not any(_fits(p, lower) for p in self.not_paths)
+            named = [language_of(path).name for path in paths]
+            found = [i for i in found if named[i] not in self.not_languages]
+            if self.languages:
+                found = [i for i in found if named[i] in self.languages]
+        lower = [path.lower() for path in paths]
+        for pattern in self.paths:
+            fits = _fitting(pattern)
+            found = [i for i in found if fits(lower[i])]
+        for pattern in self.not_paths:
+            fits = _fitting(pattern)
+            found = [i for i in found if not fits(lower[i])]
+        return found
 
     @property
     def by_lines(self) -> bool:
@@ -383,8 +396,12 @@ def _names(text: str) -> tuple[tuple[str, ...], bool]:
     return tuple(sorted(set(found))), False
 
 
-def _fits(pattern: str, lower_path: str) -> bool:
-    """A glob of the whole path, of its end or of its beginning; else a part of it ("/src" at its beginning or of a folder's name)."""
+def _fitting(pattern: str) -> Callable[[str], bool]:
+    """Whether a path in small letters fits: a glob of the whole path, of its end or of its beginning; else a part of it ("/src" at its
+    beginning or of a folder's name)."""
     if "*" in pattern or "?" in pattern:
-        return any(fnmatch.fnmatchcase(lower_path, glob) for glob in (pattern, f"*/{pattern}", f"{pattern}/*"))
-    return pattern in f"/{lower_path}" if pattern.startswith("/") else pattern in lower_path
+        globs = (pattern, f"*/{pattern}", f"{pattern}/*")
+        return lambda path: any(fnmatch.fnmatchcase(path, glob) for glob in globs)
+    if pattern.startswith("/"):
+        return lambda path: pattern in f"/{path}"
+    return lambda path: pattern in path

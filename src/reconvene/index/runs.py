@@ -19,6 +19,8 @@ _LOWERED = BLANKED.lower().encode() + bytes(range(128, 256))
 """Bytes of ASCII that no word has as blanks, the others without case; what is outside of ASCII may be in a word."""
 _RUN = re.compile(rb"[^ ]+")
 _ASCII = 128
+_KEPT = 1000
+"""Places that a text remembers, at most."""
 _NEWLINE, _UNDERSCORE = b"\n_"
 _BOUNDS = b" _"
 """What stands around a part of a word in small letters, if that is to be seen at once."""
@@ -138,12 +140,13 @@ class Runs:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._lower = data.translate(_LOWERED) + b" "
-
-    @cached_property
-    def ends(self) -> NDArray[np.int64]:
+        newlines = (np.frombuffer(data, np.uint8) == _NEWLINE).nonzero()[0]
+        self.ends: NDArray[np.int64] = np.concatenate((newlines, (len(data),)))
         """Where each line ends: at its newline, the last one with the text."""
-        newlines = (np.frombuffer(self._data, np.uint8) == _NEWLINE).nonzero()[0]
-        return np.concatenate((newlines, (len(self._data),)))
+        self._wholes: tuple[frozenset[bytes], list[int]] = frozenset(), []
+        """What was looked for last of `Hits.wholes`, and where it stands."""
+        self.end: memoryview[int] = self.ends.data
+        """The same: a single one is had from it in a third of the time."""
 
     def lines_with(self, wanted: Hits, spans: Iterable[tuple[int, int]]) -> dict[int, int]:
         """For each line that has any, in their order: those of its terms that are wanted, as `Hits` has them.
@@ -169,7 +172,7 @@ class Runs:
         """Places in some lines where runs with wanted terms stand, one or more in each, and terms; those of a run are all that it has."""
         data, lower, terms_of = self._data, self._lower, wanted.in_bytes
         find, before = lower.find, lower.rfind
-        ends = self._ends
+        ends = self.end
         within = [(ends[first - 2] + 1 if first > 1 else 0, ends[last - 1]) for first, last in spans]
         found: dict[int, int] = {}
         for piece, own in wanted.parts.items() if wanted.known else ():
@@ -197,10 +200,13 @@ class Runs:
         if not wanted.known:
             yield from (run.start() for begin, end in within for run in _RUN.finditer(lower, begin, end))
             return
-        for piece in wanted.wholes:
-            if piece in self._flat:
-                places = self._places_of_whole(piece)
-                yield from (place for place in places if any(begin <= place < end for begin, end in within))
+        if wanted.wholes:
+            asked, places = self._wholes
+            if asked != wanted.wholes:
+                places = [place for piece in wanted.wholes for place in self._places_of_whole(piece)]
+                if len(places) <= _KEPT:  # the same question asks again, of a few lines
+                    self._wholes = wanted.wholes, places
+            yield from (place for place in places if any(begin <= place < end for begin, end in within))
         if _is_odd(lower):
             odd = np.frombuffer(lower, np.uint8) >= _ASCII
             odd[1:] &= ~odd[:-1]
@@ -209,24 +215,21 @@ class Runs:
 
     def _places_of_whole(self, piece: bytes) -> list[int]:
         """Where it stands once the underscores are left out."""
-        underscores = (np.frombuffer(self._lower, np.uint8) == _UNDERSCORE).nonzero()[0]
-        before = underscores - np.arange(len(underscores))
         found: list[int] = []
         place = self._flat.find(piece)
         while place >= 0:
             found.append(place)
             place = self._flat.find(piece, place + 1)
+        if not found:
+            return found
+        underscores = (np.frombuffer(self._lower, np.uint8) == _UNDERSCORE).nonzero()[0]
+        before = underscores - np.arange(len(underscores))
         places: list[int] = (before.searchsorted(found, side="right") + found).tolist()
         return places
 
     @cached_property
     def _flat(self) -> bytes:
         return self._lower.replace(b"_", b"")
-
-    @cached_property
-    def _ends(self) -> memoryview[int]:
-        """As `ends`: a single one is had from it in a third of the time."""
-        return self.ends.data
 
 
 def _without_underscores(text: str) -> str:

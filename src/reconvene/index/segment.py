@@ -95,7 +95,7 @@ class Postings:
 
     def of(self, term: int) -> tuple[I32, U16] | None:
         """Where a term stands, ascending, and how often; None when nowhere."""
-        k = int(np.searchsorted(self.keys, np.uint32(term)))
+        k = int(self.keys.searchsorted(np.uint32(term)))
         if k == len(self.keys) or self.keys[k] != term:
             return None
         span = slice(int(self.bounds[k]), int(self.bounds[k + 1]))

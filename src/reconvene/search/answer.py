@@ -30,6 +30,8 @@ from reconvene.search.result import SearchResult, pointed_out
 LATELY = 8
 """Files that the session saw last, which move the order: about as many as one answer shows."""
 _WORTH_A_LOOK = 0.25
+_FIRST_STEP = 64
+"""Files that are put in order to find the first that the filters leave in."""
 
 
 async def search(
@@ -143,6 +145,7 @@ class _Candidates:
     def __init__(self, view: View, query: Query, signals: Signals) -> None:
         self._view, self._query = view, query
         self._numbers = _unfiltered(view, query, signals)
+        self._score = signals.score
         self._scores = signals.score[self._numbers]
         self._wanted = left_in(view, query)
 
@@ -151,31 +154,40 @@ class _Candidates:
         """How many do not score far below the best one."""
         if not self._query.filtered:
             top = float(self._scores.max(initial=0.0))
-            return int((self._scores >= _WORTH_A_LOOK * top).sum())
-        numbers, scores = self._numbers, self._scores
-        order = np.argsort(-scores, kind="stable").tolist()
-        top = next((float(scores[i]) for i in order if self._wants(int(numbers[i]))), 0.0)
-        return sum(map(self._wants, numbers[scores >= _WORTH_A_LOOK * top].tolist()))
+            return int(np.count_nonzero(self._scores >= _WORTH_A_LOOK * top))
+        best = next(self.in_order(_FIRST_STEP), None)
+        if best is None:
+            return 0
+        return len(self._left(self._numbers[self._scores >= _WORTH_A_LOOK * float(self._score[best])]))
 
     def in_order(self, step: int | None) -> Iterator[int]:
-        """Best first; of equals, by path. `step`: how many are put in order at a time; None: all."""
+        """Best first; of equals, by path. `step`: how many are put in order at first, then more at a time; None: all."""
         numbers, scores = self._numbers, self._scores
         while len(numbers):
             first = np.ones(len(numbers), np.bool_)
             if step is not None and len(numbers) > step:
                 first = scores >= np.partition(scores, -step)[-step]
-            these = [(-score, n) for n, score in zip(numbers[first].tolist(), scores[first].tolist(), strict=True)]
-            ordered = sorted((minus, self._view.path(n), n) for minus, n in these if self._wants(n))
+            these = self._left(numbers[first])
+            ordered = sorted(
+                zip((-self._score[these]).tolist(), map(self._view.path, these.tolist()), these.tolist(), strict=True)
+            )
             yield from (n for _, _, n in ordered)
             numbers, scores = numbers[~first], scores[~first]
+            step = None if step is None else 4 * step
 
-    def _wants(self, number: int) -> bool:
+    def _left(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some files that the query's filters leave in."""
         if not self._query.filtered:
-            return True
-        known = self._wanted[number]
-        if known == UNKNOWN:
-            known = self._wanted[number] = YES if self._query.wants(self._view.path(number)) else NO
-        return known == YES
+            return numbers
+        known = np.frombuffer(self._wanted, np.uint8)
+        unknown = numbers[known[numbers] == UNKNOWN]
+        if len(unknown):
+            wanted = self._query.wanted_of([self._view.path(n) for n in unknown.tolist()])
+            told = np.full(len(unknown), NO, np.uint8)
+            told[wanted] = YES
+            known[unknown] = told  # at once: others look at it meanwhile
+        left: NDArray[np.int64] = numbers[known[numbers] == YES]
+        return left
 
 
 def _unfiltered(view: View, query: Query, signals: Signals) -> NDArray[np.int64]:

@@ -47,17 +47,13 @@ class Extents:
         self.definitions = definitions
         self._at = [d.line for d in definitions]
         self._indents = [d.indent for d in definitions]
-        self._begins = [0] * len(definitions)
-        self._known: list[tuple[int, int] | None] = [None] * len(definitions)
+        self._begins, self._ends = [0] * len(definitions), [0] * len(definitions)
+        """As far as they are known; in pairs they would be something for the garbage collector to go through."""
         self._outside: dict[int, list[int]] = {}
 
     def of(self, i: int) -> tuple[int, int]:
         """First and last line of definition `i`, from 1, with the decorators and comments right above it."""
-        known = self._known[i]
-        if known is None:
-            d = self.definitions[i]
-            known = self._known[i] = (d.first, d.last) if d.last else (self._begin(i), self._end(i))
-        return known
+        return self._begins[i] or self._begin(i), self._ends[i] or self._end(i)
 
     def around(self, line: int) -> int:
         """The innermost definition that a line belongs to; -1 for none."""
@@ -74,28 +70,32 @@ class Extents:
         i = below - 1
         # A sibling before cannot hold the line when this one ended before it; what is around them can.
         while i >= 0:
-            first, last = self._known[i] or self.of(i)
-            if first <= line <= last:
-                return i, min(upto, last)
+            if line >= (self._begins[i] or self._begin(i)):
+                last = self._ends[i] or self._end(i)
+                if line <= last:
+                    return i, min(upto, last)
             i = self.definitions[i].parent
         return i, upto
 
     def _begin(self, i: int) -> int:
-        first = self._begins[i]
-        if not first:
-            d = self.definitions[i]
+        d = self.definitions[i]
+        if d.last:
+            first = d.first
+        else:
             above = self._firsts[d.line - 1]
-            if d.last:
-                first = d.first
-            elif above not in _MAY_STAND_ABOVE and (d.indent or not above) and d.kind != "type":
-                first = d.line  # as `_begin` finds it, for most
-            else:
-                first = _begin(self._source, d)
-            self._begins[i] = first
+            # As `_begin` finds it, for most, or else that.
+            plain = above not in _MAY_STAND_ABOVE and (d.indent or not above) and d.kind != "type"
+            first = d.line if plain else _begin(self._source, d)
+        self._begins[i] = first
         return first
 
     def _end(self, i: int) -> int:
-        definitions, indents, definition = self.definitions, self._indents, self.definitions[i]
+        definition = self.definitions[i]
+        last = self._ends[i] = definition.last or self._end_by_look(i, definition)
+        return last
+
+    def _end_by_look(self, i: int, definition: Definition) -> int:
+        definitions, indents = self.definitions, self._indents
         line, kind, indent, after, count = definition.line, definition.kind, indents[i], i + 1, len(indents)
         if kind == "macro":
             return _continued(self._source, line)

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, overload
 
-import numpy as np
-
 from reconvene.errors import ReconveneError
 from reconvene.index.definitions import Definition
 from reconvene.index.root import RootIndex
 from reconvene.index.view import View
-from reconvene.search.margins import has_controls
 from reconvene.search.texts import KnownTexts, Text
 from reconvene.workspace.names import display_path
 from reconvene.workspace.reading import binary_kind, blob_id, decode_text
@@ -25,6 +22,8 @@ texts = KnownTexts()
 """Of all answers."""
 _WIDE_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
 """Those of two bytes."""
+_NO_CONTROLS = bytes(code for code in range(256) if code in b"\t\n" or (code >= ord(" ") and code != 0x7F))
+"""Bytes of a text that are not, or not by themselves, control characters."""
 _GONE = frozenset({"file_not_found", "not_a_regular_file", "is_a_directory", "path_outside_root", "too_large"})
 
 
@@ -171,4 +170,4 @@ def _reads_as_written(data: bytes) -> bool:
             data.decode()
         except UnicodeDecodeError:
             return False
-    return not has_controls(np.frombuffer(data, np.uint8))
+    return not data.translate(None, _NO_CONTROLS)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from reconvene.index.query import Query
 from reconvene.index.ranking import Signals
 from reconvene.index.runs import Hits
@@ -40,11 +38,12 @@ class Search:
     def _spans(self, file: File) -> list[tuple[int, int]] | None:
         """Lines of the chunks that score well, or at all when they are few; None when none does."""
         chunk = self.signals.chunk[self.view.chunks(file.number)]
-        if not chunk.any():
+        best = float(chunk.max(initial=0.0))
+        if not best:
             return None
-        least = max(_GOOD_CHUNK * float(chunk.max()) if len(chunk) > _ALL_CHUNKS else 0.0, 1e-9)
+        least = max(_GOOD_CHUNK * best if len(chunk) > _ALL_CHUNKS else 0.0, 1e-9)
         starts = [*self.view.chunk_starts(file.number), file.text.count + 1]
-        return [(starts[c], starts[c + 1] - 1) for c in np.flatnonzero(chunk >= least).tolist()]
+        return [(starts[c], starts[c + 1] - 1) for c in (chunk >= least).nonzero()[0].tolist()]
 
     def windows(self, file: File) -> FileWindows:
         weights, names = self.signals.weights, self.query.symbols

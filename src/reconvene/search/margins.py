@@ -18,7 +18,7 @@ _BLANK = np.zeros(256, np.bool_)
 _BLANK[[ord(c) for c in string.whitespace] + [0x1C, 0x1D, 0x1E, 0x1F]] = True
 """Bytes that are white space to Python's `str`; outside of ASCII those of `_WIDE`."""
 _WIDE = re.compile(rb"\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80")
-_TAB, _DELETE = ord("\t"), 0x7F
+_TAB = ord("\t")
 _ZERO = np.zeros(1, np.int64)
 
 
@@ -79,7 +79,7 @@ def _words(codes: NDArray[np.uint8], wide: Sequence[tuple[int, int]], newlines: 
     for begin, end in wide:
         seen[begin:end] = False
     begins = seen.copy()
-    begins[1:-1] &= ~seen[:-2]
+    np.greater(seen[1:-1], seen[:-2], out=begins[1:-1])
     return begins.nonzero()[0]
 
 
@@ -87,9 +87,3 @@ def has_others_so_low(codes: NDArray[np.uint8], newlines: int) -> bool:
     """Whether a text has characters before the blank in ASCII other than tabs and line ends, of which there are so many."""
     low = np.count_nonzero(codes < ord(" ")) - newlines
     return bool(low and low != np.count_nonzero(codes == _TAB))
-
-
-def has_controls(codes: NDArray[np.uint8]) -> bool:
-    """Whether a text has control characters of ASCII other than tabs and line ends."""
-    newlines = int(np.count_nonzero(codes == ord("\n")))
-    return has_others_so_low(codes, newlines) or bool(np.count_nonzero(codes == _DELETE))

@@ -161,19 +161,24 @@ def _seeds(files: Sequence[_File], places: int) -> list[_Run]:
 
 def _best_step(files: Sequence[_File], runs: Sequence[_Run], left: int) -> tuple[int, _Run, int] | None:
     """The piece beside a place that is worth most a line, of those there is room for: the place, what it becomes, lines it costs."""
-    best: tuple[float, int, _Run, int] | None = None
+    best: tuple[float, int, int, int] | None = None
     for i, run in enumerate(runs):
         file = files[run.file]
-        now = file.lines(run.first, run.last)
-        for wider in (_Run(run.file, run.first - 1, run.last), _Run(run.file, run.first, run.last + 1)):
-            new = wider.first if wider.first < run.first else wider.last
+        for new in (run.first - 1, run.last + 1):
             if not 0 <= new < len(file.taken) or file.taken[new]:
                 continue
-            cost = file.lines(wider.first, wider.last) - now
-            worth = file.chance(new, new) / cost
-            if cost <= left and worth > 0 and (best is None or worth > best[0]):
-                best = worth, i, wider, cost
-    return None if best is None else best[1:]
+            cost = (
+                file.firsts[run.first] - file.firsts[new] if new < run.first else file.lasts[new] - file.lasts[run.last]
+            )
+            if cost <= left:
+                worth = file.chance(new, new) / cost
+                if worth > 0 and (best is None or worth > best[0]):
+                    best = worth, i, new, cost
+    if best is None:
+        return None
+    _, i, new, cost = best
+    run = runs[i]
+    return i, _Run(run.file, min(run.first, new), max(run.last, new)), cost
 
 
 def _ordered(places: Sequence[Place]) -> list[Place]:

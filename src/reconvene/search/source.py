@@ -24,6 +24,12 @@ class Source:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.runs = Runs(data)
+        self.ends = self.runs.ends
+        """Where each line ends in `data`."""
+        self.count = len(self.ends)
+        """Of lines."""
+        self._ends = self.runs.end
 
     @classmethod
     def of_lines(cls, lines: Sequence[str]) -> Source:
@@ -33,11 +39,6 @@ class Source:
     def lines(self) -> list[str]:
         """All of them, made anew each time: few questions need more than some."""
         return self.data.decode("utf-8", "surrogatepass").split("\n")
-
-    @cached_property
-    def count(self) -> int:
-        """Of lines."""
-        return len(self.ends)
 
     def line(self, number: int) -> str:
         """Numbers of lines count from 1."""
@@ -53,20 +54,6 @@ class Source:
         """Whether a line of these may have more characters than so many."""
         margins = self.margins
         return bool((margins.ends[first : last + 1] - margins.starts[first : last + 1]).max(initial=0) > size)
-
-    @cached_property
-    def runs(self) -> Runs:
-        return Runs(self.data)
-
-    @cached_property
-    def ends(self) -> NDArray[np.int64]:
-        """Where each line ends in `data`."""
-        return self.runs.ends
-
-    @cached_property
-    def _ends(self) -> memoryview[int]:
-        """The same: a single one is had from it in a third of the time."""
-        return self.ends.data
 
     @cached_property
     def margins(self) -> Margins:
