@@ -3,8 +3,9 @@
 Signals: BM25 (Robertson and Zaragoza, 2009) of files and of their chunks, of the file's name, its folders and the names it defines, and
 exact names of definitions, and what commit messages say (`index.history`). Each is divided by its highest value and weighted, then all
 are added (adding beat reciprocal ranks by a tenth on 252 commits), and the sum is weighted by the part the file plays (`index.roles`).
-After the best few, files come sooner of which their tests say what is asked for (`index.tested`). The other ways in which a word is written
-count as the word (`index.forms`). A score depends on nothing but the files that have one of the query's terms, the view's rounded statistics, and the commits: `View.mark`.
+After the best few, files come sooner of which their tests say what is asked for (`index.tested`). The other ways in which a word is
+written count as the word (`index.forms`). A score depends on nothing but the files that have one of the query's terms, the view's rounded
+statistics, and the commits: `View.mark`.
 """
 
 from __future__ import annotations
