@@ -50,6 +50,8 @@ from reconvene.server.lifecycle import Ready, Server
 from reconvene.workspace.edits import Writer as _writer  # noqa: F401
 
 SESSIONS = 4
+WENT_BACK = "went_back"
+"""A file: a node found that the database lacks what it had acknowledged."""
 SCRIPT = [[("ask_user", {"question": "Really?"})], *threefiles.ORCHESTRATOR]
 
 
@@ -68,6 +70,7 @@ class Worker(Node):
     async def load(self) -> None:
         self.serves = False
         await super().load()
+        self.log.on_gone_back = (self.folder / WENT_BACK).touch
         for path in self.roots_of:
             self.roots.add(path)
 
@@ -122,13 +125,25 @@ async def people(job: dict[str, Any], done: int) -> None:
     while not all(server.services.sessions.elsewhere(f"project{n}") for n in range(SESSIONS)):
         await asyncio.sleep(0.05)
 
+    server.services.sessions.log.on_gone_back = (folder / WENT_BACK).touch  # type: ignore[attr-defined]
+
     async def one(number: int) -> None:
         person = Person(server, address, folder / f"project{number}", tally, told)
         while not enough.exists() and len(tally.violations) < 5:
             await person.session()
             (folder / "runs").write_text(f"{tally.runs} {len(tally.violations)}")
 
-    await asyncio.gather(*(one(n) for n in range(SESSIONS)))
+    async def lost() -> None:
+        """Nodes that find acknowledged events gone write nothing more, so nobody would see anything else."""
+        while not (folder / WENT_BACK).exists():
+            await asyncio.sleep(0.05)
+        tally.violations.append("PostgreSQL came back without events that it had acknowledged")
+
+    everybody = asyncio.gather(*(one(n) for n in range(SESSIONS)))
+    looking = asyncio.create_task(lost())
+    await asyncio.wait({everybody, looking}, return_when=asyncio.FIRST_COMPLETED)
+    if everybody.done():
+        await everybody
     os.write(done, json.dumps(asdict(tally)).encode())
     os.close(done)
 
@@ -210,6 +225,8 @@ class Campaign:
             time.sleep(0.1)
         while time.monotonic() - began < self.job["longest"]:
             runs, wrong = self.told() or (before, 0)
+            if (self.folder / WENT_BACK).exists():
+                return
             if wrong >= (5 if self.job["mutation"] == "none" else 1):
                 return
             if self.tally.kills >= self.job["kills"] and self.tally.database_kills >= self.job["database_kills"]:
