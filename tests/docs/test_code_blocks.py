@@ -194,7 +194,9 @@ def test_what_a_page_tells_to_type_works(served: Machine, page: Path) -> None:
     began = time.monotonic()
     done = typed(served, page)
     assert done.returncode == 0, f"{done.stdout[-800:]}\n{done.stderr[-2000:]}"
-    print(f"{page.stem}: what is typed took {time.monotonic() - began:.1f} s")  # with -s: the machine's share of a tutorial
+    print(
+        f"{page.stem}: what is typed took {time.monotonic() - began:.1f} s"
+    )  # with -s: the machine's share of a tutorial
 
 
 def test_mutation_a_command_that_is_none_is_seen(served: Machine, tmp_path: Path) -> None:
