@@ -560,7 +560,9 @@ async def test_a_client_that_does_not_read_is_dropped_and_resumes(tmp_path: Path
         async with server.connect() as live:
             await opened(live, hello(session_id, client="live"))
             follower = Follower(session_id)
-            await follow(live, follower, lambda f: f.synced)  # in a snapshot that is made later pieces of a text are one
+            await follow(
+                live, follower, lambda f: f.synced
+            )  # in a snapshot that is made later pieces of a text are one
             before = follower.applied
             connection = next(c for c in server.services.connections._all if c.client_id == "slow")
             for _ in range(60):
