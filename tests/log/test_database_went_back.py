@@ -111,6 +111,7 @@ async def test_who_only_listens_finds_out_too(database: Server) -> None:
     for node in (a, b):
         async with asyncio.timeout(PATIENCE):
             await node.gone_back.wait()
+        assert node.log._writer.refusal is not None, "and nothing is written any more"
         await node.log.close()
 
 
