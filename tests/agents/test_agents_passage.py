@@ -101,6 +101,11 @@ def test_a_place_of_no_one_definition_is_narrowed_to_the_telling_one() -> None:
     beside.lines.update((n, f"    {line}") for n, line in beside.lines.items())
     assert passage.focused(beside, wanted).symbol == "Hub.wake"
     assert passage.enclosing(beside, 5) == "Hub.wake" and passage.enclosing(beside, 2) == "Hub.__init__"
+    around = place(
+        "def wake(self, readers):\n    def each(reader):\n        reader()\n    each(readers)", "Hub.wake.each"
+    )
+    around.lines.update((n, f"    {line}") for n, line in around.lines.items())
+    assert passage.focused(around, wanted).symbol == passage.enclosing(around, 4) == "Hub.wake"
     of_class = replace(beside, symbol="Hub")
     assert passage.enclosing(of_class, 5) == "Hub.wake"
     cut = replace(beside, start=2, lines={n: line for n, line in beside.lines.items() if n > 1})

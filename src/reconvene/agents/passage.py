@@ -136,7 +136,7 @@ def enclosing(place: Place, number: int) -> str | None:
 
 
 def _named(place: Place, number: int, name: str) -> str:
-    """The whole name of a definition in the place, which is within the place's symbol or beside it, as far as the place shows."""
+    """The whole name of a definition in the place: within the place's symbol, around it or beside it, as far as the place shows."""
     symbol, indent = place.symbol or "", _indent(place.lines[number])
     if last_name(symbol) == name or not indent:
         return symbol if last_name(symbol) == name else name
@@ -145,7 +145,9 @@ def _named(place: Place, number: int, name: str) -> str:
         within = indent > _indent(place.lines[own])
     else:  # the place begins somewhere within it
         within = indent >= next((_indent(line) for line in place.lines.values() if line.strip()), 0)
-    return f"{symbol if within else symbol.rpartition('.')[0]}.{name}".lstrip(".")
+    names = symbol.split(".") if symbol else []
+    outer = names if within else names[: names.index(name)] if name in names else names[:-1]
+    return ".".join([*outer, name])
 
 
 def described(place: Place) -> str:
