@@ -189,9 +189,8 @@ class Journal:
         if fresh or changes or self.held.answer:
             rows = [*self.held.take(), *self.deltas.take(), *fresh]
             done = await self.sessions.append_run(self.session_id, rows, fence=self.fence, changes=changes)
-            if (
-                done.status == "duplicate"
-            ):  # a write that was stopped halfway had come to the log: nothing of this one has
+            if done.status == "duplicate":
+                # A write that was stopped halfway had come to the log: nothing of this one has.
                 log = await self.sessions.log.read(self.session_id, 0, run_id=self.run_id, types=_KEYED)
                 there = {row.key for row in log if row.key}
                 rows = [e for e in rows if e.key not in there]

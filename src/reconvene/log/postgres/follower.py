@@ -52,6 +52,7 @@ class Follower:
         self.on_value: Callable[[str], None] = lambda _name: None
         """A value of the small store was set elsewhere; "": any of them may have been."""
         self.on_gone_back: Callable[[ReconveneError], None] = lambda _error: None
+        """Told what `went_back` found."""
         self.reads = 0
         self._tags: dict[str, tuple[int, str]] = {}
         """Of followed sessions, the last event that was told, or that there was when following began."""
@@ -98,7 +99,8 @@ class Follower:
         self._tags[session_id] = (head, tag)
 
     async def went_back(self, db: asyncpg.Connection) -> ReconveneError | None:
-        """Whether the database lacks what it had: events that were told here are not in it. To be asked over every new connection.
+        """What to refuse with when the database lacks what it had: events that were told here are not in it. To be asked over every new
+        connection.
 
         That is what a failover to a standby with asynchronous replication does, or a backup that is put back under running nodes. What is
         in memory here, the state of sessions first of all, then is of events that never happened.
@@ -115,7 +117,9 @@ class Follower:
             f"acknowledged, as after a failover without synchronous replication. This node begins again, with what is there."
         )
         _log.critical("the database went back", database=self._address.shown, sessions=lost[:20], lost=len(lost))
-        return ReconveneError("draining", sentence, database=self._address.shown)
+        error = ReconveneError("draining", sentence, database=self._address.shown)
+        self.on_gone_back(error)
+        return error
 
     def _forget_others(self) -> None:
         if len(self._tags) > len(self.known):
@@ -155,8 +159,7 @@ class Follower:
             db = None
             try:
                 db = await self._address.connect()
-                if (error := await self.went_back(db)) is not None:
-                    self.on_gone_back(error)
+                if await self.went_back(db):
                     return
                 await db.add_listener(self._channel, self._notified)
                 self._listening.set()

@@ -182,7 +182,6 @@ class Writer:
             raise
         if error is not None:
             db.terminate()
-            self._follower.on_gone_back(error)
             raise error
         return db
 
