@@ -272,14 +272,25 @@ def check_chunks(seed: int) -> None:
             for i, value in enumerate(best[:5]):
                 expected[file] += 0.5**i * value
         found = ranking._best_chunks(np.array(values), np.array(files_of, np.int64), 8)
-        assert found.tolist() == expected.tolist(), (values, files_of)
+        assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-8), (values, files_of)
+        for file in range(8):  # to the bit, whatever the others have and whichever number it has
+            own = np.array([v for v, f in zip(values, files_of, strict=True) if f == file])
+            alone = ranking._best_chunks(own, np.full(len(own), 70_000), 70_001)
+            assert alone[70_000] == found[file], (values, files_of)
 
 
 def test_a_files_chunks_count_the_best_first_and_equals_one_by_one() -> None:
     check_chunks(seeded())
 
 
-def test_control_taking_equals_out_together_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "_first_of_each", lambda at, first: at)
-    with pytest.raises((AssertionError, ValueError, IndexError)):
+@pytest.mark.parametrize("bolder", ["those before count", "files run together", "fewer bits"])
+def test_control_another_order_of_chunks_is_noticed(monkeypatch: pytest.MonkeyPatch, bolder: str) -> None:
+    if bolder == "those before count":
+        monkeypatch.setattr(ranking, "_SHARES", np.append(0.5 ** np.arange(4), [0.0, 0.0]))
+    elif bolder == "files run together":
+        monkeypatch.setattr(ranking, "_VALUE_BITS", 50)
+    else:
+        monkeypatch.setattr(ranking, "_CUT", 48)
+        monkeypatch.setattr(ranking, "_LOWEST", (1 << 16) - 1)
+    with pytest.raises((AssertionError, OverflowError, IndexError)):
         check_chunks(1)

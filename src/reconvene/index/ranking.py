@@ -43,6 +43,11 @@ _OFTEN, _OFTEN_SAID, _FEW_COMMITS = 3.0, 0.7, 50
 nobody can tell."""
 _FILE_K, _K, _B, _NAMES_B = 3.0, 1.2, 0.75, 0.5
 _BEST_CHUNKS = 5
+_SHARES = np.append(0.5 ** np.arange(_BEST_CHUNKS), 0.0)
+"""Of a file's chunks, the best first, and of all after those that count."""
+_CUT, _VALUE_BITS = 24, 40
+_LOWEST = (1 << _VALUE_BITS) - 1
+"""Of a number of 64 bits, see `_best_chunks`."""
 _ASKED_FOR = 0.7
 """Weight of tests and documentation when the query asks for such."""
 _NO_CODE = [ROLES.index("docs"), ROLES.index("data")]
@@ -182,25 +187,32 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
 
     chunks_of_files = _best_chunks(chunk, chunk_file, files)
     only = query.single and not query.names[0].islower()
-    total = FILE * _share(whole) + CHUNK * _share(chunks_of_files) + STEM * _share(stem) + FOLDER * _share(folder)
-    total += NAMES * _share(names) + (ONLY_SYMBOL if only else SYMBOL) * _share(symbol)
-    total += AREA * area / (areas or 1.0)
-    # Only of files that have a word of the query: an answer depends on no others, so it holds while these and the commits are the same.
-    matched = (total > 0) & alive
-    votes, recent = _past(view, query)
-    votes *= matched
-    together = _share(np.append(view.history.together(seen), 0.0)[view.past] * matched) if seen else np.zeros(files)
-    total += HISTORY * _share(votes) + RECENT * recent * matched + TOGETHER * together
-    parts = _role_weights(query)[columns.roles]
+    # From here on it is about files that have a word of the query, which are few: an answer depends on no others, so it holds while these
+    # and the commits are the same.
+    matched = (whole > 0) | (stem > 0) | (folder > 0) | (names > 0) | (symbol > 0) | (area > 0)
+    some = np.flatnonzero(matched & alive)
+
+    def of_all(values: Floats) -> Floats:
+        spread = np.zeros(files)
+        spread[some] = values
+        return spread
+
+    says = FILE * _share(whole[some]) + CHUNK * _share(chunks_of_files[some])
+    total = says + STEM * _share(stem[some]) + FOLDER * _share(folder[some])
+    total += NAMES * _share(names[some]) + (ONLY_SYMBOL if only else SYMBOL) * _share(symbol[some])
+    total += AREA * area[some] / (areas or 1.0)
+    votes, recent, together = _past(view, query, seen, view.past[some])
+    total += HISTORY * votes + RECENT * recent + TOGETHER * together
+    parts = _role_weights(query)[columns.roles[some]]
     total *= parts
-    total *= alive
-    says = FILE * _share(whole) + CHUNK * _share(chunks_of_files)
-    tested = _after_the_best(total, TESTED * parts * said_by_tests(view, says, matched))
+    tested = _after_the_best(total, TESTED * parts * said_by_tests(view, some, says))
+    score = of_all(total)
     if query.single:
         code = ~np.isin(columns.roles, _NO_CODE)
         plain = query.names[0].isalpha() and not only
-        total = _where_it_is_defined_first(total, (symbol > 0) & code, parts, plain=plain)
-    return Signals(total, stem, folder, names, symbol, _share(votes), together, tested, chunk, chunk_file, weights)
+        score = _where_it_is_defined_first(score, (symbol > 0) & code, of_all(parts), plain=plain)
+    votes, together, tested = of_all(votes), of_all(together), of_all(tested)
+    return Signals(score, stem, folder, names, symbol, votes, together, tested, chunk, chunk_file, weights)
 
 
 def by_role(view: View, query: Query) -> Floats:
@@ -285,11 +297,14 @@ def _telling(history: History, term: int) -> float:
     return min(1.0, max(_OFTEN_SAID, math.log((commits + 1) / (len(said[0]) + 0.5)) / _OFTEN))
 
 
-def _past(view: View, query: Query) -> tuple[Floats, Floats]:
-    """For each file: what the messages of the commits that touched it say, and how much it was worked on lately."""
+def _past(view: View, query: Query, seen: Collection[str], files: Ints) -> tuple[Floats, Floats, Floats]:
+    """For each of some files, by their numbers in the history's paths: what the messages of the commits that touched it say, how much it
+    was worked on lately, and how often together with what the session has seen."""
     history = view.history
     votes = history.votes([(wanted.term, wanted.weight) for wanted in query.terms])
-    return np.append(votes, 0.0)[view.past], np.append(history.recent, 0.0)[view.past]
+    together = history.together(seen) if seen else np.zeros(len(history.paths))
+    votes, recent, together = (np.append(values, 0.0)[files] for values in (votes, history.recent, together))
+    return _share(votes), recent, _share(together)
 
 
 def _gather(fields: list[Postings], term: int, bases: tuple[int, ...]) -> _Column | None:
@@ -352,33 +367,19 @@ _NORMS: WeakKeyDictionary[View, _Norms] = WeakKeyDictionary()
 
 def _best_chunks(chunk: Floats, chunk_file: Ints, files: int) -> Floats:
     """For each file the sum of its best chunks, each counting half as much as the one before."""
-    found = np.zeros(files)
     hit = (chunk > 0).nonzero()[0]
-    if not len(hit):
-        return found
-    value, file = chunk[hit], chunk_file[hit]
-    # Chunks follow each other file by file, so the best of each file is found without putting them in order: then the next ones.
-    first = np.concatenate(((0,), (file[1:] != file[:-1]).nonzero()[0] + 1))
-    owner, count = file[first], np.concatenate((first[1:], (len(file),))) - first
-    for share in 0.5 ** np.arange(_BEST_CHUNKS):
-        best = np.maximum.reduceat(value, first)
-        found[owner] += share * best
-        at = (value == best.repeat(count)).nonzero()[0]
-        if len(at) > len(first):
-            at = _first_of_each(at, first)
-        left = np.ones(len(value), np.bool_)
-        left[at] = False
-        value, several = value[left], count > 1
-        if not len(value):
-            break
-        owner, count = owner[several], count[several] - 1
-        first = count.cumsum() - count
-    return found
-
-
-def _first_of_each(at: Ints, first: Ints) -> Ints:
-    """Of places with equals the first in each file; `first`: where the files begin."""
-    return at[at.searchsorted(first)]
+    # One sort of whole numbers puts them in order, file by file: a number has its file in its upper bits, and the lower ones are the less
+    # the higher the value is. What is left of a value, to 28 binary places, does not depend on the others.
+    values = chunk[hit].view(np.uint64) >> _CUT
+    keys = np.sort(chunk_file[hit].astype(np.uint64) << _VALUE_BITS | _LOWEST - values)
+    file = (keys >> _VALUE_BITS).astype(np.int64)
+    value = (_LOWEST - (keys & _LOWEST) << _CUT).view(np.float64)
+    numbers = np.arange(len(file))
+    begins = np.ones(len(file), np.bool_)
+    np.not_equal(file[1:], file[:-1], out=begins[1:])
+    place = numbers - np.maximum.accumulate(numbers * begins)
+    counts = value * _SHARES[np.minimum(place, _BEST_CHUNKS)]
+    return np.bincount(file, weights=counts, minlength=files).astype(np.float64, copy=False)
 
 
 def _share(values: Floats) -> Floats:

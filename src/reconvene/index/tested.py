@@ -21,6 +21,7 @@ from reconvene.index.view import View
 from reconvene.index.words import parts
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _AFFIX = re.compile(r"^tests?[_-]|[_-](?:tests?|spec)$|(?:Tests?|TestCase|Spec)$")
 _DROPPED = str.maketrans("", "", "_-")
@@ -53,29 +54,31 @@ def name_tested_in_part(path: str) -> str:
     return name if len(name := "".join(words)) >= _SHORTEST else ""
 
 
-def said_by_tests(view: View, says: Floats, matched: NDArray[np.bool_]) -> Floats:
-    """For each file, what the test that says most says for it; of two files with its name, half for each.
+def said_by_tests(view: View, files: Ints, says: Floats) -> Floats:
+    """For each of some files, what the test that says most says for it; of two files with its name, half for each.
 
     Args:
-        says: what each file of the view says itself.
-        matched: the files that may be an answer. No others play a part, so they may change without changing this.
+        files: those that may be an answer, in ascending order. No others play a part, so they may change without changing this.
+        says: what each of them says itself.
     """
-    found = np.zeros(len(says))
-    tests = np.flatnonzero((view.columns.roles == _TEST) & matched & (says > 0))
+    found = np.zeros(len(files))
+    tests = np.flatnonzero((view.columns.roles[files] == _TEST) & (says > 0))
     if not len(tests):
         return found
     if len(tests) > _TESTS:
         tests = tests[says[tests] >= np.partition(says[tests], -_TESTS)[-_TESTS]]
-    paths = [view.path(n) for n in tests.tolist()]
-    whose = _named(view, [_number(path) for path in paths], matched)
+    paths = [view.path(n) for n in files[tests].tolist()]
+    place = np.full(len(view.columns.roles), -1)
+    place[files] = np.arange(len(files))
+    whose = _named(view, [_number(path) for path in paths], place)
     if none := [i for i, of in enumerate(whose) if not of]:
-        shorter = _named(view, [_shorter_number(paths[i]) for i in none], matched)
+        shorter = _named(view, [_shorter_number(paths[i]) for i in none], place)
         for i, of in zip(none, shorter, strict=True):
             whose[i] = of
-    for test, of in zip(tests.tolist(), whose, strict=True):
+    for said, of in zip(says[tests].tolist(), whose, strict=True):
         if len(of) <= _NAMESAKES:
-            for n in of:
-                found[n] = max(found[n], says[test] / len(of))
+            for at in of:
+                found[at] = max(found[at], said / len(of))
     return found
 
 
@@ -84,15 +87,15 @@ def _number(path: str) -> int:
     return crc32(name_tested(path).encode("utf-8", "surrogatepass"))
 
 
-def _named(view: View, names: Sequence[int], matched: NDArray[np.bool_]) -> list[list[int]]:
-    """The files that have each of these names, of those that matched."""
+def _named(view: View, names: Sequence[int], place: Ints) -> list[list[int]]:
+    """The files that have each of the names, by their places; of which that is less than 0, those are left out."""
     wanted = np.array(names, np.uint32)
     found: list[list[int]] = [[] for _ in names]
     for segment, base in zip(view.segments, view.offsets, strict=False):
         known, files = _names(segment)
-        first, last = np.searchsorted(known, wanted), np.searchsorted(known, wanted, side="right")
+        first, last = known.searchsorted(wanted), known.searchsorted(wanted, side="right")
         for i in np.flatnonzero(first < last).tolist():
-            found[i] += [n for n in (files[first[i] : last[i]] + base).tolist() if matched[n]]
+            found[i] += [at for at in place[files[first[i] : last[i]] + base].tolist() if at >= 0]
     return found
 
 

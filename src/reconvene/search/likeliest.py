@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from reconvene.search.density import Density
 from reconvene.search.files import File
-from reconvene.search.looking import SECOND_SNIPPET, Search, shown
+from reconvene.search.looking import BEST_CHUNK, SECOND_SNIPPET, Search, shown
 from reconvene.search.places import FILES, Place, choose
 from reconvene.search.result import Snippet
 from reconvene.search.windows import LINES, Window
@@ -38,7 +38,7 @@ def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[S
     for file, known in chain(others, ((file, None) for file in files)):
         if len(found) == limit and _has_a_place(file):
             return found, True
-        density = search.density(file) if known is None else known
+        density = search.density(file, BEST_CHUNK) if known is None else known
         least = min(least, search.score(file))
         for place in choose([density], [1.0], places=1, lines=LINES):
             if len(found) == limit:
