@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from reconvene.index.languages.language import HOLDERS, OUTLINE, Language
 from reconvene.index.languages.strings import long_strings
@@ -14,6 +15,9 @@ from reconvene.index.languages.strings import long_strings
 SIGNATURE = 160
 _HOLD_OTHERS = HOLDERS | OUTLINE | {"function", "method", "heading", "block"}
 _CODE = re.compile(r"[ \t]*[\w@$]")
+
+
+Rows = tuple[tuple[Any, ...], ...]
 
 
 class Definition(NamedTuple):
@@ -31,6 +35,10 @@ class Definition(NamedTuple):
     signature: str
     first: int = 0
     last: int = 0
+
+
+_FIELDS = len(Definition._fields)
+_definition: Callable[[tuple[Any, ...]], Definition] = partial(tuple.__new__, Definition)
 
 
 def find(data: bytes, language: Language) -> list[Definition]:
@@ -121,10 +129,19 @@ def pack(definitions: Sequence[Definition]) -> bytes:
 
 
 def unpack(packed: bytes) -> tuple[Definition, ...]:
+    return made(rows(packed))
+
+
+def rows(packed: bytes) -> Rows:
+    """The fields of each. Kept like this, they are nothing that a garbage collection looks at (see `workspace.records`)."""
     if not packed:
         return ()
-    rows = json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
-    return tuple(Definition(*row) for row in rows)
+    found = json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+    return tuple([(*row, 0, 0)[:_FIELDS] for row in found])
+
+
+def made(rows: Rows) -> tuple[Definition, ...]:
+    return tuple(map(_definition, rows))
 
 
 def _leftmost(between: bytes) -> int:

@@ -48,6 +48,11 @@ class Indexes:
     def open_count(self) -> int:
         return len(self._open)
 
+    @property
+    def reading(self) -> bool:
+        """Whether any of them is taking in files now."""
+        return any(upkeep.index.progress is not None for upkeep in self._upkeep.values())
+
     async def get(self, workspace: Workspace) -> RootIndex:
         """The index of a workspace's root; all callers get the same one.
 

@@ -26,10 +26,11 @@ from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.index import analysis, stored
 from reconvene.index.arrays import EMPTY, Arrays
-from reconvene.index.definitions import Definition, unpack
+from reconvene.index.definitions import Definition
 from reconvene.index.history import RECIPE as HISTORY_RECIPE
 from reconvene.index.history import History
 from reconvene.index.history_reader import HistoryReader
+from reconvene.index.known_definitions import KnownDefinitions
 from reconvene.index.languages.registry import language_of, rules_digest
 from reconvene.index.looks import LookAtAll, Refresh
 from reconvene.index.memory import give_back
@@ -38,7 +39,7 @@ from reconvene.index.reader import DENIED, FileReader, Gathered
 from reconvene.index.refusals import closed, kept_elsewhere, unusable
 from reconvene.index.segment import Document, Segment
 from reconvene.index.settled import Settled, alone
-from reconvene.index.store import SCHEMA, BlobKey, FileRecord, Store
+from reconvene.index.store import SCHEMA, FileRecord, Store
 from reconvene.index.syntax.outline import Syntax
 from reconvene.index.syntax.reader import SyntaxReader
 from reconvene.index.view import View
@@ -48,6 +49,7 @@ from reconvene.workspace.git_files import StoppedError
 from reconvene.workspace.listing import FileStat, Listing
 from reconvene.workspace.names import parse_path
 from reconvene.workspace.reading import blob_id, decode_text
+from reconvene.workspace.records import Records
 
 T = TypeVar("T")
 
@@ -115,8 +117,8 @@ class RootIndex:
         self._settle_thread = ThreadPoolExecutor(1, thread_name_prefix="settling")
         self._settle_no_more = threading.Event()
         self._settling: asyncio.Task[None] | None = None
-        self._definitions = functools.lru_cache(maxsize=2048)(self._load_definitions)
-        self._syntax = SyntaxReader(lambda: self._store, self._definitions, workers)
+        self._definitions = KnownDefinitions(lambda key: self._store.definitions(key))
+        self._syntax = SyntaxReader(lambda: self._store, self._definitions.of, workers)
 
     @classmethod
     async def open(
@@ -214,7 +216,7 @@ class RootIndex:
 
     def definitions_of(self, blob: bytes, path: str) -> tuple[Definition, ...]:
         """The definitions in a content that a file of this name had. Blocking, and cached."""
-        return self._definitions((blob, language_of(path).name))
+        return self._definitions.of((blob, language_of(path).name))
 
     async def syntax(self, paths: Collection[str], *, within_ms: float = 1000.0) -> dict[str, Syntax]:
         """The exact structure of files as they are on disk now: where each definition begins and ends, its kind and its signature.
@@ -532,7 +534,7 @@ class RootIndex:
 
     def _forget(self) -> None:
         self.verified = False
-        self._definitions.cache_clear()
+        self._definitions.forget()
         self._syntax.forget()
         self._history_reader = HistoryReader(self.workspace, self._closing)
         self._history_seen = -HISTORY_SECONDS
@@ -549,7 +551,7 @@ class RootIndex:
             self._load()
 
     @functools.cached_property
-    def _records(self) -> dict[str, FileRecord]:
+    def _records(self) -> Records[FileRecord]:
         """Every file as it was when last looked at; read when the first look needs it."""
         return self._store.files()
 
@@ -735,9 +737,6 @@ class RootIndex:
         if changed or partial != self.view.partial:
             self.view = self.view.replace(batch.gone, batch.documents, epoch=epoch, partial=partial)
         return changed
-
-    def _load_definitions(self, key: BlobKey) -> tuple[Definition, ...]:
-        return unpack(self._store.definitions(key))
 
 
 async def end(workers: Workers) -> None:

@@ -14,12 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 
 import apsw
 
 from reconvene.index.analysis import Analysis
 from reconvene.workspace.names import decode, encode
+from reconvene.workspace.records import Records
 
 CHANGES_KEPT = 200_000
 SCHEMA = (files("reconvene.index") / "schema.sql").read_text("utf-8")
@@ -110,10 +112,10 @@ class Store:
 
     # -- reading
 
-    def files(self) -> dict[str, FileRecord]:
+    def files(self) -> Records[FileRecord]:
         with self._lock:
             rows = self._db.execute("select path, blob, state, mtime_ns, size, ino, seen_ns from file order by path")
-            return {decode(row[0]): FileRecord(*row[1:]) for row in rows}
+            return Records(FileRecord, {decode(path): (blob, intern(state), *row) for path, blob, state, *row in rows})
 
     def states(self) -> dict[BlobKey, tuple[str, int, int]]:
         """Of every known content: state, lines, symbols."""

@@ -41,6 +41,7 @@ from reconvene.server.asgi import Application
 from reconvene.server.capacity import Capacity
 from reconvene.server.connections import Connections
 from reconvene.server.credentials import Credentials
+from reconvene.server.full_collections import FullCollections
 from reconvene.server.gate import Addresses
 from reconvene.server.metrics import Metrics
 from reconvene.server.oidc import Oidc
@@ -220,6 +221,8 @@ class Server:
                 await self._announce(services)
                 starting = asyncio.create_task(self._start_runs(services, supervisor, app), name="start runs")
                 helpers += [starting, asyncio.create_task(self._watch_idleness(services, starting), name="idleness")]
+                collections = FullCollections(lambda: self._busy(services))
+                helpers.append(asyncio.create_task(collections.keep(), name="full collections"))
                 await self._stopping.wait()
             finally:
                 remove_server_file(settings.data_dir)
@@ -281,6 +284,10 @@ class Server:
                 self.stop()
                 return
             await asyncio.sleep(min(5.0, longest / 4))
+
+    def _busy(self, services: Services) -> bool:
+        """Whether a run goes on or an index is being read."""
+        return services.runs.active > 0 or (self._indexes is not None and self._indexes.reading)
 
     def _lost(self, error: ReconveneError) -> None:
         """The database was deleted or replaced under us: say so loudly, to clients too, and write nothing more."""

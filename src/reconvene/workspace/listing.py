@@ -11,14 +11,15 @@ import stat
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from reconvene.config import Limits
 from reconvene.workspace.git_files import GitError, GitFiles, GitHangsError, StoppedError, find_repository, git_files
 from reconvene.workspace.jail import Jail
 from reconvene.workspace.names import NAME_BYTES, PATH_BYTES, encode, is_temporary
+from reconvene.workspace.records import Records
 from reconvene.workspace.secret_files import is_secret
 from reconvene.workspace.walk import Walk, walk_files
 
@@ -33,8 +34,7 @@ NESTED = 1000
 """Repositories inside the code base that are asked one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
+class FileStat(NamedTuple):
     """`mtime_ns`, `ctime_ns`: nanoseconds since the epoch; `size`: bytes; `ino`: inode number.
 
     `ctime_ns` is when the system last changed anything of it; unlike `mtime_ns` no program can set it back.
@@ -61,7 +61,7 @@ class Listing:
     skipped: int
     source: Literal["git", "walk"]
     note: str | None
-    stats: dict[str, FileStat] = field(default_factory=dict, repr=False)
+    stats: Mapping[str, FileStat] = field(default_factory=dict, repr=False)
 
 
 class Lister:
@@ -174,7 +174,8 @@ class _Found:
     """Collects regular files with what lstat says of them, up to `limit`."""
 
     def __init__(self, jail: Jail, limit: int, stop: threading.Event) -> None:
-        self.stats: dict[str, FileStat] = {}
+        self.stats: dict[str, tuple[Any, ...]] = {}
+        """As plain tuples: see `Records`."""
         self.truncated = False
         self.skipped = 0
         self._jail, self._limit, self._stop = jail, limit, stop
@@ -229,11 +230,11 @@ class _Found:
                 if len(self.stats) >= self._limit and path not in self.stats:
                     self.truncated = True
                     return
-                self.stats[path] = FileStat(st.st_mtime_ns, st.st_size, st.st_ino, st.st_ctime_ns)
+                self.stats[path] = st.st_mtime_ns, st.st_size, st.st_ino, st.st_ctime_ns
 
     def listing(self, source: Literal["git", "walk"], note: str | None) -> Listing:
         paths = sorted(self.stats)
         if self.truncated:
             more = f"There are more files than are looked at; these are {len(paths):,} of them."
             note = f"{note} {more}" if note else more
-        return Listing(paths, self.truncated, self.skipped, source, note, self.stats)
+        return Listing(paths, self.truncated, self.skipped, source, note, Records(FileStat, self.stats))
