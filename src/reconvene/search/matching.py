@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from reconvene.index.definitions import SIGNATURE, Definition, last_name
 from reconvene.index.query import Query, compiled, of_whole_text, phrase_pattern, use_pattern
@@ -42,27 +43,37 @@ def worth_lines(query: Query) -> Callable[[str], bool] | None:
 
 def matching(search: Search, files: Iterable[File], limit: int) -> tuple[list[Snippet], int]:
     """For a question by names or lines: the best of what fulfils it, and how many files do of those that were read."""
-    found: list[tuple[int, Snippet]] = []
+    found: list[_Found] = []
     best_scores: list[float] = []
     files_matching = 0
     for file in files:
         # No place of a file counts more than the file, and of equals those of the file before come first.
         if len(best_scores) == limit and best_scores[0] >= search.score(file) and not search.query.by_lines:
             break
-        snippets = _of_file(search, file)
-        if snippets:
-            found += [(files_matching, snippet) for snippet in snippets]
-            best_scores = heapq.nlargest(limit, [*best_scores, *(snippet.score for snippet in snippets)])[::-1]
+        windows = search.windows(file)
+        if places := _of_file(search, file, windows):
+            found += [_Found(-score, files_matching, file, windows, window) for score, window in places]
+            best_scores = heapq.nlargest(limit, [*best_scores, *(score for score, _ in places)])[::-1]
             files_matching += 1
         if files_matching >= limit:
             break
     # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
-    found.sort(key=lambda f: (-f[1].score, f[0], f[1].start))
-    return [snippet for _, snippet in found[:limit]], files_matching
+    found.sort(key=lambda f: (f.below, f.nth, f.window.start))
+    return [shown(search, f.file, f.windows, f.window, -f.below) for f in found[:limit]], files_matching
 
 
-def _of_file(search: Search, file: File) -> list[Snippet]:
-    windows = search.windows(file)
+class _Found(NamedTuple):
+    """A place, of which more is made only when it is one of those that are shown. `below`: its score, the best least; `nth`: its file."""
+
+    below: float
+    nth: int
+    file: File
+    windows: FileWindows
+    window: Window
+
+
+def _of_file(search: Search, file: File, windows: FileWindows) -> list[tuple[float, Window]]:
+    """The places of a file that fulfil it, and their scores."""
     found = _windows(search, file, windows)
     best = max((w.weight for w in found), default=0.0)
     taken: list[Window] = []
@@ -71,12 +82,11 @@ def _of_file(search: Search, file: File) -> list[Snippet]:
             taken.append(window)
     if search.query.by_lines:
         taken = windows.grown(taken)  # what is asked for by its name is shown as it is
-    snippets: list[Snippet] = []
+    places: list[tuple[float, Window]] = []
     for i, window in enumerate(taken):
         share = window.weight / best if best > 0 else 1.0
-        score = search.score(file) * (share * SECOND_SNIPPET**i if i else 1.0)
-        snippets.append(shown(search, file, windows, window, score))
-    return snippets
+        places.append((search.score(file) * (share * SECOND_SNIPPET**i if i else 1.0), window))
+    return places
 
 
 def _windows(search: Search, file: File, windows: FileWindows) -> list[Window]:
