@@ -70,15 +70,14 @@ def said_by_tests(view: View, files: Ints, says: Floats) -> Floats:
     paths = [view.path(n) for n in files[tests].tolist()]
     place = np.full(len(view.columns.roles), -1)
     place[files] = np.arange(len(files))
-    whose = _named(view, [_number(path) for path in paths], place)
-    if none := [i for i, of in enumerate(whose) if not of]:
-        shorter = _named(view, [_shorter_number(paths[i]) for i in none], place)
-        for i, of in zip(none, shorter, strict=True):
-            whose[i] = of
-    for said, of in zip(says[tests].tolist(), whose, strict=True):
-        if len(of) <= _NAMESAKES:
-            for at in of:
-                found[at] = max(found[at], said / len(of))
+    whose, of = _named(view, [_number(path) for path in paths], place)
+    none = (np.bincount(whose, minlength=len(tests)) == 0).nonzero()[0]
+    if len(none):
+        others, of_others = _named(view, [_shorter_number(paths[i]) for i in none.tolist()], place)
+        whose, of = np.concatenate((whose, none[others])), np.concatenate((of, of_others))
+    namesakes = np.bincount(whose, minlength=len(tests))[whose]
+    few = namesakes <= _NAMESAKES
+    np.maximum.at(found, of[few], (says[tests][whose] / namesakes)[few])
     return found
 
 
@@ -87,16 +86,20 @@ def _number(path: str) -> int:
     return crc32(name_tested(path).encode("utf-8", "surrogatepass"))
 
 
-def _named(view: View, names: Sequence[int], place: Ints) -> list[list[int]]:
-    """The files that have each of the names, by their places; of which that is less than 0, those are left out."""
+def _named(view: View, names: Sequence[int], place: Ints) -> tuple[Ints, Ints]:
+    """Which of the names which files have, by their places; those of which that is less than 0 are left out."""
     wanted = np.array(names, np.uint32)
-    found: list[list[int]] = [[] for _ in names]
+    whose, of = [], []
     for segment, base in zip(view.segments, view.offsets, strict=False):
         known, files = _names(segment)
         first, last = known.searchsorted(wanted), known.searchsorted(wanted, side="right")
-        for i in np.flatnonzero(first < last).tolist():
-            found[i] += [at for at in place[files[first[i] : last[i]] + base].tolist() if at >= 0]
-    return found
+        count = last - first
+        at = np.arange(count.sum()) + (first - count.cumsum() + count).repeat(count)
+        places = place[files[at] + base]
+        there = places >= 0
+        whose.append(np.arange(len(names)).repeat(count)[there])
+        of.append(places[there])
+    return np.concatenate(whose), np.concatenate(of)
 
 
 @lru_cache(maxsize=1 << 13)
