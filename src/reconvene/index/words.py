@@ -31,6 +31,7 @@ _RUN = re.compile(r"\w+")
 # ASCII characters that no word has, as blanks: splitting there costs a quarter of what finding words by pattern does.
 BLANKED = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
 _KNOWN = 1 << 17
+_NONE = -1
 
 
 class _Stemmer(Protocol):
@@ -38,7 +39,7 @@ class _Stemmer(Protocol):
 
 
 def term(text: str) -> int:
-    return crc32(text.encode("utf-8", "surrogatepass"))
+    return crc32(text.encode() if text.isascii() else text.encode("utf-8", "surrogatepass"))
 
 
 def parts(word: str) -> list[str]:
@@ -48,11 +49,12 @@ def parts(word: str) -> list[str]:
     (['http', 'server', 'v', '2'], ['größe'])
     """
     if word.isascii():
-        if word.islower() and word.isalpha():  # most are, or are so between underscores: no pattern need look at them
-            return [word]
-        if word.islower() and word.replace("_", "").isalpha():
-            return [p for p in word.split("_") if p]
-        return [p.lower() for p in _PART.findall(word)]
+        if word.islower():  # most are, and letters or letters between underscores: no pattern need look at them
+            if word.isalpha():
+                return [word]
+            if word.replace("_", "").isalpha():
+                return list(filter(None, word.split("_")))
+        return list(map(str.lower, _PART.findall(word)))
     found: list[str] = []
     for run in _DENSE.findall(word.casefold()):
         dense = len(run) > 1 and run[0] >= "\u2e80"
@@ -90,7 +92,7 @@ class _PartTerms(dict[str, int]):
     def __missing__(self, part: str) -> int:
         if len(self) >= _KNOWN:
             self.clear()
-        found = self[part] = term(stem(part)) if counts_as_term(part) else -1
+        found = self[part] = term(stem(part)) if counts_as_term(part) else _NONE
         return found
 
 
@@ -112,11 +114,11 @@ def _terms(word: str) -> tuple[int, ...]:
     split = parts(word)
     if len(split) == 1:
         t = _part_terms[split[0]]
-        return (t,) if t >= 0 else ()
-    found = [t for p in split if (t := _part_terms[p]) >= 0]
+        return (t,) if t != _NONE else ()
+    found = list(map(_part_terms.__getitem__, split))
     if len(split) > 1 and (joined := whole("".join(split))):
         found.append(term(joined))
-    return tuple(found)
+    return tuple(found) if _NONE not in found else tuple([t for t in found if t != _NONE])
 
 
 class _Known(dict[str, tuple[int, ...]]):

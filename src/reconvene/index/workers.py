@@ -30,6 +30,8 @@ REST_SECONDS = 600.0
 """A process that was not needed for so long is ended; it starts again in a quarter of a second."""
 _START_SECONDS = 30.0
 """Processor time for a process to be ready; `PATIENCE` times that on the clock."""
+_PIECE = 1 << 16
+"""Bytes; what a pipe holds."""
 POISON = "poison"
 _COMMAND = (sys.executable, "-P", "-m", "reconvene.index.worker")
 # What a worker gets of the environment: nothing that holds a key, and no current directory whose files could be imported.
@@ -203,7 +205,7 @@ class _Worker:
             for pipe in self._pipes():
                 os.set_blocking(pipe, False)
             deadline = _Deadline(PATIENCE * _START_SECONDS, _START_SECONDS, self.process.pid)
-            if _read(self._pipes()[1], len(READY), deadline) != READY:
+            if _read(self._pipes()[1], bytearray(), len(READY), deadline) != READY:
                 raise EOFError
         except (OSError, EOFError) as e:
             self.end()
@@ -220,9 +222,11 @@ class _Worker:
         assert self.process is not None
         deadline = _Deadline(PATIENCE * seconds, seconds, self.process.pid)
         _write(writing, REQUEST.pack(len(data), task, codec.encode(), language.encode()) + data, deadline)
-        state, lines, symbols, definitions, postings = ANSWER.unpack(_read(reading, ANSWER.size, deadline))
-        rest = _read(reading, definitions + postings, deadline)
-        return Analysis(text(state), lines, symbols, rest[:definitions], rest[definitions:])
+        answer = _read(reading, bytearray(), ANSWER.size, deadline)
+        state, lines, symbols, definitions, postings = ANSWER.unpack_from(answer)
+        middle = ANSWER.size + definitions
+        rest = memoryview(_read(reading, answer, middle + postings, deadline))
+        return Analysis(text(state), lines, symbols, bytes(rest[ANSWER.size : middle]), bytes(rest[middle:]))
 
     def kill(self) -> None:
         if (process := self.process) is not None:
@@ -270,21 +274,23 @@ class _Deadline:
 
 def _write(pipe: int, data: bytes, deadline: _Deadline) -> None:
     view = memoryview(data)
-    while view:
-        _wait(pipe, select.POLLOUT, deadline)
+    while True:
         with contextlib.suppress(BlockingIOError):
             view = view[os.write(pipe, view) :]
+        if not view:
+            return
+        _wait(pipe, select.POLLOUT, deadline)
 
 
-def _read(pipe: int, size: int, deadline: _Deadline) -> bytes:
-    found = bytearray()
+def _read(pipe: int, found: bytearray, size: int, deadline: _Deadline) -> bytearray:
+    """All that is there, until what was found before and now is of this size: nothing comes after an answer until it is asked for."""
     while len(found) < size:
         _wait(pipe, select.POLLIN, deadline)
-        piece = os.read(pipe, min(size - len(found), 1 << 20))
+        piece = os.read(pipe, _PIECE)
         if not piece:
             raise EOFError
         found += piece
-    return bytes(found)
+    return found
 
 
 def _wait(pipe: int, event: int, deadline: _Deadline) -> None:
