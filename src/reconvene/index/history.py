@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reconvene.index.distinct import distinct
 from reconvene.index.segment import I32, Postings
 from reconvene.index.words import text_counter
 from reconvene.workspace.git_history import Commit
@@ -136,7 +137,9 @@ class History:
         votes = np.zeros(len(self.paths))
         if numbers:
             commit = np.repeat(np.arange(len(self.sizes)), np.diff(self.bounds))
-            ours = np.bincount(commit, np.isin(self.touched, numbers), len(self.sizes))
+            these = np.zeros(len(self.paths), np.bool_)
+            these[numbers] = True
+            ours = np.bincount(commit, these[self.touched], len(self.sizes))
             votes += np.bincount(self.touched, (ours / np.maximum(self.sizes, 1))[commit], len(self.paths))
             votes[numbers] = 0
         return votes
@@ -193,7 +196,7 @@ def build(mark: str, notes: Sequence[Note]) -> History:
         if note.paths:
             files = [number[now.get(path, path)] for path in note.paths]
             voting.append(note)
-            touched.append(np.unique(np.array(files, np.int64)))
+            touched.append(distinct(np.array(files, np.int64)))
             fresh = math.exp(-(newest - note.at) / 86400 / _DAYS) / math.sqrt(len(files))
             for file in files:
                 recent[file] += fresh

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from reconvene.index.distinct import distinct
 from reconvene.index.history import History
 from reconvene.index.query import Query
 from reconvene.index.roles import ROLES, WEIGHTS, Role
@@ -140,7 +141,7 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
         (wanted, [form for form, _ in wanted.in_texts], [term_of(form) for form in wanted.in_names])
         for wanted in query.terms
     ]
-    every = np.unique(np.array([t for _, forms, short in words for t in (*forms, *short)], np.uint32))
+    every = distinct(np.array([t for _, forms, short in words for t in (*forms, *short)], np.uint32))
     chunks = _Field([s.chunks for s in view.segments], columns.chunk_bases, every)
     stems, folders, defined = (
         _Field([getattr(s, field) for s in view.segments], view.offsets, every)
@@ -179,7 +180,7 @@ def rank(view: View, query: Query, seen: Collection[str] = ()) -> Signals:
         if wanted.term in query.area:
             areas += common or 1.0
             if named:
-                area[np.unique(np.concatenate(named))] += common or 1.0
+                area[distinct(np.concatenate(named))] += common or 1.0
     for name in query.symbols:
         at = _alive(_gather([s.symbols for s in view.segments], symbol_term(name), view.offsets), alive)
         if at is not None:

@@ -73,18 +73,35 @@ WEIGHTS: dict[Role, float] = {
 }
 
 
+@lru_cache(maxsize=1 << 12)
+def of_folder(folder: str) -> Role | None:
+    """The part that all files of a folder play, if what it is in says so.
+
+    Args:
+        folder: with a slash at its end; empty for the root.
+    """
+    if _VENDORED.search(folder):
+        return "vendored"
+    if _TEST_FOLDER.search(folder):
+        return "test"
+    return "docs" if _DOCS_FOLDER.search(folder) else None
+
+
 @lru_cache(maxsize=1 << 13)
 def role_of(path: str) -> Role:
     """
     >>> role_of("src/app.py"), role_of("tests/test_app.py"), role_of("README.md"), role_of("vendor/x/y.go")
     ('source', 'test', 'docs', 'vendored')
     """
+    # What stands in a folder's name is looked for once for all its files: it costs the most.
+    name = path.rpartition("/")[2]
+    folder = of_folder(path[: len(path) - len(name)])
     suffix = path.rpartition(".")[2].lower()
-    if _VENDORED.search(path):
+    if folder == "vendored" or _VENDORED.search(name):
         return "vendored"
-    if _TEST_FOLDER.search(path) or _TEST_FILE.search(path):
+    if folder == "test" or _TEST_FILE.search(name):
         return "test"
-    if _DOCS_FOLDER.search(path) or suffix in _DOCS:
+    if folder == "docs" or suffix in _DOCS:
         return "docs"
     if suffix in _DATA or path.startswith(".") or "/." in path:
         return "data"

@@ -37,7 +37,7 @@ from reconvene.index.memory import give_back
 from reconvene.index.order import ReadingOrder, paths_about
 from reconvene.index.reader import DENIED, FileReader, Gathered
 from reconvene.index.refusals import closed, kept_elsewhere, unusable
-from reconvene.index.segment import Document, Segment
+from reconvene.index.segment import Segment
 from reconvene.index.settled import Settled, alone
 from reconvene.index.store import SCHEMA, FileRecord, Store
 from reconvene.index.syntax.outline import Syntax
@@ -657,10 +657,7 @@ class RootIndex:
 
     def _announce(self, todo: list[str]) -> None:
         """What has not been read yet can be found by its path already."""
-        new = (path for path in todo if path not in self._records)
-        self.view = self.view.announce(
-            [Document(path, None, language_of(path).name, "waiting", 0, 0, EMPTY) for path in new]
-        )
+        self.view = self.view.announce([path for path in todo if path not in self._records])
 
     def _put_wanted_first(self, order: ReadingOrder, text: str) -> None:
         order.first(paths_about(self.view, text))

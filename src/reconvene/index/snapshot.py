@@ -27,7 +27,7 @@ from reconvene.index import roles
 from reconvene.index.segment import Postings, Segment
 from reconvene.workspace.names import decode, encode
 
-RECIPE = 2
+RECIPE = 3
 """Raise it when the same analyses would make another segment, or the file's form changes."""
 _MAGIC = b"reconvene index\n"
 _HEAD = Struct("<16sI")
@@ -160,8 +160,10 @@ def _role_rules() -> str:
         for name, value in vars(roles).items()
         if isinstance(value, re.Pattern | frozenset)
     }
-    code = roles.role_of.__wrapped__.__code__
-    return xxhash.xxh3_64_hexdigest(repr((sorted(told.items()), code.co_code, code.co_consts, roles.ROLES)).encode())
+    code = [
+        (f.__wrapped__.__code__.co_code, f.__wrapped__.__code__.co_consts) for f in (roles.role_of, roles.of_folder)
+    ]
+    return xxhash.xxh3_64_hexdigest(repr((sorted(told.items()), code, roles.ROLES)).encode())
 
 
 def _made_by(made_by: str) -> str:

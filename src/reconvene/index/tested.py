@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from weakref import WeakKeyDictionary
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reconvene.index.plain_names import NOTHING, number, plain, stem
 from reconvene.index.roles import ROLES
 from reconvene.index.segment import Segment
 from reconvene.index.view import View
@@ -24,7 +24,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _AFFIX = re.compile(r"^tests?[_-]|[_-](?:tests?|spec)$|(?:Tests?|TestCase|Spec)$")
-_DROPPED = str.maketrans("", "", "_-")
 _TEST = ROLES.index("test")
 _TESTED = [ROLES.index("source"), ROLES.index("types"), ROLES.index("tool")]
 _TESTS = 64
@@ -41,7 +40,7 @@ def name_tested(path: str) -> str:
     >>> name_tested("tests/test_shopping_cart.py"), name_tested("src/ShoppingCartTest.java"), name_tested("cart.spec.ts")
     ('shoppingcart', 'shoppingcart', 'cart')
     """
-    return _plain(_AFFIX.sub("", _stem(path)))
+    return plain(_AFFIX.sub("", stem(path)))
 
 
 def name_tested_in_part(path: str) -> str:
@@ -50,7 +49,7 @@ def name_tested_in_part(path: str) -> str:
     >>> name_tested_in_part("tests/test_requests_async.py"), name_tested_in_part("test_cart.py")
     ('requests', '')
     """
-    words = parts(_AFFIX.sub("", _stem(path)).replace("-", "_"))[:-1]
+    words = parts(_AFFIX.sub("", stem(path)).replace("-", "_"))[:-1]
     return name if len(name := "".join(words)) >= _SHORTEST else ""
 
 
@@ -83,7 +82,7 @@ def said_by_tests(view: View, files: Ints, says: Floats) -> Floats:
 
 @lru_cache(maxsize=1 << 13)
 def _number(path: str) -> int:
-    return crc32(name_tested(path).encode("utf-8", "surrogatepass"))
+    return number(name_tested(path))
 
 
 def _named(view: View, names: Sequence[int], place: Ints) -> tuple[Ints, Ints]:
@@ -104,32 +103,18 @@ def _named(view: View, names: Sequence[int], place: Ints) -> tuple[Ints, Ints]:
 
 @lru_cache(maxsize=1 << 13)
 def _shorter_number(path: str) -> int:
-    return crc32(name_tested_in_part(path).encode("utf-8", "surrogatepass"))
+    return number(name_tested_in_part(path))
 
 
 def _names(segment: Segment) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """The names of its files that tests may be of, as numbers, ascending, and the file of each. Of each segment it is worked out once."""
     known = _NAMES.get(segment)
     if known is None:
-        files = np.flatnonzero(np.isin(segment.roles, _TESTED))
-        paths = segment.paths
-        names = [crc32(_plain(_stem(paths[i])).encode("utf-8", "surrogatepass")) for i in files.tolist()]
-        numbers = np.array(names, np.uint32)
+        files = np.flatnonzero(np.isin(segment.roles, _TESTED) & (segment.names_numbers != NOTHING))
+        numbers = segment.names_numbers[files]
         order = np.argsort(numbers, kind="stable")
-        order = order[numbers[order] != _NOTHING]
         known = _NAMES[segment] = numbers[order], files[order]
     return known
 
 
-_NOTHING = crc32(b"")
-"""The number of no name: that of `_.js`, say."""
 _NAMES: WeakKeyDictionary[Segment, tuple[NDArray[np.uint32], NDArray[np.int64]]] = WeakKeyDictionary()
-
-
-def _stem(path: str) -> str:
-    name = path.rpartition("/")[2]
-    return name.lstrip(".").partition(".")[0]
-
-
-def _plain(stem: str) -> str:
-    return stem.lower().translate(_DROPPED)

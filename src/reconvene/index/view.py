@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,13 @@ class View:
             segments[first:], alive[first:] = [merged], [np.ones(len(merged.paths), np.bool_)]
         return View(tuple(segments), tuple(alive), epoch, partial, self.history, waiting)
 
-    def announce(self, documents: Sequence[Document]) -> View:
+    def announce(self, paths: Sequence[str]) -> View:
         """With files that are still to be read; what was announced before is forgotten."""
         known = slice(int(self.waiting), None)
         segments, alive = self.segments[known], self.alive[known]
-        if documents:
-            segments, alive = (Segment.build(documents), *segments), (np.ones(len(documents), np.bool_), *alive)
-        return View(segments, alive, self.epoch, True, self.history, bool(documents))
+        if paths:
+            segments, alive = (Segment.listed(paths), *segments), (np.ones(len(paths), np.bool_), *alive)
+        return View(segments, alive, self.epoch, True, self.history, bool(paths))
 
     @property
     def known(self) -> View:
@@ -219,8 +220,8 @@ class View:
     def past(self) -> NDArray[np.int64]:
         """Of each file counted through all segments, its number in the history's paths; one more than there are for none."""
         number, none = self.history.number, len(self.history.paths)
-        paths = (path for segment in self.segments for path in segment.paths)
-        return np.fromiter((number.get(path, none) for path in paths), np.int64, self.offsets[-1])
+        paths = chain.from_iterable(segment.paths for segment in self.segments)
+        return np.fromiter(map(number.get, paths, repeat(none)), np.int64, self.offsets[-1])
 
     @cached_property
     def statistics(self) -> Statistics:
