@@ -31,6 +31,9 @@ DENIED = "denied"
 """State of a file that the operating system does not let us read; it is tried again each time."""
 LOOKS = 2
 """At a time: what is asked for by its path is read while a look at everything, which keeps its threads, waits for just that."""
+TOGETHER, AT_MOST = 8, 0.02
+"""Files that are handed over at once, and the seconds from which on fewer are. To wake another thread for each costs a fifth of what that
+one does."""
 _HEAD = 8000
 
 
@@ -103,23 +106,24 @@ class FileReader:
             WorkersClosed: `close` was called here or of the workers.
             ReconveneError: `workspace_gone`, `search_failed` (no worker starts).
         """
-        reading = _Reading(paths, 2 * self._workers.count)
+        reading = _Reading(paths, 2 * TOGETHER * self._workers.count)
         self._under_way.append(reading)
         try:
             for _ in range(self._workers.count):
                 self._submit(reading, stats, store)
             left = self._workers.count
             while left:
-                found = reading.done.get()
+                some = reading.done.get()
                 if self._closing.is_set():
                     raise WorkersClosed
-                if found is None:
+                if some is None:
                     left -= 1
-                elif isinstance(found, BaseException):
-                    raise found
+                elif isinstance(some, BaseException):
+                    raise some
                 else:
-                    reading.room.release()
-                    yield found
+                    for found in some:
+                        reading.room.release()
+                        yield found
         finally:
             reading.give_up()
             self._under_way.remove(reading)
@@ -138,10 +142,17 @@ class FileReader:
 
     def _read_some(self, reading: _Reading, stats: Mapping[str, FileStat], store: Store) -> None:
         """One thread's part of them."""
+        some: list[Found] = []
+        began = time.monotonic()
         try:
             while (path := reading.next()) is not None:
-                reading.done.put(self._read(path, stats[path], store))
+                some.append(self._read(path, stats[path], store))
+                if len(some) >= TOGETHER or time.monotonic() - began > AT_MOST:
+                    reading.done.put(some)
+                    some, began = [], time.monotonic()
+            reading.done.put(some)
         except BaseException as e:
+            reading.done.put(some)
             reading.done.put(e)
         finally:
             reading.done.put(None)
@@ -200,7 +211,7 @@ class _Reading:
     """
 
     def __init__(self, paths: Iterable[str], most: int) -> None:
-        self.done: SimpleQueue[Found | BaseException | None] = SimpleQueue()
+        self.done: SimpleQueue[list[Found] | BaseException | None] = SimpleQueue()
         """None from each thread when it ends."""
         self.room = threading.Semaphore(most)
         self._paths = iter(paths)
