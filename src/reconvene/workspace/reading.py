@@ -37,6 +37,8 @@ _KINDS = (
     (b"\x28\xb5\x2f\xfd", "zstd archive"), (b"\x7fELF", "ELF program"), (b"SQLite format 3\0", "SQLite database"),
     (b"\0asm", "WebAssembly"), (b"\xca\xfe\xba\xbe", "Java class"), (b"wOFF", "font"), (b"wOF2", "font"),
 )  # fmt: skip
+_MAGICS = tuple(magic for magic, _ in _KINDS)
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,15 @@ def binary_kind(head: bytes) -> str | None:
     """What a file is when its first bytes are not text; None for text."""
     if utf16(head):
         return None
-    for magic, kind in _KINDS:
-        if head.startswith(magic):
-            return kind
+    if head.startswith(_MAGICS):
+        return next(kind for magic, kind in _KINDS if head.startswith(magic))
     return "binary data" if b"\0" in head[:_HEAD] else None
 
 
 def utf16(head: bytes) -> str | None:
     """The codec of a UTF-16 file, by its BOM."""
-    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        return None  # UTF-32
-    return {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(head[:2])
+    utf32 = head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff"))
+    return None if utf32 else _UTF16.get(head[:2])
 
 
 def decode_text(data: bytes) -> str | None:

@@ -217,14 +217,18 @@ class Workspace:
             )
             details = {"path": _plain(path), "real": display_path(real), "never": never}
             raise ReconveneError("secret_file", f"{shown(path)} {why}", **details)
-        return _Opened(fd, st, _plain(path))
+        return _Opened(fd, st, path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
     fd: int
     st: os.stat_result
-    shown: str
+    path: str
+
+    @property
+    def shown(self) -> str:
+        return _plain(self.path)
 
 
 def _plain(path: str) -> str:
