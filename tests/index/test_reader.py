@@ -81,7 +81,7 @@ def test_one_that_is_given_up_lets_its_threads_go_and_reads_no_further(
     reading = reader.read_all(paths, stats, store)
     next(reading)
     reading.close()
-    most = 2 * module.TOGETHER * workers.count + 2
+    most = module.TOGETHER * (2 * workers.count + 2)
     assert most < len(MANY)
     assert len(list(reader.read_all(["shop/cart.py"], stats, store))) == 1
     assert len(begun) <= most

@@ -106,7 +106,7 @@ class FileReader:
             WorkersClosed: `close` was called here or of the workers.
             ReconveneError: `workspace_gone`, `search_failed` (no worker starts).
         """
-        reading = _Reading(paths, 2 * TOGETHER * self._workers.count)
+        reading = _Reading(paths, 2 * self._workers.count)
         self._under_way.append(reading)
         try:
             for _ in range(self._workers.count):
@@ -121,9 +121,8 @@ class FileReader:
                 elif isinstance(some, BaseException):
                     raise some
                 else:
-                    for found in some:
-                        reading.room.release()
-                        yield found
+                    reading.room.release()
+                    yield from some
         finally:
             reading.give_up()
             self._under_way.remove(reading)
@@ -143,14 +142,12 @@ class FileReader:
     def _read_some(self, reading: _Reading, stats: Mapping[str, FileStat], store: Store) -> None:
         """One thread's part of them."""
         some: list[Found] = []
-        began = time.monotonic()
         try:
-            while (path := reading.next()) is not None:
-                some.append(self._read(path, stats[path], store))
-                if len(some) >= TOGETHER or time.monotonic() - began > AT_MOST:
-                    reading.done.put(some)
-                    some, began = [], time.monotonic()
-            reading.done.put(some)
+            while reading.has_room():
+                some, ends = [], time.monotonic() + AT_MOST
+                while len(some) < TOGETHER and time.monotonic() < ends and (path := reading.next()) is not None:
+                    some.append(self._read(path, stats[path], store))
+                reading.done.put(some)
         except BaseException as e:
             reading.done.put(some)
             reading.done.put(e)
@@ -205,7 +202,7 @@ class FileReader:
 
 
 class _Reading:
-    """Files that a few threads read for one that takes in what they find, which is never more than `most` files behind.
+    """Files that a few threads read for one that takes in what they find, which is never more than `most` times `TOGETHER` files behind.
 
     A future for each file would cost as much as reading it.
     """
@@ -216,19 +213,25 @@ class _Reading:
         self.room = threading.Semaphore(most)
         self._paths = iter(paths)
         self._lock = threading.Lock()
-        self._given_up = False
+        self._over = False
+
+    def has_room(self) -> bool:
+        """Waits for it; False when there is nothing left to read."""
+        self.room.acquire()
+        if over := self._over:
+            self.room.release()  # for the next thread, which ends as well
+        return not over
 
     def next(self) -> str | None:
-        self.room.acquire()
         with self._lock:
-            path = None if self._given_up else next(self._paths, None)
+            path = None if self._over else next(self._paths, None)
         if path is None:
-            self.room.release()  # for the next thread, which ends as well
+            self._over = True
         return path
 
     def give_up(self) -> None:
         """Nobody takes in any more: the threads end when they are done with the file they are at."""
-        self._given_up = True
+        self._over = True
         self.room.release()
 
 
