@@ -7,7 +7,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from reconvene.errors import ReconveneError
 from reconvene.index import Indexes, RootIndex
 from reconvene.index.query import parse
 from reconvene.index.ranking import rank
+from reconvene.index.settled import SMALLEST, Settled
+from reconvene.index.view import View
 from reconvene.index.words import term
 from reconvene.index.workers import Workers
 from reconvene.workspace import Workspace
@@ -449,4 +454,32 @@ async def test_the_event_loop_is_not_kept_while_building(tmp_path: Path, workers
     gc.unfreeze()
     assert index.files == 250
     assert longest < 0.02
+    await index.close()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["", "control-held-in-the-loop"])
+async def test_the_memory_of_a_replaced_view_is_not_given_back_in_the_event_loop(
+    tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    code = CodeBase(tmp_path, {f"m{i}.py": f"def part_{i}():\n    return {i}\n" for i in range(SMALLEST + 1)})
+    index = await code.index(workers, fresh=False)
+    loop = asyncio.get_running_loop()
+    let_go: list[int] = []
+    held: list[View] = []
+    write = Settled.write
+
+    def writing(self: Settled, view: View, stop: threading.Event) -> str:
+        weakref.finalize(view, lambda: let_go.append(threading.get_ident()))
+        held.extend([view] * kept)
+        name = write(self, view, stop)
+        index.view = replace(index.view)  # as by an edit meanwhile
+        # The loop goes on once the thread has let go of what it was given, so that whoever else holds it is the last.
+        loop.call_soon_threadsafe(lambda: index._settle_thread.submit(int).result(60))
+        return name
+
+    monkeypatch.setattr(Settled, "write", writing)
+    await index.refresh()
+    held.clear()
+    assert len(let_go) == 1
+    assert (let_go[0] == threading.get_ident()) == kept
     await index.close()

@@ -447,18 +447,23 @@ class RootIndex:
         """Make a snapshot behind, when one is worth it."""
         idle = self._settling is None or self._settling.done()
         if idle and not self.shared and not self.resting and self._settled.is_due(self.view.known):
-            self._settling = asyncio.create_task(self._settle(self._store, self.view.known))
+            self._settling = asyncio.create_task(self._settle(self._store, [self.view.known]))
             self._settling.add_done_callback(_retrieved)
 
-    async def _settle(self, store: Store, view: View) -> None:
-        loop = asyncio.get_running_loop()
+    async def _settle(self, store: Store, views: list[View]) -> None:
+        """
+        Args:
+            views: the one to be written, which is taken out: what only it holds can go, and not in the event loop, which that would take
+                20 ms.
+        """
+        loop, epoch = asyncio.get_running_loop(), views[0].epoch
         try:
-            name = await loop.run_in_executor(self._settle_thread, self._settled.write, view, self._settle_no_more)
+            name = await loop.run_in_executor(
+                self._settle_thread, lambda: self._settled.write(views.pop(), self._settle_no_more)
+            )
             if self._settle_no_more.is_set():
                 self._settled.drop(name)
             else:
-                epoch = view.epoch
-                del view  # what only it holds can go
                 await loop.run_in_executor(self._thread, self._take_settled, store, epoch, name)
                 await loop.run_in_executor(self._settle_thread, give_back)
         except (OSError, StoppedError, apsw.Error):

@@ -237,10 +237,10 @@ class Upkeep:
         if self.index.paused:
             return
         await self.index.refresh_paths(paths)
-        view = self.index.view
         if len(self._unlisted) < MOST_UNLISTED:
             # One that is not there may come back as one of ours.
             there = await asyncio.to_thread(lambda: {p for p in paths if self.index.workspace.stat(p) is not None})
+            view = self.index.view  # not held while somebody else may replace it
             self._unlisted |= {path for path in there if view.find(path) is None}
 
     async def _watch(self) -> None:
@@ -258,8 +258,8 @@ class Upkeep:
             self._watched_epoch = None
         if self._watched_epoch != self.index.epoch:
             self._watched_epoch = self.index.epoch
-            view = self.index.view
-            await asyncio.to_thread(lambda watcher: watcher.watch(view.paths()), self._watcher)
+            # The view is taken there, and let go there: once it has been replaced, whoever lets it go last gives back all its memory.
+            await asyncio.to_thread(lambda watcher: watcher.watch(self.index.view.paths()), self._watcher)
 
     async def _stop_watching(self) -> None:
         watcher, self._watcher = self._watcher, None
