@@ -77,6 +77,13 @@ def test_a_file_without_a_word_of_the_query_shows_its_beginning() -> None:
     assert first.start == 1
 
 
+def test_a_place_ends_with_the_blank_line_after_it_where_something_would_be_added() -> None:
+    text = functions(100, _20="zebra()")
+    (first, *_) = choose([density(text, "zebra")], [1.0], lines=10)
+    assert 20 * 5 + 2 in lines_of(first)
+    assert text.split("\n")[first.end - 1] == "" and text.split("\n")[first.end - 2].strip()
+
+
 def test_places_of_any_files_stay_apart_and_within_their_lines() -> None:
     seed = 11
     print("seed", seed)

@@ -38,7 +38,7 @@ def places(result: SearchResult) -> list[str]:
         ("Cart.total_price", "shop/cart.py Cart"),
         ("expire_old_carts", "shop/cart.py expire_old_carts"),
         ("how are amounts of money parsed", "shop/money.py parse_amount"),
-        ("sweep expired sessions", "shop/session_store.py SessionStore.sweep_expired"),
+        ("sweep expired sessions", "shop/session_store.py SessionStore"),
         ("session store", "shop/session_store.py SessionStore"),
         ("render items in the web page", "web/app.js renderItem"),
         ("def:Money", "shop/money.py Money"),

@@ -2,7 +2,7 @@
 
 Chances are those of the file, which fall steeply with its score (of 252 commits' first files 68 % were to change, of the second 24 %, of
 the third 10 %), times those of the lines in it. So the best file has several places when it is long, and the lines go where they are worth
-most: a place grows by paragraphs, and one that says little stays short.
+most (`search.row`). Each place ends with the blank line after it, if there is one: there stands what is added behind a definition.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconvene.search.atoms import ATOM
 from reconvene.search.density import Density
+from reconvene.search.row import Pieces, best_stretches
 
 PLACES, LINES = 5, 200
 """Places that are chosen together, and lines they have in all."""
@@ -21,8 +21,8 @@ FILES = 4
 """Among which they are chosen."""
 _STEEP = 5
 """Power of a file's score that its chance falls by."""
-_SEED = 16
-"""Lines a place begins with, at most, before it grows."""
+_BEHIND = 1
+"""Blank lines after a piece that are shown with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,19 @@ class _File:
     def __init__(self, number: int, density: Density, chance: float) -> None:
         self.number = number
         atoms, chances = density.atoms, density.chances
+        following = np.append(atoms.firsts[1:], len(chances) + 1)
+        lasts = np.minimum(atoms.lasts + _BEHIND, following - 1)
         until = np.zeros(len(chances) + 1)
         chances.cumsum(out=until[1:])
         before, upto = until[atoms.firsts - 1], until[atoms.lasts]
+        self.pieces = Pieces(atoms.firsts, lasts, (upto - before) * chance)
         self.firsts: list[int] = atoms.firsts.tolist()
-        self.lasts: list[int] = atoms.lasts.tolist()
+        self.lasts: list[int] = lasts.tolist()
         """Of each piece its lines; in pairs they would be something for the garbage collector to go through."""
         self._before: list[float] = before.tolist()
         self._upto: list[float] = upto.tolist()
-        self._add: list[int] = (upto > before).nonzero()[0].tolist()
-        """The pieces that have a chance at all."""
         self._chance = chance
         self.taken = [False] * len(self.firsts)
-        self._seed: tuple[float, int, int] | None = None
-        self._seeded = False
 
     def chance(self, first: int, last: int) -> float:
         return self._chance * (self._upto[last] - self._before[first])
@@ -71,38 +70,9 @@ class _File:
 
     def take(self, first: int, last: int) -> None:
         self.taken[first : last + 1] = [True] * (last - first + 1)
-        self._seeded = False
 
-    def seed(self) -> tuple[float, int, int] | None:
-        """The best run of free pieces that is short enough: its chance, its first and its last."""
-        if not self._seeded:
-            self._seed, self._seeded = self._best(), True
-        return self._seed
-
-    def _best(self) -> tuple[float, int, int] | None:
-        best: tuple[float, int, int] | None = None
-        first = 0
-        firsts, lasts, before, upto, longest = self.firsts, self.lasts, self._before, self._upto, max(_SEED, ATOM)
-        taken = self.taken
-        for last in self._add:
-            if taken[last]:  # so ends each run of them: it has none at its end that adds nothing
-                first = last + 1
-                continue
-            while lasts[last] - firsts[first] >= longest:
-                first += 1
-            chance = self._chance * (upto[last] - before[first])
-            # Of equals the first, however the sums were rounded.
-            if best is None or chance > best[0] * (1 + 1e-9):
-                best = chance, first, last
-        if best is None or best[0] <= 0:
-            return None
-        # What adds nothing at its ends is left out.
-        chance, first, last = best
-        while first < last and self.chance(first, first) < 0.05 * chance:
-            first += 1
-        while first < last and self.chance(last, last) < 0.05 * chance:
-            last -= 1
-        return chance, first, last
+    def place(self, first: int, last: int) -> Place:
+        return Place(self.number, self.firsts[first], self.lasts[last], self.chance(first, last))
 
 
 def choose(
@@ -119,44 +89,16 @@ def choose(
         _File(i, density, (score / top) ** _STEEP if top > 0 else 1.0)
         for i, (density, score) in enumerate(zip(densities, scores, strict=True))
     ]
-    runs = _seeds(files, places)
+    runs = [_Run(*found) for found in best_stretches([file.pieces for file in files], places, lines)]
+    for run in runs:
+        files[run.file].take(run.first, run.last)
     left = lines - sum(files[r.file].lines(r.first, r.last) for r in runs)
     while (step := _best_step(files, runs, left)) is not None:
         i, run, cost = step
         runs[i] = run
         left -= cost
         files[run.file].taken[run.first] = files[run.file].taken[run.last] = True
-    found = [
-        Place(
-            r.file,
-            files[r.file].firsts[r.first],
-            files[r.file].lasts[r.last],
-            files[r.file].chance(r.first, r.last),
-        )
-        for r in runs
-    ]
-    return _ordered(found)
-
-
-def _seeds(files: Sequence[_File], places: int) -> list[_Run]:
-    runs: list[_Run] = []
-    opened = 0
-    while len(runs) < places:
-        best: tuple[float, int, int] | None = None
-        for file in files[: opened + 1]:
-            seed = file.seed()
-            if seed is not None and (best is None or seed[0] > best[0]):
-                best, at = seed, file
-        if best is None:
-            if opened >= len(files):
-                break
-            opened += 1
-            continue
-        runs.append(_Run(at.number, best[1], best[2]))
-        at.take(best[1], best[2])
-        if at.number == opened:
-            opened += 1
-    return runs
+    return _ordered([files[r.file].place(r.first, r.last) for r in runs])
 
 
 def _best_step(files: Sequence[_File], runs: Sequence[_Run], left: int) -> tuple[int, _Run, int] | None:
@@ -185,10 +127,13 @@ def _ordered(places: Sequence[Place]) -> list[Place]:
     """By their chances, but the first of a file after the first of each better one."""
     first: dict[int, Place] = {}
     for place in places:
-        if place.file not in first or place.chance > first[place.file].chance:
+        if place.file not in first or place.chance > first[place.file].chance * (1 + 1e-9):
             first[place.file] = place
     cap: dict[int, float] = {}
     most = float("inf")
     for file in sorted(first):
         most = cap[file] = min(most, first[file].chance)
-    return sorted(places, key=lambda p: (-min(p.chance, cap[p.file]), p.file, p is not first[p.file], p.start))
+    # Of equals the first, however the sums were rounded.
+    return sorted(
+        places, key=lambda p: (-round(min(p.chance, cap[p.file]), 9), p.file, p is not first[p.file], p.start)
+    )
