@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from reconvene.search.row import Pieces, Row, Stretch, best_stretches
+from reconvene.search.row import Pieces, Row, Stretch, best_stretch, best_stretches
 
 
 def file_of(rng: random.Random, pieces: int) -> Pieces:
@@ -106,3 +106,38 @@ def test_what_has_nothing_between_it_is_one_stretch() -> None:
 def test_where_nothing_has_a_chance_there_is_nothing_to_show() -> None:
     assert best_stretches([], 5, 200) == []
     assert best_stretches([Pieces(np.array([1]), np.array([4]), np.array([0.0]))], 5, 200) == []
+
+
+@pytest.mark.parametrize("bolder", ["", "a line too many", "one piece", "the last of equals"])
+def test_of_one_stretch_there_is_none_better(bolder: str) -> None:
+    """With its mutation controls: each bolder rule is caught."""
+
+    def found_in(file: Pieces, lines: int) -> tuple[int, int] | None:
+        found = best_stretch(file, lines + (bolder == "a line too many"))
+        if found is not None and bolder == "one piece":
+            return found[0], found[0]
+        if found is not None and bolder == "the last of equals":
+            last = len(file.firsts) - 1
+            mirrored = Pieces(200 - file.lasts[::-1], 200 - file.firsts[::-1], file.chances[::-1])
+            other = best_stretch(mirrored, lines)
+            return None if other is None else (last - other[1], last - other[0])
+        return found
+
+    seed = 11
+    print("seed", seed)
+    rng = random.Random(seed)
+    differ = 0
+    for _ in range(200):
+        file, lines = file_of(rng, rng.randint(1, 9)), rng.choice([2, 6, 15])
+        if rng.random() < 0.3:
+            file = file._replace(chances=np.full(len(file.firsts), 0.1))
+        choices = [
+            (-float(file.chances[a : b + 1].sum()), a, b)
+            for a in range(len(file.firsts))
+            for b in range(a, len(file.firsts))
+            if file.lasts[b] - file.firsts[a] < lines and file.chances[a] > 0 and file.chances[b] > 0
+        ]
+        best = min(((round(worth, 9), a, -b) for worth, a, b in choices), default=None)
+        expected = None if best is None else (best[1], -best[2])
+        differ += found_in(file, lines) != expected
+    assert (differ > 0) == bool(bolder)

@@ -29,7 +29,7 @@ from reconvene.search.texts import cut_text
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
-RECIPE = 9
+RECIPE = 10
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
 """Seconds to wait for a look at the disk where a remembered answer could be served; after that it is not."""

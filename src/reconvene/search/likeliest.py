@@ -9,7 +9,7 @@ from itertools import chain, islice
 from reconvene.search.density import Density
 from reconvene.search.files import File
 from reconvene.search.looking import BEST_CHUNK, SECOND_SNIPPET, Search, shown
-from reconvene.search.places import FILES, Place, choose
+from reconvene.search.places import FILES, Place, choose, likeliest_place
 from reconvene.search.result import Snippet
 from reconvene.search.windows import LINES, Window
 
@@ -40,7 +40,7 @@ def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[S
             return found, True
         density = search.density(file, BEST_CHUNK) if known is None else known
         least = min(least, search.score(file))
-        for place in choose([density], [1.0], places=1, lines=LINES):
+        for place in likeliest_place(density, LINES):
             if len(found) == limit:
                 return found, True
             found.append(_snippet(search, file, density, place, least))

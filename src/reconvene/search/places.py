@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from reconvene.search.density import Density
-from reconvene.search.row import Pieces, best_stretches
+from reconvene.search.row import Floats, Pieces, best_stretch, best_stretches
 
 PLACES, LINES = 5, 200
 """Places that are chosen together, and lines they have in all."""
 FILES = 4
 """Among which they are chosen."""
-_STEEP = 5
+_STEEP = 8
 """Power of a file's score that its chance falls by."""
 _BEHIND = 1
 """Blank lines after a piece that are shown with it."""
@@ -47,15 +47,9 @@ class _Run:
 class _File:
     def __init__(self, number: int, density: Density, chance: float) -> None:
         self.number = number
-        atoms, chances = density.atoms, density.chances
-        following = np.append(atoms.firsts[1:], len(chances) + 1)
-        lasts = np.minimum(atoms.lasts + _BEHIND, following - 1)
-        until = np.zeros(len(chances) + 1)
-        chances.cumsum(out=until[1:])
-        before, upto = until[atoms.firsts - 1], until[atoms.lasts]
-        self.pieces = Pieces(atoms.firsts, lasts, (upto - before) * chance)
-        self.firsts: list[int] = atoms.firsts.tolist()
-        self.lasts: list[int] = lasts.tolist()
+        self.pieces, before, upto = _pieces(density, chance)
+        self.firsts: list[int] = self.pieces.firsts.tolist()
+        self.lasts: list[int] = self.pieces.lasts.tolist()
         """Of each piece its lines; in pairs they would be something for the garbage collector to go through."""
         self._before: list[float] = before.tolist()
         self._upto: list[float] = upto.tolist()
@@ -73,6 +67,27 @@ class _File:
 
     def place(self, first: int, last: int) -> Place:
         return Place(self.number, self.firsts[first], self.lasts[last], self.chance(first, last))
+
+
+def _pieces(density: Density, chance: float) -> tuple[Pieces, Floats, Floats]:
+    """Of a file with such a chance, and what the chances of its lines are together before and up to the end of each."""
+    atoms, chances = density.atoms, density.chances
+    following = np.append(atoms.firsts[1:], len(chances) + 1)
+    lasts = np.minimum(atoms.lasts + _BEHIND, following - 1)
+    until = np.zeros(len(chances) + 1)
+    chances.cumsum(out=until[1:])
+    before, upto = until[atoms.firsts - 1], until[atoms.lasts]
+    return Pieces(atoms.firsts, lasts, (upto - before) * chance), before, upto
+
+
+def likeliest_place(density: Density, lines: int) -> list[Place]:
+    """The one place of at most so many lines that is the likeliest of a file; none where nothing has a chance."""
+    pieces, before, upto = _pieces(density, 1.0)
+    found = best_stretch(pieces, lines)
+    if found is None:
+        return []
+    first, last = found
+    return [Place(0, int(pieces.firsts[first]), int(pieces.lasts[last]), float(upto[last] - before[first]))]
 
 
 def choose(

@@ -73,6 +73,22 @@ def best_stretches(files: Sequence[Pieces], count: int, lines: int) -> list[Stre
     return [row.stretch(first, last) for first, last in best or row.likeliest_piece(lines)]
 
 
+def best_stretch(pieces: Pieces, lines: int) -> tuple[int, int] | None:
+    """The one stretch of a file of at most so many lines that has the greatest chance, by its first and its last piece: of each piece with
+    a chance as many of those after it as there is room for. None when no piece that has one is short enough."""
+    some = (pieces.chances > 0).nonzero()[0]
+    firsts, lasts = pieces.firsts[some], pieces.lasts[some]
+    upto = lasts.searchsorted(firsts + lines)  # not of it any more
+    until = np.concatenate(((0.0,), pieces.chances[some].cumsum()))
+    chances = until[upto] - until[:-1]
+    most = float(chances.max(initial=0.0))
+    if most <= 0:
+        return None
+    # Of equals the first, however the sums were rounded.
+    at = int((chances >= most * (1 - 1e-9)).argmax())
+    return int(some[at]), int(some[upto[at] - 1])
+
+
 class Row:
     """The pieces of all files that have a chance, one after the other, each followed by what lies between it and the next one."""
 
