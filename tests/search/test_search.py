@@ -13,8 +13,9 @@ from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.index.workers import Workers
-from reconvene.search import SearchResult, search
+from reconvene.search import SearchResult, likeliest, search
 from reconvene.search.answer import LATELY
+from reconvene.search.places import LINES, PLACES
 from reconvene.search.result import SEEN, TOGETHER
 from reconvene.search.texts import KnownTexts
 from reconvene.workspace import Workspace
@@ -125,6 +126,25 @@ async def test_snippets_of_a_file_do_not_overlap_and_each_says_why(index: RootIn
     assert all(a[1] < b[0] for a, b in pairwise(spans))
     assert result.fingerprints == {"long.py": index.workspace.fingerprint("long.py")}
     assert any("words: " in w for w in result.snippets[0].why)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["", "control-without-leaving-lines"])
+async def test_the_first_five_places_have_200_lines(
+    code: CodeBase, workers: Workers, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    """Where one place has all there is to say, those after it have what it leaves them."""
+    if not kept:
+        monkeypatch.setattr(likeliest, "_SHORT", 0)
+        monkeypatch.setattr(likeliest, "ATOM", LINES)
+    for i in range(9):
+        body = "".join(f"    whistle = kettle.whistle({n})\n" for n in range(250 if i == 0 else 60))
+        code.write(f"tea/kettle{i}.py", f"def whistle_{i}(kettle):\n{body}")
+    index = await code.index(workers)
+    found = (await search(index, "why does the kettle whistle")).snippets
+    await index.close()
+    sizes = [s.end - s.start + 1 for s in found]
+    assert len(found) == 8
+    assert (sum(sizes[:PLACES]) <= LINES) == kept, sizes
 
 
 async def test_a_result_says_what_it_is_of(index: RootIndex) -> None:

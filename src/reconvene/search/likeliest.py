@@ -6,21 +6,30 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
 
+from reconvene.search.atoms import ATOM
 from reconvene.search.density import Density
 from reconvene.search.files import File
 from reconvene.search.looking import BEST_CHUNK, SECOND_SNIPPET, Search, shown
-from reconvene.search.places import FILES, Place, choose, likeliest_place
+from reconvene.search.places import FILES, PLACES, Place, choose, likeliest_place
+from reconvene.search.places import LINES as MOST_LINES
 from reconvene.search.result import Snippet
 from reconvene.search.windows import LINES, Window
 
 _BEGINNING = 10
+_SHORT = 20
+"""Lines that are left for each place that is missing."""
 
 
 def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[Snippet], bool]:
     """The likeliest places of the best files, then one place of each file that follows, and whether there are more than `limit`."""
     best = list(islice(files, FILES))
     densities = [search.density(file) for file in best]
-    places = choose(densities, [search.score(file) for file in best])
+    scores = [search.score(file) for file in best]
+    places = choose(densities, scores)
+    if 0 < (missing := PLACES - len(places)) < PLACES:
+        # What there is to say stands in fewer places: those that make up the number are of the next files, and have their lines too.
+        places = choose(densities, scores, lines=MOST_LINES - missing * _SHORT)
+    left = MOST_LINES - sum(place.end - place.start + 1 for place in places)
     first = {place.file: place.chance for place in reversed(places)}
     found: list[Snippet] = []
     so_far: Counter[int] = Counter()
@@ -40,9 +49,11 @@ def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[S
             return found, True
         density = search.density(file, BEST_CHUNK) if known is None else known
         least = min(least, search.score(file))
-        for place in likeliest_place(density, LINES):
+        upto = LINES if len(found) >= PLACES else min(LINES, max(left // (PLACES - len(found)), ATOM + 1))
+        for place in likeliest_place(density, upto):
             if len(found) == limit:
                 return found, True
+            left -= place.end - place.start + 1
             found.append(_snippet(search, file, density, place, least))
     return found, False
 
