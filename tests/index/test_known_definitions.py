@@ -58,9 +58,9 @@ def test_control_without_a_limit_all_are_objects() -> None:
     before = objects()
     known = KnownDefinitions(lambda wanted: pack(definitions(int.from_bytes(wanted[0], "big"))))
     known._objects = known_definitions._Latest(1 << 30)
-    for n in range(20):
+    for n in range(AT_HAND // EACH + 2):
         known.of(key(n))
-    assert objects() - before == 20 * EACH > AT_HAND + EACH
+    assert objects() - before == (AT_HAND // EACH + 2) * EACH > AT_HAND + EACH
 
 
 def test_a_file_of_more_than_are_at_hand_is_known_alone() -> None:
