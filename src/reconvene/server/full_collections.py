@@ -1,8 +1,9 @@
 """Full garbage collections, which stop the whole process: a third of a second for a million objects. They are made while nobody waits.
 
 Python makes one in whichever thread asks for an object at the wrong moment, and the sessions and indexes of a server are objects enough for
-it to be felt. Here one is made when it is due and neither does a run go on nor is an index built. A server that always has something to do
-makes them by itself as before, a twentieth as often. The small collections, which find most of what is to be found, stay as they are.
+it to be felt. Here one is made when it is due and neither does a run go on nor is an index built. While one is built, which makes objects
+by the million, Python makes them by itself a twentieth as often; else as before. The small collections, which find most of what is to be
+found, stay as they are.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import asyncio
 import gc
 from collections.abc import Callable
 
-EVERY = 5.0
+EVERY = 1.0
 """Seconds between two looks."""
 DUE = 10
 """Middle collections since the last full one, from which on the next is due: as Python has it."""
 BY_ITSELF = 200
-"""The same for a server that is never at rest. What had become a cycle and useless meanwhile is seldom over a few megabytes."""
+"""The same while an index is built. What becomes a cycle and useless meanwhile is seldom over a few megabytes."""
 _BEFORE = gc.get_threshold()
 _SHARE = 4
 """It is due as well only when what is new may be so large a part of what there was: else its cost would grow with each that is kept."""
@@ -26,10 +27,11 @@ class FullCollections:
     """
     Args:
         busy: whether somebody would feel it.
+        building: whether an index is built.
     """
 
-    def __init__(self, busy: Callable[[], bool]) -> None:
-        self._busy = busy
+    def __init__(self, busy: Callable[[], bool], building: Callable[[], bool] = lambda: False) -> None:
+        self._busy, self._building = busy, building
         self._left = 0
 
     def look(self) -> bool:
@@ -42,10 +44,10 @@ class FullCollections:
 
     async def keep(self) -> None:
         """From now on, until it is cancelled."""
-        young, middle, _ = _BEFORE
-        gc.set_threshold(young, middle, BY_ITSELF)
+        young, middle, old = _BEFORE
         try:
             while True:
+                gc.set_threshold(young, middle, BY_ITSELF if self._building() else old)
                 await asyncio.sleep(EVERY)
                 self.look()
         finally:

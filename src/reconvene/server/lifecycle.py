@@ -221,7 +221,7 @@ class Server:
                 await self._announce(services)
                 starting = asyncio.create_task(self._start_runs(services, supervisor, app), name="start runs")
                 helpers += [starting, asyncio.create_task(self._watch_idleness(services, starting), name="idleness")]
-                collections = FullCollections(lambda: self._busy(services))
+                collections = FullCollections(lambda: self._busy(services), self._building)
                 helpers.append(asyncio.create_task(collections.keep(), name="full collections"))
                 await self._stopping.wait()
             finally:
@@ -287,7 +287,10 @@ class Server:
 
     def _busy(self, services: Services) -> bool:
         """Whether a run goes on or an index is being read."""
-        return services.runs.active > 0 or (self._indexes is not None and self._indexes.reading)
+        return services.runs.active > 0 or self._building()
+
+    def _building(self) -> bool:
+        return self._indexes is not None and self._indexes.reading
 
     def _lost(self, error: ReconveneError) -> None:
         """The database was deleted or replaced under us: say so loudly, to clients too, and write nothing more."""
