@@ -52,20 +52,20 @@ def matching(search: Search, files: Iterable[File], limit: int) -> tuple[list[Sn
             break
         windows = search.windows(file)
         if places := _of_file(search, file, windows):
-            found += [_Found(-score, files_matching, file, windows, window) for score, window in places]
+            found += [_Found(score, files_matching, file, windows, window) for score, window in places]
             best_scores = heapq.nlargest(limit, [*best_scores, *(score for score, _ in places)])[::-1]
             files_matching += 1
         if files_matching >= limit:
             break
     # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
-    found.sort(key=lambda f: (f.below, f.nth, f.window.start))
-    return [shown(search, f.file, f.windows, f.window, -f.below) for f in found[:limit]], files_matching
+    found.sort(key=lambda f: (-f.score, f.nth, f.window.start))
+    return [shown(search, f.file, f.windows, f.window, f.score) for f in found[:limit]], files_matching
 
 
 class _Found(NamedTuple):
-    """A place, of which more is made only when it is one of those that are shown. `below`: its score, the best least; `nth`: its file."""
+    """A place, of which more is made only when it is one of those that are shown. `nth`: of the files with such places, which it is in."""
 
-    below: float
+    score: float
     nth: int
     file: File
     windows: FileWindows

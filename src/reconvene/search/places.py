@@ -2,7 +2,7 @@
 
 Chances are those of the file, which fall steeply with its score (of 252 commits' first files 68 % were to change, of the second 24 %, of
 the third 10 %), times those of the lines in it. So the best file has several places when it is long, and the lines go where they are worth
-most (`search.row`). Each place ends with the blank line after it, if there is one: there stands what is added behind a definition.
+most (`search.stretches`). Each place ends with the blank line after it, if there is one: there stands what is added behind a definition.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reconvene.search.density import Density
-from reconvene.search.row import Floats, Pieces, best_stretch, best_stretches
+from reconvene.search.stretches import Floats, Pieces, best_stretch, best_stretches
 
 PLACES, LINES = 5, 200
 """Places that are chosen together, and lines they have in all."""

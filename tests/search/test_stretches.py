@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from reconvene.search.row import Pieces, Row, Stretch, best_stretch, best_stretches
+from reconvene.search.stretches import Pieces, Row, Stretch, best_stretch, best_stretches
 
 
 def file_of(rng: random.Random, pieces: int) -> Pieces:
