@@ -306,6 +306,29 @@ async def test_a_run_goes_to_a_node_that_has_its_code_base_and_a_session_that_no
     assert caught.value.code == "root_not_served"
 
 
+@pytest.mark.parametrize("times", [3, 1])
+async def test_a_node_that_is_stopped_in_a_statement_is_gone_at_once(join, monkeypatch, times):
+    """PostgreSQL may stop the next statement of a connection in place of the one whose task was stopped. Control: said but once."""
+    monkeypatch.setattr("reconvene.runs.node.GIVE_BACK_TIME", 60.0)
+    monkeypatch.setattr("reconvene.runs.node.LEAVING", times)
+    a = await join("a", scripted([]), takeover=QUIET)
+    b = await join("b", scripted([]), serves=False, takeover=QUIET)
+    leave, failed = a.supervisor.queue.leave, []
+
+    async def stopped_once(db):
+        if not failed:
+            failed.append(db)
+            await db.execute("select pg_cancel_backend(pg_backend_pid())")
+        await leave(db)
+
+    monkeypatch.setattr(a.supervisor.queue, "leave", stopped_once)
+    await a.close()
+    assert failed
+    async with b.supervisor._queue() as db:
+        nodes = [row["id"] for row in await db.fetch("select id from node")]
+    assert (a.sessions.log.node in nodes) is (times == 1)
+
+
 async def test_a_run_is_stopped_from_the_other_node(join):
     begun = asyncio.Event()
     a = await join("a", slow(asyncio.Event(), begun), takeover=QUIET)

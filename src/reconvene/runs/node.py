@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import asyncpg  # type: ignore[import-untyped]
@@ -33,6 +33,8 @@ refused for it would be lost; one for a node that does not come back waits in th
 QUEUE_TIME = 30.0
 """Seconds for what is asked of the queue at once, the wait for its connection included."""
 GIVE_BACK_TIME = 2.0
+LEAVING = 3
+"""Times that a node says that it goes, until it is taken."""
 HOUSEKEEPING = 3600.0
 """Seconds between two looks for what the queue need not keep."""
 
@@ -101,13 +103,23 @@ class NodeSupervisor(Supervisor):
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
         await super().drain()
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GIVE_BACK_TIME):
+                await self._leave(held)
+        if self._db is not None:
+            self._db.terminate()
+
+    async def _leave(self, held: Sequence[Task]) -> None:
+        """Others may take over at once. When PostgreSQL stops a statement whose task was stopped is its own affair: it may be the next one
+        of the connection, so what fails is tried again, on another connection."""
+        for _ in range(LEAVING):
+            try:
                 db = await self._connection()
                 await self.queue.give_back(db, held)
                 await self.queue.leave(db)
-        if self._db is not None:
-            self._db.terminate()
+                return
+            except Exception as e:
+                self._failed(e)
 
     # the queue's connection
 
