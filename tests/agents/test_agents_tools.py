@@ -104,6 +104,32 @@ async def test_search_gives_numbered_places_and_records_what_was_searched(
     assert deps.seen == ["old.py", "src/hub.py", "a.py"]
 
 
+async def test_a_search_shows_its_places_whole_and_names_the_files_that_come_next(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "\n".join(f"x{n} = {n}" for n in range(1, 91))
+    found(monkeypatch, snippet("a.py", 1, 90, None, lines), further=("b.py", "c.py"), next="CURSOR")
+    _, got, deps = await call(root, "search", {"query": "x"})
+    assert "90| x90 = 90\n\nThen come: b.py, c.py.\n\nMore: " in got
+    assert deps.seen == ["a.py"], "what is only named was not seen"
+
+
+async def test_a_place_that_there_is_no_room_for_is_shown_in_part_and_then_by_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wide(count: int) -> str:
+        return "\n".join("z" * 150 for _ in range(count))
+
+    found(
+        monkeypatch, snippet("a.py", 1, 60, None, wide(60)), snippet("b.py", 1, 60, None, wide(60)), snippet("c.py", 1, 9, None, wide(9)),
+        further=("d.py",),
+    )  # fmt: skip
+    outcome, got, _ = await call(root, "search", {"query": "q"})
+    assert "60| " in got.split("## b.py")[0], "whole"
+    assert "… to line 60" in got.split("## b.py")[1], "in part"
+    assert "## c.py" not in got and got.endswith("Then come: c.py, d.py.") and outcome.truncated
+
+
 async def test_a_search_without_a_hit_says_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found(monkeypatch)
     outcome, got, _ = await call(root, "search", {"query": "unobtainium"})

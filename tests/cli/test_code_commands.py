@@ -39,6 +39,7 @@ def test_search_map_and_index(machine: Machine, capsys: pytest.CaptureFixture[st
     assert machine.here("search", " ").returncode == 2
     first = machine.here("search", "session", "-k", "1")
     cursor = first.stderr.split("--cursor ")[1].split()[0]
+    assert "then come: " in machine.here("search", "idle session sweep", "-k", "1").stderr
     second = machine.here("search", "session", "-k", "1", "--cursor", cursor)
     assert second.returncode == 0 and second.stdout and second.stdout != first.stdout
     wrong = machine.here("map", "--cursor", cursor)

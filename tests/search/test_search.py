@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.index.workers import Workers
-from reconvene.search import SearchResult, likeliest, search
+from reconvene.search import SearchResult, answer, likeliest, search
 from reconvene.search.answer import LATELY
 from reconvene.search.places import LINES, PLACES
 from reconvene.search.result import SEEN, TOGETHER
@@ -140,11 +140,32 @@ async def test_the_first_five_places_have_200_lines(
         body = "".join(f"    whistle = kettle.whistle({n})\n" for n in range(250 if i == 0 else 60))
         code.write(f"tea/kettle{i}.py", f"def whistle_{i}(kettle):\n{body}")
     index = await code.index(workers)
-    found = (await search(index, "why does the kettle whistle")).snippets
+    found = (await search(index, "why does the kettle whistle", limit=8)).snippets
     await index.close()
     sizes = [s.end - s.start + 1 for s in found]
     assert len(found) == 8
     assert (sum(sizes[:PLACES]) <= LINES) == kept, sizes
+
+
+async def test_an_answer_names_the_files_that_come_next_until_they_are_ten(code: CodeBase, workers: Workers) -> None:
+    for i in range(15):
+        code.write(f"tea/kettle{i}.py", f"def whistle_{i}(kettle):\n    kettle.whistle()\n" + "# steam\n" * i)
+    index = await code.index(workers)
+    found = await search(index, "kettle whistle")
+    whole = await search(index, "kettle whistle", limit=50)
+    following = await search(index, "kettle whistle", cursor=found.next)
+    exact = await search(index, "def:whistle_3")
+    await index.close()
+    order = list(dict.fromkeys(s.path for s in whole.snippets))
+    shown = list(dict.fromkeys(s.path for s in found.snippets))
+    assert [*shown, *found.further] == order[:10] and len(shown) < 10
+    assert set(found.fingerprints) == set(shown), "nothing is told of what is in them"
+    assert [s.path for s in following.snippets][: len(found.further)] == list(found.further)
+    assert (whole.further, exact.further) == ((), ())
+
+
+def test_no_more_files_are_put_in_order_than_are_named() -> None:
+    assert answer._further([], map(str, count())) == tuple(map(str, range(answer.NAMED)))
 
 
 async def test_a_result_says_what_it_is_of(index: RootIndex) -> None:

@@ -154,6 +154,8 @@ async def test_places_are_searched_page_by_page(tmp_path: Path) -> None:
         [place] = first["places"]
         assert set(place) == {"path", "start", "end", "score", "symbol", "text", "why"} and place["why"]
         assert (first["truncated"], first["partial"], first["moved"]) == (False, False, False)
+        named = (await get(server, "/api/code/search?q=make+session+use&limit=1")).json
+        assert {named["places"][0]["path"], *named["further"]} >= {"src/session.py", "src/use.py"}
         second = (await get(server, f"/api/code/search?q=session&limit=1&cursor={first['next']}")).json
         assert second["places"] and second["places"] != first["places"]
         (tmp_path / "project" / "src" / "later.py").write_text(

@@ -87,16 +87,22 @@ def _densest(lines: Sequence[str], size: int, words: frozenset[str]) -> int:
     return min(max(0, first - (size - (last - first + 1)) // 2), len(lines) - size)
 
 
-def fitting(snippets: Sequence[Snippet], words: frozenset[str] = frozenset()) -> tuple[list[Snippet], bool]:
-    """As many of the first as a result has room for, at least one; and whether some were left out."""
-    kept: list[Snippet] = []
+def fitting(
+    snippets: Sequence[Snippet], words: frozenset[str] = frozenset(), most: int = SNIPPET_LINES
+) -> list[tuple[Snippet, str]]:
+    """As many of the first as a result has room for, at least one, each with what is shown of it: `most` lines, or fewer of one that there
+    is no room for."""
+    kept: list[tuple[Snippet, str]] = []
     room = RESULT_CHARS
     for snippet in snippets:
-        room -= len(rendered(snippet, words=words)) + 2
+        text = rendered(snippet, most, words)
+        if len(text) + 2 > room:
+            text = rendered(snippet, SNIPPET_LINES, words)
+        room -= len(text) + 2
         if room < 0 and kept:
             break
-        kept.append(snippet)
-    return kept, len(kept) < len(snippets)
+        kept.append((snippet, text))
+    return kept
 
 
 def place(path: str, start: int, end: int, symbol: str | None, **more: JsonValue) -> dict[str, JsonValue]:

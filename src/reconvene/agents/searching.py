@@ -8,9 +8,9 @@ from pydantic import Field
 from pydantic_ai import RunContext
 
 from reconvene.agents.durable import AgentDeps, ToolOutcome
-from reconvene.agents.excerpt import asked_for, counted, fitting, place, quoted, remember, rendered
+from reconvene.agents.excerpt import asked_for, counted, fitting, place, quoted, remember
 from reconvene.agents.quoting import keeping
-from reconvene.search import Found, lookup_or_search
+from reconvene.search import LINES, Found, lookup_or_search
 
 MOST_HITS = 20
 
@@ -34,7 +34,8 @@ async def search(
     found = await lookup_or_search(deps.context, deps.index, query, limit, tuple(deps.seen), cursor)
     result = found.result
     words = asked_for(query)
-    shown, cut = fitting(result.snippets, words)
+    kept = fitting(result.snippets, words, LINES)
+    shown, cut = [s for s, _ in kept], len(kept) < len(result.snippets)
     remember(deps, *(s.path for s in shown))
     asked = quoted(query)
     building = " The index is still being built: search again in a moment." if result.partial else ""
@@ -53,9 +54,13 @@ async def search(
     among = f" in {files} of {result.total} files" if result.total > files else ""
     notes = _notes(found)
     head = f"{counted(len(shown), 'place')} for {asked}{among}, best first.{notes}"
-    more = [] if result.next is None or cut else [f'More: the same search with cursor="{result.next}".']
+    paths = {s.path for s in shown}
+    after = [path for path in dict.fromkeys([*(s.path for s in result.snippets), *result.further]) if path not in paths]
+    more = [f"Then come: {', '.join(after)}."] if after else []
+    if result.next is not None and not cut:
+        more.append(f'More: the same search with cursor="{result.next}".')
     outcome = ToolOutcome(
-        "\n\n".join([head, *(rendered(s, words=words) for s in shown), *more]),
+        "\n\n".join([head, *(text for _, text in kept), *more]),
         f"{asked}: {count}",
         truncated=result.truncated or cut,
         cache=found.cache,

@@ -69,6 +69,8 @@ def print_search(
         else:
             print(f"{path}:{snippet['start']}-{snippet['end']} {snippet['score']:.3f}")
             terminal.out("".join(f"    {line}\n" for line in terminal.safe(snippet["text"]).splitlines()))
+    if found["further"] and not (files or as_json):
+        terminal.say(terminal.dim(terminal.safe(f"· then come: {', '.join(found['further'])}")))
     if not found["places"]:
         terminal.say("Nothing was found. Try other words, or fewer.")
     if found["truncated"]:

@@ -43,7 +43,7 @@ def search_here(data_dir: Path, root: Path, query: str, *, k: int, cursor: str |
             found = await search(index, query, limit=k, cursor=cursor)
             shown = [{**asdict(s), "path": display_path(s.path), "text": redact(s.text)} for s in found.snippets]
             told = {"truncated": found.truncated, "partial": found.partial, "next": found.next, "moved": found.moved}
-            return {"places": shown, "total": found.total, **told}
+            return {"places": shown, "total": found.total, "further": list(found.further), **told}
 
     return asyncio.run(run())
 

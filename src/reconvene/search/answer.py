@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,11 @@ from reconvene.search.likeliest import likeliest
 from reconvene.search.looking import Search
 from reconvene.search.matching import matching, worth_lines
 from reconvene.search.places import FILES
-from reconvene.search.result import SearchResult, pointed_out
+from reconvene.search.result import SearchResult, Snippet, pointed_out
+from reconvene.workspace.names import display_path
 
+NAMED = 10
+"""Files that an answer speaks of, those of its places and those named after them: what is to be changed is among so many in .93."""
 LATELY = 8
 """Files that the session saw last, which move the order: about as many as one answer shows."""
 _WORTH_A_LOOK = 0.25
@@ -113,6 +117,7 @@ def _answer(
     files = Files(index, view, time.monotonic() + index.limits.search_time)
     search = Search(query, signals, view, Hits(signals.weights, query.texts))
     candidates = _Candidates(view, query, signals)
+    further: tuple[str, ...] = ()
     if query.by_lines or query.single or query.defining:
         order = candidates.in_order(4 * (limit + ahead) if not query.by_lines else None)
         found, total = matching(search, files.read(order, worth_lines(query)), limit + ahead)
@@ -123,6 +128,7 @@ def _answer(
         order = candidates.in_order(4 * (FILES + limit + ahead))
         found, more = likeliest(search, files.read(order), limit)
         total = candidates.worth_a_look
+        further = _further(found, chain(files.fingerprints, map(display_path, map(view.path, order))))
     best = [replace(snippet, score=round(snippet.score, 4)) for snippet in found]
     shown = {s.path for s in best}
     result = SearchResult(
@@ -135,8 +141,15 @@ def _answer(
         mark=view.mark,
         partial=view.partial,
         fingerprints={path: value for path, value in files.fingerprints.items() if path in shown},
+        further=further,
     )
     return result, more and ahead, files.stale
+
+
+def _further(found: Iterable[Snippet], paths: Iterable[str]) -> tuple[str, ...]:
+    """The first of some files, each once, that have none of these places, as many as make up the number. No more of them are taken."""
+    shown = {s.path for s in found}
+    return tuple(islice((path for path in paths if path not in shown), max(NAMED - len(shown), 0)))
 
 
 class _Candidates:

@@ -29,7 +29,7 @@ from reconvene.search.texts import cut_text
 
 Cache = Literal["cached", "refreshed", "fresh"]
 
-RECIPE = 10
+RECIPE = 11
 """Raise it when the same question would be answered otherwise from the same files, so that nothing older is served."""
 PATIENCE = 2.0
 """Seconds to wait for a look at the disk where a remembered answer could be served; after that it is not."""
@@ -67,20 +67,23 @@ class Entry:
     """Cursor of the page after it."""
     seen: tuple[str, ...] = ()
     """What the session had seen last, as far as it moved the order."""
+    further: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, key: str, result: SearchResult, seen: tuple[str, ...] = ()) -> Entry:
         places = tuple(Place(s.path, s.start, s.end, s.score, s.symbol, s.why) for s in result.snippets)
         whole = not (result.truncated or result.partial)
         shown = dict(result.fingerprints)
-        return cls(key, result.query, result.epoch, result.mark, whole, result.total, places, shown, result.next, seen)
+        return cls(
+            key, result.query, result.epoch, result.mark, whole, result.total, places, shown, result.next, seen, result.further,
+        )  # fmt: skip
 
     def to_json(self) -> str:
         places = [[p.path, p.start, p.end, p.score, p.symbol, list(p.why)] for p in self.places]
         value = {
             "key": self.key, "query": self.query, "epoch": self.epoch, "mark": self.mark, "whole": self.whole,
             "total": self.total, "places": places, "fingerprints": dict(self.fingerprints),
-            "next": self.next, "seen": list(self.seen),
+            "next": self.next, "seen": list(self.seen), "further": list(self.further),
         }  # fmt: skip
         return json.dumps(value, separators=(",", ":"))
 
@@ -95,7 +98,7 @@ class Entry:
             places = tuple(Place(p[0], p[1], p[2], p[3], p[4], tuple(p[5])) for p in value["places"])
             return cls(
                 value["key"], value["query"], value["epoch"], value["mark"], value["whole"], value["total"], places, value["fingerprints"],
-                value["next"], tuple(value["seen"]),
+                value["next"], tuple(value["seen"]), tuple(value["further"]),
             )  # fmt: skip
         except (KeyError, IndexError, TypeError) as e:
             raise ValueError("not an entry of a search context") from e
@@ -239,7 +242,7 @@ def remembered(index: RootIndex, query: Query, entry: Entry) -> SearchResult | N
         snippets.append(Snippet(place.path, place.start, place.end, place.score, place.symbol, shown, place.why))
     return SearchResult(
         query.text, tuple(snippets), entry.total, False, index.skipped, view.epoch, view.mark, False, entry.fingerprints,
-        entry.next,
+        entry.further, entry.next,
     )  # fmt: skip
 
 

@@ -37,8 +37,8 @@ class SearchResult:
     `truncated`: time ran out, or a file could not be read as it was indexed, so something may be missing.
     `skipped`: files of the code base that cannot be read. `partial`: the index is still being built, and this is from what is there.
     `epoch`, `mark`: of the index that answered. `fingerprints`: of the snippets' files, by path.
-    `next`: cursor of the page after this one; None on the last. `moved`: what the pages before showed has changed since, so this is the
-    first page of the answer as it is now.
+    `further`: files that come next, by name alone; of a question in words. `next`: cursor of the page after this one; None on the last.
+    `moved`: what the pages before showed has changed since, so this is the first page of the answer as it is now.
     """
 
     query: str
@@ -50,6 +50,7 @@ class SearchResult:
     mark: str
     partial: bool
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
     next: str | None = None
     moved: bool = False
 

@@ -160,6 +160,7 @@ def add_code_routes(api: FastAPI, services: Services) -> None:
             total=found.total,
             truncated=found.truncated,
             partial=found.partial,
+            further=list(found.further),
             next=found.next,
             moved=found.moved,
         )

@@ -79,13 +79,14 @@ class Place(BaseModel):
 class CodeSearch(BaseModel):
     """Best first. `total`: files that match. `truncated`: not everything could be looked through. `partial`: the code is still being read.
 
-    `next`, `moved`: as of the map.
+    `further`: files that come next, by name alone. `next`, `moved`: as of the map.
     """
 
     places: list[Place]
     total: int
     truncated: bool
     partial: bool
+    further: list[str]
     next: str | None
     moved: bool
 

@@ -133,7 +133,7 @@ EXAMPLES: dict[str, Json] = {
         "query": {"q": "rounding of prices", "root": "shop", "limit": 5},
         "answer": {
             "places": [{**_PLACE, "score": 3.2, "text": "def round_price(price):", "why": ["name: round price"]}],
-            "total": 4, "truncated": False, "partial": False, "next": None, "moved": False,
+            "total": 4, "truncated": False, "partial": False, "further": ["src/cart.py"], "next": None, "moved": False,
         },
     },
     "GET /api/code/files": {
