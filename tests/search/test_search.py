@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from reconvene.config import Limits
 from reconvene.errors import ReconveneError
 from reconvene.index import RootIndex
 from reconvene.index.workers import Workers
-from reconvene.search import SearchResult, answer, likeliest, search
+from reconvene.search import SearchResult, likeliest, search
 from reconvene.search.answer import LATELY
 from reconvene.search.places import LINES, PLACES
 from reconvene.search.result import SEEN, TOGETHER
@@ -162,10 +162,6 @@ async def test_an_answer_names_the_files_that_come_next_until_they_are_ten(code:
     assert set(found.fingerprints) == set(shown), "nothing is told of what is in them"
     assert [s.path for s in following.snippets][: len(found.further)] == list(found.further)
     assert (whole.further, exact.further) == ((), ())
-
-
-def test_no_more_files_are_put_in_order_than_are_named() -> None:
-    assert answer._further([], map(str, count())) == tuple(map(str, range(answer.NAMED)))
 
 
 async def test_a_result_says_what_it_is_of(index: RootIndex) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from reconvene.search.extent import Extents
 from reconvene.search.files import text_bytes
 from reconvene.search.source import Source
 from reconvene.search.texts import Text
-from reconvene.search.windows import FileWindows, Window
+from reconvene.search.windows import Window, words_of
 from reconvene.workspace.reading import decode_text
 
 ENCODED = [b"a", b"\n", b"\r\n", b"\t", b"\x1b", b"\x7f", b"\0", b"\xc3\xa9", b"\xc2\xa0", b"\xc2\x85", b"\xe2\x80\xa8"]
@@ -201,8 +202,9 @@ def check_words(seed: int) -> None:
         density = Density(text, (), weights, (), hits, spans)
         start = chance.randint(1, len(lines))
         window = Window(start, chance.randint(start, len(lines)), None, 0.0)
-        known = FileWindows(text, (), weights, (), hits)
-        assert known.words(window, density.telling(window.start, window.end)) == known.words(window), lines
+        whole = text.runs.with_any(hits, [(window.start, window.end)])
+        told = density.telling(window.start, window.end)
+        assert words_of(told, hits, weights) == words_of(whole, hits, weights), lines
 
 
 def test_a_places_words_are_told_by_a_few_of_its_lines() -> None:
@@ -213,7 +215,7 @@ def test_a_places_words_are_told_by_a_few_of_its_lines() -> None:
 def test_control_fewer_lines_do_not_tell_all_words(monkeypatch: pytest.MonkeyPatch, bolder: str) -> None:
     telling = Density.telling
     if bolder == "the first line with any":
-        monkeypatch.setattr(Density, "telling", lambda self, start, end: telling(self, start, end)[:1])
+        monkeypatch.setattr(Density, "telling", lambda self, start, end: islice(telling(self, start, end), 1))
     else:
         made = Density.__init__
 

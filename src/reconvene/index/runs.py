@@ -154,22 +154,30 @@ class Runs:
         Args:
             spans: lines that are looked at, from 1, inclusive, in their order.
         """
-        runs = self._wanted(wanted, spans)
-        places = sorted(runs)
+        runs = self.places(wanted, spans)
         found: dict[int, int] = {}
-        lines = self.ends.searchsorted(np.array(places, np.int64)) + 1
-        for number, place in zip(lines.tolist(), places, strict=True):
-            found[number] = found.get(number, 0) | runs[place]
+        for number, terms in zip(self.lines_of(list(runs)), runs.values(), strict=True):
+            found[number] = found.get(number, 0) | terms
         return found
+
+    def lines_of(self, places: Sequence[int]) -> list[int]:
+        """The number of the line that each place is on."""
+        lines: list[int] = (self.ends.searchsorted(np.array(places, np.int64)) + 1).tolist()
+        return lines
 
     def with_any(self, wanted: Hits, spans: Iterable[tuple[int, int]]) -> Iterator[str]:
         """The runs with wanted terms in some lines (as for `lines_with`), in their order."""
+        return self.at(self.places(wanted, spans))
+
+    def at(self, places: Iterable[int]) -> Iterator[str]:
+        """The runs at some places, each once."""
         before, find = self._lower.rfind, self._lower.find
-        for at in dict.fromkeys(before(b" ", 0, place) + 1 for place in sorted(self._wanted(wanted, spans))):
+        for at in dict.fromkeys(before(b" ", 0, place) + 1 for place in places):
             yield self._data[at : find(b" ", at)].decode("utf-8", "surrogatepass")
 
-    def _wanted(self, wanted: Hits, spans: Iterable[tuple[int, int]]) -> dict[int, int]:
-        """Places in some lines where runs with wanted terms stand, one or more in each, and terms; those of a run are all that it has."""
+    def places(self, wanted: Hits, spans: Iterable[tuple[int, int]]) -> dict[int, int]:
+        """Places in some lines (as for `lines_with`), in their order, where runs with wanted terms stand, one or more in each, and terms;
+        those of a run are all that it has."""
         data, lower, terms_of = self._data, self._lower, wanted.in_bytes
         find, before = lower.find, lower.rfind
         ends = self.end
@@ -192,7 +200,7 @@ class Runs:
         for place in self._others(wanted, within):
             if terms := terms_of[data[before(b" ", 0, place) + 1 : find(b" ", place)]]:
                 found[place] = terms
-        return found
+        return {place: found[place] for place in sorted(found)}
 
     def _others(self, wanted: Hits, within: Sequence[tuple[int, int]]) -> Iterator[int]:
         """A place in each run that may have a wanted term though it has none of their parts as they are."""

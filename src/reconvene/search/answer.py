@@ -22,7 +22,7 @@ from reconvene.index.runs import Hits
 from reconvene.index.view import View
 from reconvene.search.files import Files
 from reconvene.search.filtered import NO, UNKNOWN, YES, left_in
-from reconvene.search.likeliest import likeliest
+from reconvene.search.likeliest import has_a_place, likeliest
 from reconvene.search.looking import Search
 from reconvene.search.matching import matching, worth_lines
 from reconvene.search.places import FILES
@@ -126,9 +126,11 @@ def _answer(
             total = candidates.worth_a_look
     else:
         order = candidates.in_order(4 * (FILES + limit + ahead))
-        found, more = likeliest(search, files.read(order), limit)
+        found, told = likeliest(search, files.read(order), limit)
         total = candidates.worth_a_look
-        further = _further(found, chain(files.fingerprints, map(display_path, map(view.path, order))))
+        following = list(islice(order, NAMED))
+        further = _further(found, (*files.fingerprints, *map(display_path, map(view.path, following))))
+        more = _goes_on(view, files, following, order) if told is None else told
     best = [replace(snippet, score=round(snippet.score, 4)) for snippet in found]
     shown = {s.path for s in best}
     result = SearchResult(
@@ -147,9 +149,16 @@ def _answer(
 
 
 def _further(found: Iterable[Snippet], paths: Iterable[str]) -> tuple[str, ...]:
-    """The first of some files, each once, that have none of these places, as many as make up the number. No more of them are taken."""
+    """The first of some files that have none of these places, as many as make up the number."""
     shown = {s.path for s in found}
     return tuple(islice((path for path in paths if path not in shown), max(NAMED - len(shown), 0)))
+
+
+def _goes_on(view: View, files: Files, following: Sequence[int], order: Iterator[int]) -> bool:
+    """Whether one of the files that follow has a place. One that has words has, as far as the index knows, and need not be read."""
+    if np.count_nonzero(view.columns.length[np.array(following, np.int64)]):
+        return True
+    return any(map(has_a_place, files.read(chain(following, order))))
 
 
 class _Candidates:

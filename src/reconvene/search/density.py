@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -73,7 +73,14 @@ class Density:
         self._hits = hits
         self._names = frozenset(names)
         self._spans = spans
-        self._bits = found = text.terms_of_lines(spans, hits)
+        places = text.places(spans, hits)
+        self._places = list(places)
+        """Where the query's words stand."""
+        self._on = text.runs.lines_of(self._places) if places else []
+        """The line that each is on."""
+        self._bits = found = dict.fromkeys(self._on, 0)
+        for line, terms in zip(self._on, places.values(), strict=True):
+            found[line] |= terms
         self._found = list(found)
         """The lines with a word of the query, in their order."""
         if not found:
@@ -113,16 +120,21 @@ class Density:
             around = parent
         return qualified(self._definitions, around)
 
-    def telling(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Some of the lines from one to another, in their order: each term of the query that stands among all has its first place there."""
+    def telling(self, start: int, end: int) -> Iterator[str]:
+        """The runs of word characters with the query's terms on some of the lines from one to another, in their order: each term that
+        stands among all has its first place there."""
+        runs, on = self._text.runs, self._on
         if self._spans is not None and not any(first <= start and end <= last for first, last in joined(self._spans)):
-            return [(start, end)]
-        lines, seen = [], 0
-        for n in self._found[bisect_left(self._found, start) : bisect_right(self._found, end)]:
-            if self._bits[n] | seen != seen:
-                seen |= self._bits[n]
-                lines.append((n, n))
-        return lines
+            return runs.with_any(self._hits, [(start, end)])
+        places: list[int] = []
+        seen, at, behind = 0, bisect_left(on, start), bisect_right(on, end)
+        while at < behind:
+            following = bisect_right(on, on[at], at)
+            if (bits := self._bits[on[at]]) | seen != seen:
+                seen |= bits
+                places += self._places[at:following]
+            at = following
+        return runs.at(places)
 
     def _shares(self) -> Floats:
         """How much a word counts on each of the lines."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
 from reconvene.search.atoms import ATOM
@@ -20,8 +20,9 @@ _SHORT = 20
 """Lines that are left for each place that is missing."""
 
 
-def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[Snippet], bool]:
-    """The likeliest places of the best files, then one place of each file that follows, and whether there are more than `limit`."""
+def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[Snippet], bool | None]:
+    """The likeliest places of the best files, then one place of each file that follows, and whether there are more than `limit`: None when
+    that is whether one of the files has any that were not looked at."""
     best = list(islice(files, FILES))
     densities = [search.density(file) for file in best]
     scores = [search.score(file) for file in best]
@@ -44,8 +45,8 @@ def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[S
         so_far[place.file] += 1
         found.append(_snippet(search, file, density, place, least))
     others = ((file, density) for i, (file, density) in enumerate(zip(best, densities, strict=True)) if i not in first)
-    for file, known in chain(others, ((file, None) for file in files)):
-        if len(found) == limit and _has_a_place(file):
+    for file, known in chain(others, ((file, None) for file in _until(lambda: len(found) == limit, files))):
+        if len(found) == limit and has_a_place(file):
             return found, True
         density = search.density(file, BEST_CHUNK) if known is None else known
         least = min(least, search.score(file))
@@ -55,10 +56,16 @@ def likeliest(search: Search, files: Iterator[File], limit: int) -> tuple[list[S
                 return found, True
             left -= place.end - place.start + 1
             found.append(_snippet(search, file, density, place, least))
-    return found, False
+    return found, None if len(found) == limit else False
 
 
-def _has_a_place(file: File) -> bool:
+def _until(over: Callable[[], bool], files: Iterator[File]) -> Iterator[File]:
+    """None is read once it is over."""
+    while not over() and (file := next(files, None)) is not None:
+        yield file
+
+
+def has_a_place(file: File) -> bool:
     """Whether there is one, whatever the question: where its words stand, or else at the beginning. False when that is to be seen."""
     return bool(
         b"\n".join(file.text.data.split(b"\n", _BEGINNING)[:_BEGINNING]).decode("utf-8", "surrogatepass").strip()
@@ -67,4 +74,4 @@ def _has_a_place(file: File) -> bool:
 
 def _snippet(search: Search, file: File, density: Density, place: Place, score: float) -> Snippet:
     window = Window(place.start, place.end, density.symbol(place.start, place.end), place.chance)
-    return shown(search, file, search.windows(file), window, score, density.telling(place.start, place.end))
+    return shown(search, file, window, score, density.telling(place.start, place.end))

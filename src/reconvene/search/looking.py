@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconvene.index.query import Query
@@ -13,11 +13,13 @@ from reconvene.search.density import Density
 from reconvene.search.files import File
 from reconvene.search.result import TOGETHER, Snippet
 from reconvene.search.texts import cut_text
-from reconvene.search.windows import FileWindows, Window
+from reconvene.search.windows import FileWindows, Window, words_of
 from reconvene.workspace.names import display_path
 
 SECOND_SNIPPET = 0.85
 """Each further place of a file counts so much less than the one before."""
+_WORDS = 6
+"""Of the query that a place is said to have, at most."""
 _TOLD = 0.2
 """Share of the most that commit messages say for any file, from which on it is worth a mention."""
 GOOD_CHUNK, BEST_CHUNK = 0.45, 0.7
@@ -54,39 +56,28 @@ class Search:
         return float(self.signals.score[file.number])
 
 
-def shown(
-    search: Search,
-    file: File,
-    windows: FileWindows,
-    window: Window,
-    score: float,
-    telling: Sequence[tuple[int, int]] | None = None,
-) -> Snippet:
+def shown(search: Search, file: File, window: Window, score: float, telling: Iterable[str] | None = None) -> Snippet:
     """
     Args:
-        telling: see `FileWindows.words`.
+        telling: runs of word characters of the window, in their order, among which each term of the query that stands in it is; None when
+            nobody knows.
     """
-    why = why_shown(windows, search.query, search.signals, file.number, window, telling)
+    runs = file.text.runs.with_any(search.hits, [(window.start, window.end)]) if telling is None else telling
+    words = words_of(runs, search.hits, search.signals.weights)
+    why = why_shown(words, search.query, search.signals, file.number, window)
     text = cut_text(file.text, window.start, window.end)
     return Snippet(display_path(file.path), window.start, window.end, score, window.symbol, text, why)
 
 
-def why_shown(
-    file: FileWindows,
-    query: Query,
-    signals: Signals,
-    number: int,
-    window: Window,
-    telling: Sequence[tuple[int, int]] | None = None,
-) -> tuple[str, ...]:
+def why_shown(words: Sequence[str], query: Query, signals: Signals, number: int, window: Window) -> tuple[str, ...]:
     why = []
     if window.symbol and window.symbol.rpartition(".")[2] in query.symbols:
         why.append(f"defines {window.symbol}")
     why += [f'has "{phrase}"' for phrase in query.phrases]
     why += [f"matches {pattern}" for pattern in query.patterns]
     why += [f"uses {name}" for name in query.using]
-    if words := file.words(window, telling)[:6]:
-        why.append("words: " + ", ".join(words))
+    if words:
+        why.append("words: " + ", ".join(words[:_WORDS]))
     if signals.stem[number] > 0:
         why.append("file name")
     if signals.names[number] > 0:

@@ -52,14 +52,14 @@ def matching(search: Search, files: Iterable[File], limit: int) -> tuple[list[Sn
             break
         windows = search.windows(file)
         if places := _of_file(search, file, windows):
-            found += [_Found(score, files_matching, file, windows, window) for score, window in places]
+            found += [_Found(score, files_matching, file, window) for score, window in places]
             best_scores = heapq.nlargest(limit, [*best_scores, *(score for score, _ in places)])[::-1]
             files_matching += 1
         if files_matching >= limit:
             break
     # Of equals, in the order of their files: so the best n are the first n of the best n + 1, and pages fit together.
     found.sort(key=lambda f: (-f.score, f.nth, f.window.start))
-    return [shown(search, f.file, f.windows, f.window, f.score) for f in found[:limit]], files_matching
+    return [shown(search, f.file, f.window, f.score) for f in found[:limit]], files_matching
 
 
 class _Found(NamedTuple):
@@ -68,7 +68,6 @@ class _Found(NamedTuple):
     score: float
     nth: int
     file: File
-    windows: FileWindows
     window: Window
 
 

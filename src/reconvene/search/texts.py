@@ -36,14 +36,14 @@ class Text(Source):
             known = self._extents = Extents(self, definitions)
         return known
 
-    def terms_of_lines(self, spans: Iterable[tuple[int, int]] | None, hits: Hits) -> dict[int, int]:
-        """Of each line that has any, in their order: those of its terms that are looked for, as `Hits` has them.
+    def places(self, spans: Iterable[tuple[int, int]] | None, hits: Hits) -> dict[int, int]:
+        """Where terms stand that are looked for, in their order, and which, as `Hits` has them: see `Runs.places`.
 
         Args:
             spans: lines that are looked at, from 1, inclusive, in their order; None for all.
         """
         whole = [(1, self.count)]
-        return self.runs.lines_with(hits, whole if spans is None else joined(spans))
+        return self.runs.places(hits, whole if spans is None else joined(spans))
 
     def atoms(self, definitions: Sequence[Definition]) -> Atoms:
         """See `atoms_of`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -100,22 +100,6 @@ class FileWindows:
             taken[i] = self._grown(window, [*taken[:i], *taken[i + 1 :]])
         return taken
 
-    def words(self, window: Window, telling: Sequence[tuple[int, int]] | None = None) -> list[str]:
-        """The query's words as they stand in the window, the most telling first.
-
-        Args:
-            telling: lines of the window, in their order, that have the first place of each term in it; None when nobody knows.
-        """
-        found: dict[int, tuple[float, str]] = {}
-        lines = [(window.start, window.end)] if telling is None else telling
-        for run in dict.fromkeys(self._text.runs.with_any(self._hits, lines)):
-            for word in WORD.findall(run):
-                for t in self._hits.of[self._hits[word]]:
-                    if t not in found:
-                        found[t] = (self._weights[t], word if len(word) <= 40 else word[:39] + "…")
-        ordered = [word for _, word in sorted(found.values(), key=lambda f: (-f[0], f[1]))]
-        return list({word.lower(): word for word in reversed(ordered)}.values())[::-1]
-
     # -- choosing
 
     def _terms(self, n: int) -> list[int]:
@@ -208,6 +192,18 @@ class FileWindows:
         while end > start and not self.lines[end - 1].strip():
             end -= 1
         return start, end
+
+
+def words_of(runs: Iterable[str], hits: Hits, weights: Mapping[int, float]) -> list[str]:
+    """The query's words as they first stand in some runs of word characters, the most telling first."""
+    found: dict[int, tuple[float, str]] = {}
+    for run in dict.fromkeys(runs):
+        for word in WORD.findall(run):
+            for t in hits.of[hits[word]]:
+                if t not in found:
+                    found[t] = (weights[t], word if len(word) <= 40 else word[:39] + "…")
+    ordered = [word for _, word in sorted(found.values(), key=lambda f: (-f[0], f[1]))]
+    return list({word.lower(): word for word in reversed(ordered)}.values())[::-1]
 
 
 def any_of(patterns: Sequence[LinePattern]) -> Callable[[str], bool]:
