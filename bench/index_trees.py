@@ -96,7 +96,7 @@ def made(into: Path, files: int, seed: int) -> None:
         os.utime(file, (old, old))
 
 
-def questions(tree: Tree, seed: int, count: int) -> Questions:
+def questions(tree: Tree, seed: int | str, count: int) -> Questions:
     """Made of the tree's own words: a few from lines that stand together, and names that are defined there."""
     rng = random.Random(seed)
     prompts: list[str] = []
