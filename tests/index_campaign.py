@@ -204,8 +204,15 @@ class Campaign:
 
     def _write(self) -> None:
         path = self._new_path()
-        if not (self.code.root / path).is_dir():
+        if self._is_free(path):
             self.code.write(path, self._text(path))
+
+    def _is_free(self, path: str) -> bool:
+        """Whether a file can be written there; a link to what is gone is in nobody's way."""
+        place = self.code.root / path
+        if place.is_symlink() and not place.exists():
+            place.unlink()
+        return not place.is_dir()
 
     def _edit(self) -> None:
         file = self._one()
@@ -250,7 +257,7 @@ class Campaign:
 
     def _copy(self) -> None:
         path = self._new_path()
-        if not (self.code.root / path).is_dir():
+        if self._is_free(path):
             self.code.write(path, self._one().read_bytes())
 
     def _ignore(self) -> None:
@@ -293,7 +300,9 @@ class Campaign:
         await self.index.close()
         for _ in range(self.rng.randrange(2, 7)):
             self.rng.choice([self._write, self._edit, self._delete, self._rename, self._switch])()
-        where, number = self.rng.choice(PLACES), self.rng.choice([1, 1, 2, 3, 5])
+        # Where it has not died yet first, so that it dies everywhere whatever the seed.
+        where = self.rng.choice([place for place in PLACES if place not in self.deaths] or PLACES)
+        number = self.rng.choice([1, 1, 2, 3, 5])
         code = self.code
         process = subprocess.run(
             [sys.executable, "-c", KILLED, str(code.root), str(code.data), where, str(number)],

@@ -24,6 +24,8 @@ from reconvene.index.words import WORD, many_terms, terms
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+Bounds = NDArray[np.uint32] | NDArray[np.int64]
+"""Of so many terms that half the width counts: wide only where there are too many entries."""
 Mask = NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 
@@ -53,7 +55,7 @@ class Postings:
     """Term → (where, how often). `keys`: terms, ascending; those of `keys[k]` are at `bounds[k]:bounds[k + 1]` of `where` and `counts`."""
 
     keys: U32
-    bounds: I64
+    bounds: Bounds
     where: I32
     counts: U16
 
@@ -66,7 +68,7 @@ class Postings:
         order = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
         ordered = (packed >> np.uint64(32)).astype(np.uint32)
         first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, np.int64)
-        return cls(ordered[first], np.append(first, len(ordered)), where[order], counts[order])
+        return cls(ordered[first], _bounds(first, len(ordered)), where[order], counts[order])
 
     @classmethod
     def merge(
@@ -87,13 +89,13 @@ class Postings:
             terms, places, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
             piece = cls.build(terms, places, times)
             keys.append(piece.keys)
-            firsts.append(piece.bounds[:-1] + done)
+            firsts.append(piece.bounds[:-1].astype(np.int64) + done)
             where[done : done + len(places)] = piece.where
             counts[done : done + len(places)] = piece.counts
             done += len(places)
         if done < most:
             where, counts = where[:done].copy(), counts[:done].copy()
-        return cls(np.concatenate(keys), np.append(np.concatenate(firsts), done), where, counts)
+        return cls(np.concatenate(keys), _bounds(np.concatenate(firsts), done), where, counts)
 
     def of(self, term: int) -> tuple[I32, U16] | None:
         """Where a term stands, ascending, and how often; None when nowhere."""
@@ -106,7 +108,7 @@ class Postings:
     def files_of_each(self, file_of: I32) -> U32:
         """For each of `keys`, how many files have it; `file_of` gives the file of a place, ascending."""
         found = np.zeros(len(self.keys), np.uint32)
-        steps = np.searchsorted(self.bounds, np.arange(0, len(self.where), _AT_ONCE), side="right") - 1
+        steps = self._keys_at(np.arange(0, len(self.where), _AT_ONCE))
         for first, last in pairwise([*distinct(steps).tolist(), len(self.keys)]):
             bounds = self.bounds[first : last + 1] - self.bounds[first]
             file = file_of[self.where[self.bounds[first] : self.bounds[last]]]
@@ -125,7 +127,7 @@ class Postings:
             ]
             or [np.zeros(0, np.int64)]
         )
-        key = np.searchsorted(self.bounds, at, side="right") - 1
+        key = self._keys_at(at)
         each = distinct(key * (len(wanted) + 1) + file_of[self.where[at]])
         which, counts = np.unique(each // (len(wanted) + 1), return_counts=True)
         return self.keys[which], counts.astype(np.int64)
@@ -133,6 +135,11 @@ class Postings:
     def terms(self) -> U32:
         """The term of each entry."""
         return np.repeat(self.keys, np.diff(self.bounds))
+
+    def _keys_at(self, entries: NDArray[Any]) -> I64:
+        """Of which key each of some entries is."""
+        # In another type than theirs, all bounds would be converted first.
+        return np.searchsorted(self.bounds, entries.astype(self.bounds.dtype), side="right") - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -317,6 +324,11 @@ def _of_paths(paths: Sequence[str], terms_of: Callable[[str], tuple[int, ...]]) 
     return Postings.build(terms, _each([len(ts) for ts in found]), np.ones(len(terms), np.uint16))
 
 
+def _bounds(firsts: I64, end: int) -> Bounds:
+    bounds = np.append(firsts, end)
+    return bounds.astype(np.uint32) if end <= 0xFFFFFFFF else bounds
+
+
 def _each(counts: Sequence[int]) -> I32:
     """0 as often as the first count says, then 1 …"""
     return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -344,7 +356,7 @@ def _ranges(parts: Sequence[Postings], entries: int) -> list[int]:
     """Bounds of ranges of terms with about `_AT_ONCE` entries each, by how the largest part's are spread."""
     largest = max(parts, key=lambda p: len(p.where))
     steps = np.linspace(0, len(largest.where), max(1, -(-entries // _AT_ONCE)) + 1)[1:-1]
-    at = np.searchsorted(largest.bounds, steps, side="right") - 1
+    at = largest._keys_at(steps)
     return [0, *distinct(largest.keys[at]).tolist(), 1 << 32] if len(largest.keys) else [0, 1 << 32]
 
 

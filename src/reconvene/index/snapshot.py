@@ -27,7 +27,7 @@ from reconvene.index import roles
 from reconvene.index.segment import Postings, Segment
 from reconvene.workspace.names import decode, encode
 
-RECIPE = 3
+RECIPE = 4
 """Raise it when the same analyses would make another segment, or the file's form changes."""
 _MAGIC = b"reconvene index\n"
 _HEAD = Struct("<16sI")
