@@ -302,7 +302,7 @@ class Campaign:
             self.rng.choice([self._write, self._edit, self._delete, self._rename, self._switch])()
         # Where it has not died yet first, so that it dies everywhere whatever the seed.
         where = self.rng.choice([place for place in PLACES if place not in self.deaths] or PLACES)
-        number = self.rng.choice([1, 1, 2, 3, 5])
+        number = self.rng.choice([1, 1, 2, 3, 5]) if where in self.deaths else 1
         code = self.code
         process = subprocess.run(
             [sys.executable, "-c", KILLED, str(code.root), str(code.data), where, str(number)],
