@@ -10,7 +10,7 @@ from accessible import clean
 from changed_events import changed
 from cut_network import Proxy
 from model_provider import Hold, Provider, do, say
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, WebSocketRoute, expect
 from real_server import Server
 from shown import ask, at, drawn, ended, lasting, live, opened, same_as_log, says, session_of
 
@@ -100,6 +100,33 @@ async def test_what_is_being_written_is_there_after_a_reload(context: BrowserCon
     await page.reload()
     await expect(at(page, "asked")).to_have_count(1)
     await expect(at(page, "prompt")).to_have_value("")
+
+
+async def test_who_begins_anew_while_a_session_is_loaded_is_in_a_new_one(
+    context: BrowserContext, server: Server
+) -> None:
+    """A session of which nothing has come yet is not an empty one."""
+    page = await opened(context, server)
+    await ask(page, "the first")
+    await ended(page)
+    silent = True
+
+    def route(socket: WebSocketRoute) -> None:
+        served = socket.connect_to_server()
+        if silent:
+            served.on_message(lambda _message: None)
+
+    await page.route_web_socket(re.compile("/ws$"), route)
+    await page.reload()
+    await expect(page.get_by_text("Loading the session…")).to_be_visible()
+    silent = False
+    await at(page, "new-session").click()
+    await expect(at(page, "empty")).to_be_visible()
+    # A new one that is there already is not made again.
+    session = session_of(page)
+    await at(page, "new-session").click()
+    await expect(at(page, "prompt")).to_be_focused()
+    assert session_of(page) == session
 
 
 async def test_a_run_that_is_taken_up_again_says_which_attempt_and_what_is_left(

@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 from reconvene.index.definitions import Definition, Rows, made, rows
 from reconvene.index.store import BlobKey
 
-AT_HAND, KNOWN = 12_000, 50_000
-"""Definitions, as objects and as rows: those of the files of a few answers, less than a millisecond of a collection, and 15 MB."""
+AT_HAND, KNOWN = 12_000, 30_000
+"""Definitions, as objects and as rows: those of the files of a few answers, less than a millisecond of a collection, and 9 MB."""
 
 S = TypeVar("S", bound=Sized)
 

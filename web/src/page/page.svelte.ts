@@ -109,6 +109,8 @@ export class Page {
   readonly planSent = $derived(stepsOf(this.plans.findLast(({ failed }) => !failed)))
   /** Whether a change of the plan was refused. */
   readonly planRefused = $derived(this.plans.some(({ failed }) => failed))
+  /** Whether nobody has asked anything in it yet: as long as a session is being loaded, nobody knows. */
+  readonly untouched = $derived(this.blank && (this.synced || this.greeting?.mode === 'fresh'))
   readonly unsent = $derived(this.outbox.filter((entry) => !entry.failed).length)
 
   readonly shelf: Shelf = pageShelf()
@@ -167,6 +169,11 @@ export class Page {
     if (push && session !== null) history.pushState(null, '', `/s/${session}`)
     if (push && session === null) history.pushState(null, '', '/')
     this.client.start()
+  }
+
+  /** Goes to a new session, unless this is one. */
+  begin(): void {
+    if (!this.untouched || this.outgoing.length > 0 || !this.session) this.open(null)
   }
 
   /** The code base of a new session: the current one's, as long as it is served. */
